@@ -1,0 +1,1 @@
+"""What a connector author installs. The words, the wire, the interface and its tests."""

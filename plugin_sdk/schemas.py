@@ -1,0 +1,271 @@
+"""The wire format, once. The server and every connector load and dump with these.
+
+Amounts are strings with a point ("19.90"), times ISO 8601 with an offset, dates ISO 8601.
+An unknown key is an error that names it: a typo must not lose a field silently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, post_dump, post_load, validate
+
+from plugin_sdk import types
+from plugin_sdk.currencies import CURRENCIES
+
+MAX_AMOUNT = Decimal("999999999999.99")
+MAX_DECIMALS = 3  # the most that a currency of ISO 4217 in use has (KWD, TND)
+MAX_ITEMS = 500
+MAX_REFERENCES = 50
+BATCH_LIMIT = 100
+
+
+class Amount(fields.Decimal):
+    """A decimal string. Numbers are refused as well as exponents: 0.1 has no exact float."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(as_string=True, allow_nan=False, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Decimal:
+        if not isinstance(value, str) or not re.fullmatch(r"-?\d{1,16}(\.\d{1,8})?", value):
+            raise ValidationError('Not an amount: a string such as "19.90" is wanted.')
+        amount = Decimal(value)
+        if abs(amount) > MAX_AMOUNT:
+            raise ValidationError("Amount is too large.")
+        rounded = amount.quantize(Decimal(1).scaleb(-MAX_DECIMALS))
+        if rounded != amount:
+            raise ValidationError(f"An amount has at most {MAX_DECIMALS} decimals.")
+        return amount_with_cents(amount)
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if value is None else amount_text(value)
+
+
+def amount_with_cents(amount: Decimal) -> Decimal:
+    """The same value with two decimals, or three where it needs them: 5 becomes 5.00."""
+    exponent = amount.normalize().as_tuple().exponent
+    assert isinstance(exponent, int), "amounts are finite"
+    return amount.quantize(Decimal(1).scaleb(-max(2, -exponent)))
+
+
+def amount_text(amount: Decimal) -> str:
+    """Decimal(5) as "5.00"; never an exponent."""
+    return f"{amount_with_cents(amount):f}"
+
+
+class Exact(fields.Decimal):
+    """A decimal string that is no amount: percent, rate, quantity."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(as_string=True, allow_nan=False, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Decimal:
+        if not isinstance(value, str) or not re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", value):
+            raise ValidationError('Not a decimal: a string such as "2.5" is wanted.')
+        return Decimal(value)
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if value is None else f"{value:f}"
+
+
+class Text(fields.String):
+    """Printable text of limited length; NUL cannot be stored and is refused."""
+
+    def __init__(self, longest: int, shortest: int = 0, **kwargs: Any) -> None:
+        checks: list[Callable[[str], Any]] = [
+            validate.Length(min=shortest, max=longest),
+            _no_nul,
+        ]
+        super().__init__(validate=checks, **kwargs)
+
+
+def _no_nul(value: str) -> None:
+    if "\x00" in value:
+        raise ValidationError("A NUL character cannot be stored.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValidationError("A lone surrogate is no character.")
+
+
+class WireSchema(Schema):
+    """Loads into ``makes``; absent and null are the same; None is not dumped."""
+
+    makes: type[Any]
+
+    class Meta:
+        unknown = RAISE
+
+    @post_load
+    def _make(self, loaded: dict[str, Any], **_: Any) -> Any:
+        made = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in loaded.items()
+            if value is not None
+        }
+        return self.makes(**made)
+
+    @post_dump
+    def _leave_out_nothing_known(self, dumped: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {name: value for name, value in dumped.items() if value is not None}
+
+
+class CustomerSchema(WireSchema):
+    makes = types.Customer
+
+    number = Text(64, allow_none=True)
+    email = Text(320, allow_none=True)
+    language = Text(35, allow_none=True)
+    vat_id = Text(32, allow_none=True)
+    salutation = Text(64, allow_none=True)
+
+
+class AddressSchema(WireSchema):
+    makes = types.Address
+
+    first_name = Text(200, allow_none=True)
+    last_name = Text(200, allow_none=True)
+    company = Text(200, allow_none=True)
+    street = Text(300, allow_none=True)
+    postcode = Text(32, allow_none=True)
+    city = Text(200, allow_none=True)
+    country = fields.String(
+        allow_none=True,
+        validate=validate.Regexp(r"[A-Z]{2}\Z", error="Two capital letters (ISO 3166-1)."),
+    )
+    phone = Text(64, allow_none=True)
+
+
+class InvoiceSchema(WireSchema):
+    makes = types.Invoice
+
+    number = Text(64, 1, required=True)
+    date = fields.Date(allow_none=True)
+
+
+class PaymentTermsSchema(WireSchema):
+    makes = types.PaymentTerms
+
+    discount_percent = Exact(allow_none=True, validate=validate.Range(min=0, max=100))
+    discount_days = fields.Integer(
+        strict=True, allow_none=True, validate=validate.Range(min=0, max=3650)
+    )
+    net_days = fields.Integer(
+        strict=True, allow_none=True, validate=validate.Range(min=0, max=3650)
+    )
+
+
+class ItemSchema(WireSchema):
+    makes = types.Item
+
+    number = Text(128, allow_none=True)
+    name = Text(500, required=True)
+    quantity = Exact(load_default=Decimal(1))
+
+
+class Currency(fields.String):
+    """An ISO 4217 code, in capitals."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=_known_currency, **kwargs)
+
+
+def _known_currency(value: str) -> None:
+    if value not in CURRENCIES:
+        raise ValidationError(f"{value[:8]!r} is no currency of ISO 4217.")
+
+
+class OrderSchema(WireSchema):
+    """wire.Order. ``payment_status`` and ``paid_total`` are for `match` and refused here."""
+
+    makes = types.Order
+
+    external_id = Text(64, 1, required=True)
+    number = Text(64, 1, required=True)
+    ordered_at = fields.AwareDateTime(required=True)
+    currency = Currency(required=True)
+    total = Amount(required=True, validate=validate.Range(min=0))
+    payment_method = Text(128, allow_none=True)
+    payment_code = fields.Enum(types.PaymentCode, by_value=True, allow_none=True)
+    shop_status = Text(128, allow_none=True)
+    customer = fields.Nested(CustomerSchema, allow_none=True)
+    billing_address = fields.Nested(AddressSchema, allow_none=True)
+    shipping_address = fields.Nested(AddressSchema, allow_none=True)
+    invoices = fields.List(fields.Nested(InvoiceSchema), validate=validate.Length(max=20))
+    due_date = fields.Date(allow_none=True)
+    reminder_base_date = fields.Date(allow_none=True)
+    payment_terms = fields.Nested(PaymentTermsSchema, allow_none=True)
+    foreign_total = Amount(allow_none=True, validate=validate.Range(min=0))
+    foreign_currency = Currency(allow_none=True)
+    exchange_rate = Exact(allow_none=True)
+    items = fields.List(fields.Nested(ItemSchema), validate=validate.Length(max=MAX_ITEMS))
+    tracking_numbers = fields.List(Text(128, 1), validate=validate.Length(max=MAX_REFERENCES))
+    references = fields.List(Text(128, 1), validate=validate.Length(max=MAX_REFERENCES))
+
+
+class PaymentUpdateSchema(WireSchema):
+    makes = types.PaymentUpdate
+
+    id = Text(64, 1, required=True)
+    external_id = Text(64, 1, required=True)
+    number = Text(64, 1, required=True)
+    payment_status = fields.Enum(types.PaymentStatus, by_value=True, required=True)
+    paid_total = Amount(required=True)
+    currency = Currency(required=True)
+    intent = fields.Enum(types.Intent, by_value=True, required=True)
+    shop_status = Text(128, allow_none=True)
+    open_statuses = fields.List(Text(128, 1), validate=validate.Length(max=MAX_REFERENCES))
+    attempt = fields.Integer(strict=True, validate=validate.Range(min=1))
+    created_at = fields.AwareDateTime(required=True)
+
+
+class AcknowledgementSchema(WireSchema):
+    makes = types.Acknowledgement
+
+    outcome = fields.Enum(types.Outcome, by_value=True, required=True)
+    reason = Text(2000, allow_none=True)
+    shop_status = Text(128, allow_none=True)
+    retry_after_seconds = fields.Integer(
+        strict=True, allow_none=True, validate=validate.Range(min=0, max=86_400)
+    )
+
+
+class OrderResultSchema(WireSchema):
+    makes = types.OrderResult
+
+    index = fields.Integer(strict=True, required=True)
+    external_id = Text(64, allow_none=True, required=True)
+    outcome = fields.String(
+        required=True,
+        validate=validate.OneOf(
+            ["created", "updated", "unchanged", "not_managed", "ignored", "invalid"]
+        ),
+    )
+    problem = fields.String(allow_none=True)
+
+
+class CodeMappingSchema(WireSchema):
+    makes = types.CodeMapping
+
+    methods = fields.List(Text(128, 1), validate=validate.Length(max=100))
+    open_statuses = fields.List(Text(128, 1), validate=validate.Length(max=100))
+    paid_status = Text(128, allow_none=True)
+    cancelled_status = Text(128, allow_none=True)
+    overdue_status = Text(128, allow_none=True)
+    collection_status = Text(128, allow_none=True)
+
+
+class HeartbeatSchema(WireSchema):
+    makes = types.Heartbeat
+
+    wire_version = fields.Integer(strict=True, load_default=types.WIRE_VERSION)
+    connector = Text(64, 1, required=True)
+    connector_version = Text(64, 1, required=True)
+    capabilities = fields.List(Text(64, 1), validate=validate.Length(max=50))
+    mapping = fields.String(allow_none=True, validate=validate.OneOf(["pinned"]))
+    last_error = Text(2000, allow_none=True)
+    defaults = fields.Dict(
+        keys=fields.Enum(types.PaymentCode, by_value=True),
+        values=fields.Nested(CodeMappingSchema),
+    )

@@ -1,0 +1,1 @@
+"""The sync server: rooms below, doors on top (docs/tour.md)."""
