@@ -1,0 +1,156 @@
+"""Settings: read once from the environment, frozen, and refused when they cannot work."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+DOC = "see docs/configuration.md"
+MIN_SECRET_LENGTH = 32
+
+
+class WrongSetting(SystemExit):
+    """A setting is missing or cannot work; the text names the variable and the page."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name}: {why} ({DOC})")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the server can be told from outside. One field, one variable."""
+
+    database_url: str
+    redis_url: str
+    secret_key: str
+    encryption_keys: tuple[str, ...]
+    smtp_url: str | None = None
+    url: str = "http://127.0.0.1:8000"
+    bind: str = "127.0.0.1:8000"
+    var: Path = Path("var")
+    mail_from: str = "Kontor <kontor@localhost.localdomain>"
+    bounce_domain: str | None = None
+    web_threads: int = 16
+    log: str = "INFO"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Raises WrongSetting. The supervisor fills in what the embedded services answer."""
+        bind = env.get("KONTOR_BIND") or cls.bind
+        check_bind(bind)
+        return cls(
+            database_url=psycopg_url(_needed(env, "DATABASE_URL")),
+            redis_url=_needed(env, "REDIS_URL"),
+            secret_key=_secret(env),
+            encryption_keys=_encryption_keys(env),
+            smtp_url=_smtp_url(env),
+            url=_public_url(env, bind),
+            bind=bind,
+            var=Path(env.get("KONTOR_VAR") or "var").absolute(),
+            mail_from=env.get("KONTOR_MAIL_FROM") or cls.mail_from,
+            bounce_domain=env.get("KONTOR_BOUNCE_DOMAIN") or None,
+            web_threads=_count(env, "KONTOR_WEB_THREADS", cls.web_threads, 2, 256),
+            log=_log_level(env),
+        )
+
+
+def psycopg_url(url: str) -> str:
+    """``postgres://`` as hosting providers write it, with the driver SQLAlchemy wants."""
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg://" + url.removeprefix(scheme)
+    if not url.startswith("postgresql+psycopg://"):
+        raise WrongSetting("DATABASE_URL", "only Postgres is supported")
+    return url
+
+
+def check_bind(bind: str) -> tuple[str, int]:
+    """("127.0.0.1", 8000) of "127.0.0.1:8000"; raises WrongSetting."""
+    host, _, port = bind.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise WrongSetting("KONTOR_BIND", f"{bind!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def create_secrets(path: Path) -> dict[str, str]:
+    """The secrets of an embedded installation, made on its first start and kept (0600)."""
+    if not path.exists():
+        made = {
+            "KONTOR_SECRET_KEY": secrets.token_hex(32),
+            "KONTOR_ENCRYPTION_KEYS": _fernet_key(),
+        }
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.writelines(f"{name}={value}\n" for name, value in made.items())
+    lines = path.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def _fernet_key() -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def _needed(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name)
+    if not value:
+        raise WrongSetting(name, "must be set")
+    return value
+
+
+def _secret(env: Mapping[str, str]) -> str:
+    secret = _needed(env, "KONTOR_SECRET_KEY")
+    if len(secret) < MIN_SECRET_LENGTH:
+        raise WrongSetting("KONTOR_SECRET_KEY", f"needs {MIN_SECRET_LENGTH} characters or more")
+    return secret
+
+
+def _encryption_keys(env: Mapping[str, str]) -> tuple[str, ...]:
+    import base64
+    import binascii
+
+    keys = tuple(_needed(env, "KONTOR_ENCRYPTION_KEYS").replace(",", " ").split())
+    for key in keys:
+        try:
+            length = len(base64.urlsafe_b64decode(key))
+        except (binascii.Error, ValueError):
+            length = 0
+        if length != 32:
+            raise WrongSetting("KONTOR_ENCRYPTION_KEYS", "each is 32 bytes in url-safe base64")
+    return keys
+
+
+def _smtp_url(env: Mapping[str, str]) -> str | None:
+    url = env.get("SMTP_URL") or None
+    if url is not None and urlsplit(url).scheme not in {"smtp", "smtps", "smtp+starttls"}:
+        raise WrongSetting("SMTP_URL", "begins with smtp://, smtps:// or smtp+starttls://")
+    return url
+
+
+def _public_url(env: Mapping[str, str], bind: str) -> str:
+    url = env.get("KONTOR_URL") or f"http://{bind}"
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise WrongSetting("KONTOR_URL", f"{url!r} is no http(s) address")
+    return url.rstrip("/")
+
+
+def _count(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    value = env.get(name)
+    if not value:
+        return default
+    if not value.isdigit() or not least <= int(value) <= most:
+        raise WrongSetting(name, f"is a number from {least} to {most}")
+    return int(value)
+
+
+def _log_level(env: Mapping[str, str]) -> str:
+    level = (env.get("KONTOR_LOG") or "INFO").upper()
+    if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise WrongSetting("KONTOR_LOG", "is DEBUG, INFO, WARNING or ERROR")
+    return level

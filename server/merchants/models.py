@@ -1,0 +1,86 @@
+"""Merchants, users, sessions, one-time links and API keys as they are stored."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from server.db import Base, Id, Ref, Time, now
+
+
+class Merchant(Base):
+    """A tenant. Its row is also the lock that every change of its money takes."""
+
+    __tablename__ = "merchant"
+
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(String(200))
+    language: Mapped[str] = mapped_column(String(8), default="de")
+    timezone: Mapped[str] = mapped_column(String(64), default="Europe/Berlin")
+    created_at: Mapped[Time] = mapped_column(default=now)
+
+
+class User(Base):
+    """A person who works for one merchant."""
+
+    __tablename__ = "user"
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"), index=True)
+    email: Mapped[str] = mapped_column(String(320), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    language: Mapped[str | None] = mapped_column(String(8))
+    is_administrator: Mapped[bool] = mapped_column(default=True)
+    password_hash: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[Time] = mapped_column(default=now)
+    last_login_at: Mapped[Time | None]
+    deactivated_at: Mapped[Time | None]
+
+    merchant: Mapped[Merchant] = relationship()
+
+
+class UserSession(Base):
+    """A log-in. The browser holds the token, the table only its hash."""
+
+    __tablename__ = "user_session"
+
+    id: Mapped[Id]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    user_id: Mapped[Ref] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[Time] = mapped_column(default=now)
+    seen_at: Mapped[Time] = mapped_column(default=now)
+    user_agent: Mapped[str] = mapped_column(String(300), default="")
+
+    user: Mapped[User] = relationship()
+
+
+class OneTimeLink(Base):
+    """A mailed or printed link that sets a password: works once, ends by itself."""
+
+    __tablename__ = "one_time_link"
+
+    id: Mapped[Id]
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    user_id: Mapped[Ref] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    expires_at: Mapped[Time]
+    used_at: Mapped[Time | None]
+
+
+class ApiKey(Base):
+    """A key with one scope: `shop` (that shop's orders) or `bank` (statements and postings)."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (
+        ForeignKeyConstraint(["merchant_id", "shop_id"], ["shop.merchant_id", "shop.id"]),
+        Index("ix_api_key_merchant_id", "merchant_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    shop_id: Mapped[int | None] = mapped_column(BigInteger)
+    scope: Mapped[str] = mapped_column(String(8))
+    name: Mapped[str] = mapped_column(String(100))
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[Time] = mapped_column(default=now)
+    last_used_at: Mapped[Time | None]
+    revoked_at: Mapped[Time | None]

@@ -1,0 +1,1 @@
+"""Orders, and the ledger of what has been paid on them."""

@@ -1,0 +1,209 @@
+"""Orders, invoices, keys, the ledger, suggestions and the history as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    Numeric,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, declared_attr, deferred, mapped_column, relationship
+
+from server.db import Amount, Base, Id, Ref, Time, now
+from server.shops.models import Shop
+from server.work import WorkItem, work_indexes
+
+
+def _order_key() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["merchant_id", "order_id"], ["order.merchant_id", "order.id"], ondelete="CASCADE"
+    )
+
+
+class Order(Base):
+    """A sale as the shop last told it, and where it stands.
+
+    ``wire`` is the whole wire.Order as JSON. ``payment_status`` follows from total, ledger and
+    the marks below through ``rules.payment_status``; it is kept so that lists can filter by it
+    and is written by ``service.settle`` alone (docs/adr/0007).
+    """
+
+    __tablename__ = "order"
+    __table_args__ = (
+        UniqueConstraint("shop_id", "external_id"),
+        UniqueConstraint("merchant_id", "id"),
+        UniqueConstraint("merchant_id", "payment_reference"),
+        ForeignKeyConstraint(["merchant_id", "shop_id"], ["shop.merchant_id", "shop.id"]),
+        Index("ix_order_merchant_id_ordered_at", "merchant_id", "ordered_at", "id"),
+        Index("ix_order_status", "merchant_id", "payment_status", "ordered_at", "id"),
+        Index("ix_order_shop_id_changed_at", "shop_id", "changed_at", "id"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    shop_id: Mapped[Ref]
+    external_id: Mapped[str] = mapped_column(String(64))
+    number: Mapped[str] = mapped_column(String(64))
+    ordered_at: Mapped[Time]
+    currency: Mapped[str] = mapped_column(String(3))
+    total: Mapped[Amount]
+    payment_method: Mapped[str | None] = mapped_column(String(128))
+    payment_code: Mapped[str] = mapped_column(String(24))
+    shop_status: Mapped[str | None] = mapped_column(String(128))
+    customer_name: Mapped[str] = mapped_column(String(500), default="")
+    customer_email: Mapped[str | None] = mapped_column(String(320))
+    language: Mapped[str] = mapped_column(String(8), default="de")
+    search: Mapped[str] = mapped_column(Text, default="")
+    wire: Mapped[dict[str, Any]] = mapped_column(JSON)
+    content_hash: Mapped[bytes] = mapped_column(LargeBinary(16))
+    payment_reference: Mapped[str] = mapped_column(String(16))
+    payment_status: Mapped[str] = mapped_column(String(24))
+    is_managed: Mapped[bool]
+    created_at: Mapped[Time] = mapped_column(default=now)
+    changed_at: Mapped[Time] = mapped_column(default=now)
+    cancelled_at: Mapped[Time | None]
+    removed_at: Mapped[Time | None]
+    gone_evidence: Mapped[str | None] = mapped_column(String(16))
+
+    shop: Mapped[Shop] = relationship(
+        primaryjoin="Order.shop_id == Shop.id", foreign_keys="Order.shop_id", viewonly=True
+    )
+
+
+class Invoice(Base):
+    """An invoice number of an order and, once it was transferred, its PDF (S60)."""
+
+    __tablename__ = "invoice"
+    __table_args__ = (UniqueConstraint("order_id", "number"), _order_key())
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    order_id: Mapped[Ref]
+    number: Mapped[str] = mapped_column(String(64))
+    date: Mapped[date | None]
+    pdf: Mapped[bytes | None] = deferred(mapped_column(LargeBinary))
+    pdf_size_bytes: Mapped[int | None]
+    received_at: Mapped[Time | None]
+
+
+class OrderKey(Base):
+    """What may identify an order in a bank text; written with the order (docs/adr/0008)."""
+
+    __tablename__ = "order_key"
+    __table_args__ = (_order_key(), Index("ix_order_key_order_id", "order_id"))
+
+    merchant_id: Mapped[Ref] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(24), primary_key=True)
+    order_id: Mapped[Ref] = mapped_column(primary_key=True)
+
+
+class Assignment(Base):
+    """So much of a posting pays so much of an order. Never edited; undone by a reversing row.
+
+    ``posting_id`` is None where a person marked the order as paid. A reversing row has the
+    negative amount and names the row it ``reverses``. ``turn`` counts the rows of one pair of
+    posting and order, which makes every one of them unique.
+    """
+
+    __tablename__ = "assignment"
+    __table_args__ = (
+        _order_key(),
+        ForeignKeyConstraint(["merchant_id", "posting_id"], ["posting.merchant_id", "posting.id"]),
+        UniqueConstraint("order_id", "posting_id", "turn", postgresql_nulls_not_distinct=True),
+        UniqueConstraint("reverses_id"),
+        Index("ix_assignment_posting_id", "posting_id"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    order_id: Mapped[Ref]
+    posting_id: Mapped[int | None] = mapped_column(BigInteger)
+    amount: Mapped[Amount]
+    turn: Mapped[int]
+    reverses_id: Mapped[int | None] = mapped_column(ForeignKey("assignment.id"))
+    origin: Mapped[str] = mapped_column(String(16))
+    decided_by: Mapped[str] = mapped_column(String(320), default="")
+    probability: Mapped[Any] = mapped_column(Numeric(6, 5), nullable=True)
+    evidence: Mapped[list[str]] = mapped_column(JSON, default=list)
+    created_at: Mapped[Time] = mapped_column(default=now)
+
+
+class Suggestion(Base):
+    """What a person is offered for a posting: orders with amounts, best first (``rank`` 0).
+
+    ``orders`` is [{"order_id", "amount"}]; ``evidence`` says why, ``vetoes`` why not by itself.
+    """
+
+    __tablename__ = "suggestion"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["merchant_id", "posting_id"], ["posting.merchant_id", "posting.id"], ondelete="CASCADE"
+        ),
+        UniqueConstraint("posting_id", "rank"),
+        Index("ix_suggestion_merchant_id", "merchant_id"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    posting_id: Mapped[Ref]
+    rank: Mapped[int]
+    orders: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    probability: Mapped[Any] = mapped_column(Numeric(6, 5))
+    evidence: Mapped[list[str]] = mapped_column(JSON, default=list)
+    vetoes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    created_at: Mapped[Time] = mapped_column(default=now)
+
+
+class MatchRequest(WorkItem, Base):
+    """ "Look again": at most one queued per merchant."""
+
+    __tablename__ = "match_request"
+    schedule: ClassVar[Sequence[timedelta]] = (
+        timedelta(seconds=5),
+        timedelta(minutes=1),
+        timedelta(minutes=10),
+        *(timedelta(hours=1) for _ in range(48)),
+    )
+
+    @declared_attr.directive
+    def __table_args__(cls) -> Any:
+        return (
+            Index(
+                "uq_match_request_queued",
+                "merchant_id",
+                unique=True,
+                postgresql_where=text("status = 'queued'"),
+            ),
+            *work_indexes("match_request"),
+        )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+
+
+class OrderEvent(Base):
+    """The history of an order: what happened, when, by whom. Append-only."""
+
+    __tablename__ = "order_event"
+    __table_args__ = (_order_key(), Index("ix_order_event_order_id", "order_id", "id"))
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    order_id: Mapped[Ref]
+    at: Mapped[Time] = mapped_column(default=now)
+    kind: Mapped[str] = mapped_column(String(48))
+    actor: Mapped[str] = mapped_column(String(320), default="")
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)

@@ -1,0 +1,93 @@
+"""Shops and payment updates as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, ForeignKey, ForeignKeyConstraint, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
+
+from server.db import Amount, Base, Id, Ref, Time, now
+from server.work import WorkItem, work_indexes
+
+UPDATE_LIFETIME = timedelta(hours=168)
+
+
+class Shop(Base):
+    """One connected shop system and how it is doing (K12, S42).
+
+    ``connected_at`` is the cut-off of S28: set by the first sign of life, never moved.
+    ``mapping`` is {payment code: CodeMapping as JSON}; empty = the connector's defaults.
+    """
+
+    __tablename__ = "shop"
+    __table_args__ = (UniqueConstraint("merchant_id", "id"),)
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    system: Mapped[str] = mapped_column(String(64))
+    url: Mapped[str] = mapped_column(String(500), default="")
+    status: Mapped[str] = mapped_column(String(16), default="not_connected")
+    mapping: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    default_mapping: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    mapping_pinned: Mapped[bool] = mapped_column(default=False)
+    language: Mapped[str] = mapped_column(String(8), default="de")
+    sender_name: Mapped[str] = mapped_column(String(200), default="")
+    reply_to: Mapped[str | None] = mapped_column(String(320))
+    reference_kind: Mapped[str] = mapped_column(String(16), default="own")
+    connector: Mapped[str | None] = mapped_column(String(64))
+    connector_version: Mapped[str | None] = mapped_column(String(64))
+    capabilities: Mapped[list[str]] = mapped_column(JSON, default=list)
+    created_at: Mapped[Time] = mapped_column(default=now)
+    connected_at: Mapped[Time | None]
+    seen_at: Mapped[Time | None]
+    last_order_at: Mapped[Time | None]
+    last_update_at: Mapped[Time | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    error_since: Mapped[Time | None]
+    probe_at: Mapped[Time | None]
+
+
+class PaymentUpdate(WorkItem, Base):
+    """One payment status on its way to a shop. Lives 168 h, then the merchant is told (S42)."""
+
+    __tablename__ = "payment_update"
+    schedule: ClassVar[Sequence[timedelta]] = (
+        timedelta(seconds=30),
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+        timedelta(hours=2),
+        timedelta(hours=4),
+    )
+
+    @declared_attr.directive
+    def __table_args__(cls) -> Any:
+        return (
+            ForeignKeyConstraint(["merchant_id", "shop_id"], ["shop.merchant_id", "shop.id"]),
+            Index("ix_payment_update_shop_id_status", "shop_id", "status", "due_at"),
+            Index("ix_payment_update_order_id", "order_id"),
+            *work_indexes("payment_update"),
+        )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    shop_id: Mapped[Ref]
+    order_id: Mapped[Ref]
+    external_id: Mapped[str] = mapped_column(String(64))
+    number: Mapped[str] = mapped_column(String(64))
+    payment_status: Mapped[str] = mapped_column(String(24))
+    paid_total: Mapped[Amount]
+    currency: Mapped[str] = mapped_column(String(3))
+    intent: Mapped[str] = mapped_column(String(24))
+    shop_status: Mapped[str | None] = mapped_column(String(128))
+    open_statuses: Mapped[list[str]] = mapped_column(JSON, default=list)
+    outcome: Mapped[str | None] = mapped_column(String(24))
+
+    shop: Mapped[Shop] = relationship(
+        primaryjoin="PaymentUpdate.shop_id == Shop.id",
+        foreign_keys="PaymentUpdate.shop_id",
+        viewonly=True,
+    )
