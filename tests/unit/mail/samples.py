@@ -1,0 +1,94 @@
+"""Facts of every kind for Annas Antiquariat and its customer Erika Mustermann."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from server.mail.rules import Facts, day, money, payment_facts
+from server.mail.theme import KONTOR, Theme
+
+IBAN = "DE89370400440532013000"  # the example account of the German IBAN literature
+BIC = "COBADEFFXXX"
+REFERENCE = "K4WX7P9MQ2"
+ANTIQUARIAT = Theme(primary="#7a2e2e", header_background="#3d1f1c", header_text="#f6ead9")
+
+
+def theme_for(kind: str) -> Theme:
+    return ANTIQUARIAT if kind.startswith("payment_") else KONTOR
+
+
+def facts_for(kind: str, language: str) -> Facts:
+    german = language == "de"
+    legal = "Annas Antiquariat · Inhaberin Anna Beispiel · Musterweg 7 · 12345 Beispielstadt"
+    order: Facts = {
+        "recipient_name": "Erika Mustermann",
+        "shop_name": "Annas Antiquariat",
+        "order_number": "10482",
+        "order_date": day(date(2026, 11, 14), language),
+        "prepayment": "yes",
+        "legal_line": legal,
+        "help_url": "https://kontor.example.org/why",
+    }
+    merchant = {"recipient_name": "Anna Beispiel"}
+    total = Decimal("1284.60")
+    by_kind: dict[str, Facts] = {
+        "payment_information": {
+            **order,
+            **payment_facts(
+                language=language,
+                amount=total,
+                currency="EUR",
+                creditor="Annas Antiquariat",
+                iban=IBAN,
+                bic=BIC,
+                payment_reference=REFERENCE,
+                payable_until=date(2026, 11, 28),
+            ),
+        },
+        "payment_received": {
+            **order,
+            "received_total": money(total, "EUR", language),
+            "payments": [
+                {
+                    "received_on": day(date(2026, 11, 17), language),
+                    "amount": money(Decimal(1000), "EUR", language),
+                },
+                {
+                    "received_on": day(date(2026, 11, 18), language),
+                    "amount": money(Decimal("284.60"), "EUR", language),
+                },
+            ],
+            "unsubscribe_url": "https://kontor.example.org/unsubscribe/4nB8wK2t",
+        },
+        "transfer_failed": {
+            **merchant,
+            "shop_name": "Annas Antiquariat",
+            "order_number": "10482",
+            "payment_status": "bezahlt" if german else "paid",
+            "since": day(date(2026, 11, 18), language),
+            "reason": 'HTTP 401 "woocommerce_rest_cannot_edit": Sorry, you cannot edit this.',
+            "order_url": "https://kontor.example.org/orders/10482",
+        },
+        "shop_error": {
+            **merchant,
+            "shop_name": "Annas Antiquariat",
+            "since": day(date(2026, 11, 18), language),
+            "reason": 'HTTP 401 "woocommerce_rest_authentication_error": Invalid signature',
+            "shop_settings_url": "https://kontor.example.org/shops/3",
+        },
+        "password_reset": {
+            **merchant,
+            "email": "anna@example.org",
+            "reset_url": "https://kontor.example.org/password/8fQ2vX7nR4kT8fQ2vX7nR4kT",
+            "valid_until": day(date(2026, 11, 21), language),
+        },
+        "invitation": {
+            "email": "bob@example.org",
+            "merchant_name": "Annas Antiquariat",
+            "invited_by": "Anna Beispiel",
+            "invitation_url": "https://kontor.example.org/invitation/8fQ2vX7nR4kT8fQ2vX7nR4kT",
+            "valid_until": day(date(2026, 11, 28), language),
+        },
+    }
+    return by_kind[kind]
