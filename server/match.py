@@ -1,0 +1,297 @@
+"""``python -m server match``: the matcher without a server, on two files.
+
+Orders in the wire format, postings as ``parse`` prints them, both JSON Lines; one decision a
+posting, in input order. Needs no settings, database, Flask or RQ.
+
+``--history`` is read and checked like the other files; decisions do not weigh it yet.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from server.matching.rules import (
+    Decision,
+    Discount,
+    MemoryStore,
+    OpenOrder,
+    Payer,
+    PostingFacts,
+    decide,
+)
+from server.orders.rules import order_keys, payment_status
+
+EXIT_BAD_INPUT: Final = 2
+MAX_AMOUNT: Final = Decimal(10) ** 12
+MAX_DISCOUNT_PERCENT: Final = 100
+
+T = TypeVar("T")
+Line = Mapping[str, Any]
+
+
+class BadInput(Exception):
+    """A line that cannot be read; the message names file, line and what is wrong."""
+
+
+def main(argv: list[str]) -> int:
+    """Decides over the files named in ``argv``. 0, or 2 if a file could not be read."""
+    options = _options(argv)
+    try:
+        orders = _read(options.orders, _order)
+        postings = _read(options.postings, _posting)
+        if options.history is not None:
+            _read(options.history, lambda line, number: _booked(line))
+    except BadInput as problem:
+        sys.stderr.write(f"match: {problem}\n")
+        return EXIT_BAD_INPUT
+    decisions = decide(postings, MemoryStore(orders), today=options.today)
+    print_decisions = _print_json if options.json else _print_report
+    print_decisions(decisions)
+    return 0
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m server match", description=__doc__)
+    parser.add_argument("--orders", type=Path, required=True, metavar="ORDERS.jsonl")
+    parser.add_argument("--postings", type=Path, required=True, metavar="POSTINGS.jsonl")
+    parser.add_argument("--history", type=Path, metavar="HISTORY.jsonl")
+    parser.add_argument("--today", type=date.fromisoformat, metavar="DATE")
+    parser.add_argument("--json", action="store_true", help="one JSON object a posting")
+    return parser.parse_args(argv)
+
+
+# --- Reading ----------------------------------------------------------------------------------
+
+
+def _read(path: Path, build: Callable[[Line, int], T]) -> list[T]:
+    """One value a line; blank lines are skipped. ``build`` gets the line's number from 0."""
+    values: list[T] = []
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines):
+                if line.strip():
+                    values.append(_built(path, number, line, build))
+    except OSError as problem:
+        raise BadInput(f"{path}: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: is not UTF-8") from None
+    return values
+
+
+def _built(path: Path, number: int, line: str, build: Callable[[Line, int], T]) -> T:
+    try:
+        content = json.loads(line, parse_float=Decimal)
+        if not isinstance(content, dict):
+            raise ValueError("is not a JSON object")
+        return build(content, number)
+    except json.JSONDecodeError as problem:
+        raise BadInput(f"{path}:{number + 1}: is not JSON: {problem.msg}") from None
+    except ValueError as problem:
+        raise BadInput(f"{path}:{number + 1}: {problem}") from None
+
+
+def _order(line: Line, number: int) -> OpenOrder:
+    total = _amount(line, "total")
+    if total is None:
+        raise ValueError("total is missing")
+    paid = _amount(line, "paid_total") or Decimal(0)
+    addresses = [_object(line, name) for name in ("billing_address", "shipping_address")]
+    order_number = _required(line, "number")
+    status = _text(line, "payment_status") or payment_status(total, paid)
+    return OpenOrder(
+        id=number,
+        number=order_number,
+        currency=_required(line, "currency"),
+        total=total,
+        outstanding=max(total - paid, Decimal(0)),
+        payment_status=status,
+        ordered_date=_day(_required(line, "ordered_at"), "ordered_at"),
+        payers=tuple(_payer(address) for address in addresses if address),
+        discount=_discount(_object(line, "payment_terms")),
+        keys=order_keys(
+            order_number,
+            invoice_numbers=[
+                _required(invoice, "number") for invoice in _objects(line, "invoices")
+            ],
+            references=_texts(line, "references"),
+        ),
+    )
+
+
+def _payer(address: Line) -> Payer:
+    return Payer(
+        first_name=_text(address, "first_name") or "",
+        last_name=_text(address, "last_name") or "",
+        company=_text(address, "company") or "",
+    )
+
+
+def _discount(terms: Line) -> Discount | None:
+    percent, days = _amount(terms, "discount_percent"), terms.get("discount_days")
+    if percent is None or days is None:
+        return None
+    if not 0 < percent < MAX_DISCOUNT_PERCENT:
+        raise ValueError(f"discount_percent is not between 0 and 100: {percent}")
+    if not isinstance(days, int) or days < 0:
+        raise ValueError(f"discount_days is not a number of days: {days!r}")
+    return Discount(percent, days)
+
+
+def _posting(line: Line, number: int) -> PostingFacts:
+    return PostingFacts(
+        id=line.get("id", number),
+        amount=_amount(line, "amount"),
+        currency=_text(line, "currency"),
+        booking_date=_date(line, "booking_date"),
+        value_date=_date(line, "value_date"),
+        counterparty_name=_text(line, "counterparty_name"),
+        counterparty_iban=_text(line, "counterparty_iban"),
+        remittance_information=_text(line, "remittance_information"),
+        creditor_reference=_text(line, "creditor_reference"),
+        end_to_end_id=_text(line, "end_to_end_id"),
+        is_return=_flag(line, "is_return"),
+        is_pending=_flag(line, "is_pending"),
+        is_batch_total=_flag(line, "is_batch_total"),
+    )
+
+
+def _booked(line: Line) -> None:
+    """Checks one line of the history."""
+    _required(line, "order")
+    _date(line, "booked_date")
+    for name in ("counterparty_iban", "counterparty_name", "customer_number", "customer_email"):
+        _text(line, name)
+
+
+# --- Fields -----------------------------------------------------------------------------------
+
+
+def _text(line: Line, name: str) -> str | None:
+    value = line.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name} is not a text: {value!r}")
+    return value or None
+
+
+def _required(line: Line, name: str) -> str:
+    value = _text(line, name)
+    if value is None:
+        raise ValueError(f"{name} is missing")
+    return value
+
+
+def _texts(line: Line, name: str) -> list[str]:
+    values = line.get(name) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{name} is not a list of texts")
+    return values
+
+
+def _object(line: Line, name: str) -> Line:
+    value = line.get(name) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is not an object")
+    return value
+
+
+def _objects(line: Line, name: str) -> Iterator[Line]:
+    values = line.get(name) or []
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ValueError(f"{name} is not a list of objects")
+    yield from values
+
+
+def _amount(line: Line, name: str) -> Decimal | None:
+    value = line.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError(f"{name} is not an amount: {value!r}")
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"{name} is not an amount: {value!r}") from None
+    if not amount.is_finite() or abs(amount) >= MAX_AMOUNT:
+        raise ValueError(f"{name} is not an amount: {value!r}")
+    return amount
+
+
+def _flag(line: Line, name: str) -> bool:
+    value = line.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"{name} is not true or false: {value!r}")
+    return bool(value)
+
+
+def _date(line: Line, name: str) -> date | None:
+    value = _text(line, name)
+    if value is None:
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{name} is not a date: {value!r}") from None
+
+
+def _day(value: str, name: str) -> date:
+    try:
+        return datetime.fromisoformat(value).date()
+    except ValueError:
+        raise ValueError(f"{name} is not a time: {value!r}") from None
+
+
+# --- Writing ----------------------------------------------------------------------------------
+
+
+def _print_json(decisions: Sequence[Decision]) -> None:
+    for decision in decisions:
+        sys.stdout.write(json.dumps(_as_json(decision), ensure_ascii=False) + "\n")
+
+
+def _as_json(decision: Decision) -> dict[str, object]:
+    return {
+        "id": decision.posting.id,
+        "decision": decision.choice,
+        "assignments": [
+            {"order": share.order.number, "amount": f"{share.amount:f}"}
+            for share in decision.shares
+        ],
+        "remainder": f"{decision.remainder:f}",
+        "probability": round(decision.probability, 5),
+        "evidence": list(decision.evidence),
+        "vetoes": list(decision.vetoes),
+        "suggestions": [
+            {
+                "orders": [share.order.number for share in proposal.shares],
+                "probability": round(proposal.probability, 5),
+            }
+            for proposal in decision.proposals
+        ],
+    }
+
+
+def _print_report(decisions: Sequence[Decision]) -> None:
+    for decision in decisions:
+        posting = decision.posting
+        sys.stdout.write(
+            f"{posting.id}: {posting.amount} {posting.currency or ''} "
+            f"{posting.counterparty_name or ''} -> {decision.choice}\n"
+        )
+        for share in decision.shares:
+            sys.stdout.write(f"    pays {share.order.number}: {share.amount:f}\n")
+        for proposal in decision.proposals:
+            numbers = " + ".join(share.order.number for share in proposal.shares)
+            sys.stdout.write(f"    perhaps {numbers} ({proposal.probability:.1%})\n")
+        for evidence in decision.evidence:
+            sys.stdout.write(f"    because {evidence}\n")
+        for veto in decision.vetoes:
+            sys.stdout.write(f"    but {veto.replace('_', ' ')}\n")
+    counts = dict.fromkeys(("auto", "suggest", "none"), 0)
+    for decision in decisions:
+        counts[decision.choice] += 1
+    sys.stdout.write(", ".join(f"{count} {choice}" for choice, count in counts.items()) + "\n")

@@ -1,0 +1,196 @@
+"""What a payer wrote, as candidate keys: which runs of it could be an order's reference.
+
+A bank text is cut in words and digits at will, decorated with IBANs, dates and customer
+numbers, and joined again. So first everything is blanked out that certainly is no reference;
+then each run of neighbouring words and digit groups is a candidate *reading*, with a discount
+for what had to be assumed. A group of digits is never taken apart.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from server.orders.rules import (
+    MAX_CREDITOR_REFERENCE,
+    MAX_KEY_LENGTH,
+    MIN_KEY_LENGTH,
+    is_creditor_reference,
+    mod97,
+)
+
+MAX_TEXT_LENGTH: Final = 1000  # a SEPA text has 140 characters, the longest MT940 text 390
+MAX_ATOMS: Final = 8  # runs of letters or digits in one reading
+MAX_GAP: Final = 3  # " - " between two of them
+BARRIER: Final = "|"  # stands where something was blanked out; no reading crosses it
+
+_CREDITOR_START: Final = re.compile(r"RF[0-9]{2}")
+_ATOM: Final = re.compile(r"[A-Z]+|[0-9]+")
+_NOT_KEPT: Final = re.compile(r"[^A-Z0-9\n -~]|\|")
+
+# Registered IBAN lengths of the countries whose accounts pay into SEPA and Swiss accounts.
+_IBAN_LENGTHS: Final = {
+    **dict.fromkeys(("NO",), 15),
+    **dict.fromkeys(("BE",), 16),
+    **dict.fromkeys(("DK", "FI", "NL"), 18),
+    **dict.fromkeys(("SI",), 19),
+    **dict.fromkeys(("AT", "EE", "LT", "LU"), 20),
+    **dict.fromkeys(("CH", "HR", "LI", "LV"), 21),
+    **dict.fromkeys(("BG", "DE", "GB", "IE"), 22),
+    **dict.fromkeys(("GI",), 23),
+    **dict.fromkeys(("AD", "CZ", "ES", "RO", "SE", "SK"), 24),
+    **dict.fromkeys(("PT",), 25),
+    **dict.fromkeys(("IS",), 26),
+    **dict.fromkeys(("FR", "GR", "IT", "MC", "SM"), 27),
+    **dict.fromkeys(("CY", "HU", "PL"), 28),
+    **dict.fromkeys(("MT",), 31),
+}
+_IBAN_START: Final = re.compile(
+    r"(?:(?P<label>IBAN[: ]*)|(?<![A-Z0-9]))(?P<country>[A-Z]{2})[0-9]{2}"
+)
+_DAY: Final = r"(?:0?[1-9]|[12][0-9]|3[01])"
+_MONTH: Final = r"(?:0?[1-9]|1[0-2])"
+_NO_REFERENCE: Final = re.compile(
+    "|".join(
+        (
+            r"\bBIC[: ]+[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?\b",
+            rf"(?<!\d){_DAY}\. ?{_MONTH}\.(?: ?(?:19|20)\d\d|\d\d)?(?!\d)",
+            rf"(?<!\d){_DAY}/{_MONTH}/(?:19|20)\d\d(?!\d)",
+            r"(?<![\d-])(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-])",
+            rf"(?<![\d/]){_MONTH}/(?:19|20)\d\d(?![\d/])",
+            r"(?<!\d)(?:[01]?\d|2[0-3])[:.][0-5]\d(?:[:.][0-5]\d)?(?: ?UHR| ?H\b)",
+            r"(?<![\d:])(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?![\d:])",
+            r"\bTAN(?:-?NR\.?)?[: ]*\d{4,9}(?!\d)",
+            r"(?<![\d.,])\d{1,3}(?:\.?\d{3})*,\d\d(?!\d)",
+            r"\b(?:EUR|CHF)[: ]*\d+(?:[.,]\d\d)?(?!\d)",
+            r"(?<!\d)\d+\.\d\d ?(?:EUR|CHF)\b",
+        )
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A candidate key and where it was read.
+
+    ``field`` numbers the text it was read in; ``start`` and ``end`` are offsets in the cleaned
+    text. ``discount`` (powers of ten, 0 or more) is the price of what had to be assumed: digit
+    groups joined over blanks, a word torn off at its side.
+    """
+
+    key: str
+    field: int
+    start: int
+    end: int
+    discount: float = 0.0
+    is_checked: bool = False  # a creditor reference whose check digits are right
+
+
+def clean(text: str) -> str:
+    """Capital ASCII letters, digits and separators; what is no reference became a barrier.
+
+    Checksum-valid or labelled IBANs, labelled BICs, dates, times, TANs and amounts are blanked.
+    """
+    decomposed = unicodedata.normalize("NFKD", text[:MAX_TEXT_LENGTH].upper())
+    ascii_text = "".join(c for c in decomposed if not unicodedata.combining(c))
+    plain = _NOT_KEPT.sub(" ", ascii_text.replace("\r", "\n"))
+    return _NO_REFERENCE.sub(BARRIER, _without_ibans(plain))
+
+
+def readings(text: str, field: int) -> list[Reading]:
+    """All candidate keys of a cleaned text."""
+    atoms = list(_ATOM.finditer(text))
+    found: list[Reading] = []
+    for first in range(len(atoms)):
+        found.extend(_readings_from(text, atoms, first, field))
+    return found
+
+
+def before(text: str, start: int) -> str:
+    """The letters of the word directly before an offset, separators skipped: ``BESTELLNR``."""
+    match = re.search(r"([A-Z][A-Z.\-]*)[^A-Z0-9|]*$", text[max(start - 40, 0) : start])
+    return re.sub(r"[^A-Z]", "", match.group(1)) if match else ""
+
+
+def _without_ibans(text: str) -> str:
+    pieces: list[str] = []
+    position = 0
+    for match in _IBAN_START.finditer(text):
+        length = _IBAN_LENGTHS.get(match["country"])
+        if match.start() < position or length is None:
+            continue
+        start = match.start("country")
+        end = _end_of(text, start, length)
+        if end is None:
+            continue
+        iban = re.sub(r"[ \n]", "", text[start:end])
+        if match["label"] or mod97(iban[4:] + iban[:4]) == 1:
+            pieces += [text[position : match.start()], BARRIER]
+            position = end
+    return "".join([*pieces, text[position:]])
+
+
+def _end_of(text: str, start: int, length: int) -> int | None:
+    """Where so many letters and digits end, blanks and line ends not counted."""
+    seen = 0
+    for position in range(start, len(text)):
+        character = text[position]
+        if character in " \n":
+            continue
+        if not character.isalnum():
+            return None
+        seen += 1
+        if seen == length:
+            return position + 1
+    return None
+
+
+def _readings_from(
+    text: str, atoms: list[re.Match[str]], first: int, field: int
+) -> Iterable[Reading]:
+    start = atoms[first].start()
+    key = ""
+    joins = 0.0
+    for index in range(first, min(first + MAX_ATOMS, len(atoms))):
+        atom = atoms[index]
+        if index > first:
+            gap = text[atoms[index - 1].end() : atom.start()]
+            if len(gap) > MAX_GAP or BARRIER in gap:
+                return
+            joins += _price_of_gap(gap, key, atom.group())
+        key += atom.group()
+        if len(key) > MAX_KEY_LENGTH:
+            return
+        if len(key) < MIN_KEY_LENGTH:
+            continue
+        end = atom.end()
+        if _CREDITOR_START.match(key) and len(key) <= MAX_CREDITOR_REFERENCE:
+            if is_creditor_reference(key):
+                yield Reading(key, field, start, end, is_checked=True)
+                yield Reading(key[4:], field, start, end, is_checked=True)
+            continue
+        discount = joins + _price_of_tearing(text, start, end)
+        yield Reading(key, field, start, end, discount)
+
+
+def _price_of_gap(gap: str, key: str, atom: str) -> float:
+    """Two digit groups side by side are often two numbers; a bank's line end cuts anywhere."""
+    if not (key[-1].isdigit() and atom[0].isdigit()):
+        return 0.2 if "\n" in gap or " " in gap else 0.0
+    if "\n" in gap:
+        return 0.5
+    has_word = not key.isdigit()
+    if " " in gap or "," in gap:
+        return 0.5 if has_word else 2.0
+    return 0.2 if has_word else 0.7
+
+
+def _price_of_tearing(text: str, start: int, end: int) -> float:
+    """A reading that begins or ends inside a word was perhaps meant as part of that word."""
+    price = 0.0
+    if start > 0 and text[start - 1].isalnum():
+        price += 0.5 if text[start].isdigit() else 2.0
+    if end < len(text) and text[end].isalnum():
+        price += 0.5 if text[end - 1].isdigit() else 2.0
+    return price

@@ -1,0 +1,225 @@
+"""What is decided about one order: its payment status, its references, its search keys.
+
+Pure functions. The ledger gives the sums, the shop gives the flags; nothing here is stored.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Final, Literal, Protocol
+
+from plugin_sdk.types import PaymentStatus
+
+ZERO: Final = Decimal(0)
+
+
+def payment_status(
+    total: Decimal,
+    paid: Decimal,
+    *,
+    refunded: Decimal = ZERO,
+    cancelled: bool = False,
+    collection: bool = False,
+    removed: bool = False,
+    managed: bool = True,
+    tolerance: Decimal = ZERO,
+) -> PaymentStatus:
+    """The status of an order, from its sums and flags.
+
+    ``total`` is what the customer owes after credits, ``paid`` the sum of the assignments,
+    ``refunded`` the sum of what was sent back; all in the order's currency. ``tolerance`` is the
+    deviation the merchant accepts as paid exactly. An order of nothing needs no payment.
+
+    Money that arrived wins over the flags: a payment after a cancellation, a successful
+    collection and an order that vanished from the shop after it was paid are all paid. Overpaid
+    is paid, and sending back a surplus leaves it paid. An order whose total was raised after the
+    payment is partially paid again.
+    """
+    assert tolerance >= ZERO and refunded >= ZERO
+    if not managed:
+        return PaymentStatus.NOT_MANAGED
+    kept = paid - refunded
+    if kept > ZERO and kept >= total - tolerance:
+        return PaymentStatus.PAID
+    if refunded > ZERO:
+        everything = refunded >= total - tolerance or kept <= tolerance
+        return PaymentStatus.REFUNDED if everything else PaymentStatus.PARTIALLY_REFUNDED
+    if removed:
+        return PaymentStatus.REMOVED
+    if collection:
+        return PaymentStatus.COLLECTION
+    if cancelled:
+        return PaymentStatus.CANCELLED
+    if total <= ZERO:
+        return PaymentStatus.PAID
+    return PaymentStatus.PARTIALLY_PAID if paid > ZERO else PaymentStatus.UNPAID
+
+
+# --- Our own payment reference ---------------------------------------------------------------
+
+# What can be mistaken for another character in handwriting or print is left out: 0 O D Q, 1 I L,
+# 8 B, 6 G, 5 S, 2 Z and U V lose their letters (and 0 and 1 themselves). Exactly 23 remain, a
+# prime: a weighted sum modulo a prime finds every single substitution (no weight is 0) and every
+# exchange of two characters (no two weights are equal).
+REFERENCE_ALPHABET: Final = "23456789ACEFHJKMNPRTWXY"
+REFERENCE_LENGTH: Final = 8
+MIN_REFERENCE_DIGITS: Final = 2
+_MODULUS: Final = len(REFERENCE_ALPHABET)
+_VALUES: Final = {character: value for value, character in enumerate(REFERENCE_ALPHABET)}
+
+
+class Chooser(Protocol):
+    """The one method of ``random.Random`` and ``secrets.SystemRandom`` that is needed here."""
+
+    def sample(self, population: Sequence[str], k: int) -> list[str]:
+        """``k`` different elements in random order."""
+        ...
+
+
+def make_payment_reference(random: Chooser) -> str:
+    """A new reference to ask the customer for: seven random characters and a check character.
+
+    No character occurs twice, none can be confused with another, the first is a letter (a
+    spreadsheet makes a number of ``7E491234``) and at least two are digits (no word of any
+    language). About 400 million references are possible; that two orders draw the same one is
+    prevented by the caller's UNIQUE key, who then asks again.
+    """
+    while True:
+        body = "".join(random.sample(REFERENCE_ALPHABET, REFERENCE_LENGTH - 1))
+        reference = body + _check_character(body)
+        if is_payment_reference(reference):
+            return reference
+
+
+def is_payment_reference(text: str) -> bool:
+    """Whether the text, whatever its case and separators, is a reference we could have made."""
+    reference = normalise_reference(text)
+    return (
+        len(reference) == REFERENCE_LENGTH
+        and len(set(reference)) == REFERENCE_LENGTH
+        and all(character in _VALUES for character in reference)
+        and reference[0].isalpha()
+        and sum(character.isdigit() for character in reference) >= MIN_REFERENCE_DIGITS
+        and _check_character(reference[:-1]) == reference[-1]
+    )
+
+
+def _check_character(body: str) -> str:
+    """The character that makes the sum of weight times value 0 modulo 23; its own weight is 1."""
+    weights = range(len(body) + 1, 1, -1)
+    total = sum(
+        weight * _VALUES[character] for weight, character in zip(weights, body, strict=True)
+    )
+    return REFERENCE_ALPHABET[-total % _MODULUS]
+
+
+# --- Creditor reference (ISO 11649) -----------------------------------------------------------
+
+MAX_CREDITOR_REFERENCE: Final = 25
+_CREDITOR_REFERENCE: Final = re.compile(r"RF[0-9]{2}[A-Z0-9]{1,21}")
+
+
+def creditor_reference(reference: str) -> str:
+    """The reference as a structured creditor reference, ``RF`` and two check digits in front.
+
+    ISO 11649 with ISO 7064 MOD 97-10. ValueError if nothing remains of the text without its
+    separators, or more than 21 characters.
+    """
+    body = normalise_reference(reference)
+    if not 1 <= len(body) <= MAX_CREDITOR_REFERENCE - 4:
+        raise ValueError(f"a creditor reference holds 1 to 21 letters and digits: {reference!r}")
+    return f"RF{98 - mod97(body + 'RF00'):02d}{body}"
+
+
+def is_creditor_reference(text: str) -> bool:
+    """Whether the text, whatever its case and blanks, is an ISO 11649 reference that checks."""
+    reference = normalise_reference(text)
+    return _CREDITOR_REFERENCE.fullmatch(reference) is not None and (
+        mod97(reference[4:] + reference[:4]) == 1
+    )
+
+
+def mod97(text: str) -> int:
+    """The remainder of ISO 7064 MOD 97-10; letters count as 10 to 35. Only A-Z and 0-9."""
+    return int("".join(str(int(character, 36)) for character in text)) % 97
+
+
+# --- Search keys ------------------------------------------------------------------------------
+
+KeyKind = Literal[
+    "order_number",
+    "order_number_part",
+    "order_number_folded",
+    "invoice_number",
+    "invoice_number_part",
+    "invoice_number_folded",
+    "payment_reference",
+    "creditor_reference",
+    "external_reference",
+]
+
+MIN_KEY_LENGTH: Final = 3
+MAX_KEY_LENGTH: Final = 35  # the longest end-to-end id a bank carries
+FOLDED_MARK: Final = "~"  # keeps look-alike keys apart from what is really written
+
+_NOT_ALPHANUMERIC: Final = re.compile(r"[^A-Z0-9]+")
+_LEADING_WORD: Final = re.compile(r"\s*[^\W\d_]+\s*(?:[-_/.:#\s]\s*|(?=\d))")
+_LOOK_ALIKES: Final = str.maketrans("OILSBZG", "0115826")
+
+
+def normalise_reference(text: str) -> str:
+    """Capital letters A-Z and digits only: accents, case, blanks and separators do not count."""
+    decomposed = unicodedata.normalize("NFKD", text.upper())
+    return _NOT_ALPHANUMERIC.sub("", decomposed)
+
+
+def fold_look_alikes(key: str) -> str:
+    """A normalised key as a tired eye reads it: O is 0, I and L are 1, S 5, B 8, Z 2, G 6."""
+    return key.translate(_LOOK_ALIKES)
+
+
+def order_keys(
+    number: str,
+    *,
+    invoice_numbers: Iterable[str] = (),
+    payment_reference: str | None = None,
+    references: Iterable[str] = (),
+) -> tuple[tuple[str, KeyKind], ...]:
+    """What a payer may write to mean this order: (normalised key, kind), without repetition.
+
+    ``number`` and the invoice numbers come whole, without their leading word (``SHOP-4711`` is
+    often written ``4711``) and folded for look-alikes. ``references`` are numbers of others, for
+    instance a marketplace's. Keys shorter than 3 or longer than 35 characters are left out.
+    """
+    keys: dict[tuple[str, KeyKind], None] = {}
+    _add_number(keys, number, "order_number", "order_number_part", "order_number_folded")
+    for invoice in invoice_numbers:
+        _add_number(keys, invoice, "invoice_number", "invoice_number_part", "invoice_number_folded")
+    if payment_reference is not None:
+        keys[normalise_reference(payment_reference), "payment_reference"] = None
+        keys[creditor_reference(payment_reference), "creditor_reference"] = None
+    for reference in references:
+        keys[normalise_reference(reference), "external_reference"] = None
+    return tuple(
+        (key, kind)
+        for key, kind in keys
+        if MIN_KEY_LENGTH <= len(key.removeprefix(FOLDED_MARK)) <= MAX_KEY_LENGTH
+    )
+
+
+def _add_number(
+    keys: dict[tuple[str, KeyKind], None],
+    number: str,
+    whole_kind: KeyKind,
+    part_kind: KeyKind,
+    folded_kind: KeyKind,
+) -> None:
+    whole = normalise_reference(number)
+    part = normalise_reference(_LEADING_WORD.sub("", number, count=1))
+    keys[whole, whole_kind] = None
+    if part != whole:
+        keys[part, part_kind] = None
+    for key in (whole, part):
+        if len(key) >= MIN_KEY_LENGTH:
+            keys[FOLDED_MARK + fold_look_alikes(key), folded_kind] = None
