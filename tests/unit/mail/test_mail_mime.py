@@ -5,8 +5,10 @@ from __future__ import annotations
 import email
 from dataclasses import replace
 from datetime import UTC, datetime
+from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.policy import default
+from email.utils import parseaddr
 from typing import Any, cast
 
 import pytest
@@ -21,6 +23,7 @@ from server.mail.rules import (
     Message,
     build_mime,
     checked_address,
+    clean,
     compose,
     mailbox,
 )
@@ -104,13 +107,18 @@ def test_lines_fit_smtp(kind: str, language: str) -> None:
 def test_any_text_survives(text: str, name: str) -> None:
     body = text.replace("\n", " ") + "\n.\nFrom here\n-- \n--=_kontor_alternative\nend\n"
     raw = raw_mail(
-        Message("Betreff", body, "<p>x</p>", ()), sender=mailbox("shop@example.org", name)
+        Message(f"An {name}: „x“, x „x“ x", body, "<p>x</p>", ()),
+        sender=mailbox("shop@example.org", name),
     )
     mail = read(raw)
     first = cast(EmailMessage, next(iter(mail.iter_parts())))
     kept = first.get_payload(decode=True)
     assert isinstance(kept, bytes)
     assert kept.decode().replace("\r\n", "\n") == body.rstrip("\n")
+    assert mail["Subject"].split() == clean(f"An {name}: „x“, x „x“ x").split()
+    # The standard's other reader: EmailMessage keeps blanks between encoded words of a name.
+    sender = parseaddr(email.message_from_bytes(raw)["From"])[0]
+    assert str(make_header(decode_header(sender))).split() == clean(name).split()
     assert len(mail["From"].addresses) == 1
     assert mail["From"].addresses[0].addr_spec == "shop@example.org"
     assert max(len(line) for line in raw.split(b"\r\n")) <= 998
@@ -152,6 +160,22 @@ def test_no_header_can_be_smuggled_in(breaking: str) -> None:
 def test_headers_of_the_mail_cannot_be_doubled(name: str) -> None:
     with pytest.raises(HeaderError):
         raw_mail(extra_headers={name: "x"})
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Annas Antiquariat: Bestellung 10482 bitte von Hand auf „bezahlt“ setzen",
+        "Rechnung " * 20,
+        "Bücher " * 20,
+        "=?utf-8?q?x?=",
+        "ß" * 200,
+    ],
+)
+def test_a_subject_arrives_as_it_is(subject: str) -> None:
+    raw = raw_mail(replace(PAYMENT, subject=subject.strip()))
+    assert read(raw)["Subject"] == subject.strip()
+    assert max(len(line) for line in raw.split(b"\r\n")) <= 76
 
 
 def test_a_name_cannot_bring_a_second_address() -> None:
