@@ -1,0 +1,376 @@
+"""MT940 and MT942 (SWIFT customer statements) in the dialects that banks really send.
+
+Standards: SWIFT MT940/MT942, DFÜ-Abkommen annex 3 chapter 8. Made for damaged files: every
+statement line (field 61) that holds an amount becomes a posting, whatever else is wrong with it,
+and one broken line costs that line only. MT942 announces what is not booked yet: its postings
+are pending, and the MT940 of the next day brings them again, booked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import BinaryIO
+
+from server.banking.formats import fields, purpose
+from server.banking.formats.items import (
+    Balance,
+    Item,
+    ParsedPosting,
+    Problem,
+    StatementFacts,
+)
+from server.banking.formats.purpose import Purpose
+
+MAX_FIELD_LINES = 200
+
+RETURN_BUSINESS_CODES = {"108", "109", "159"}
+BATCH_BUSINESS_CODES = {"191", "192", "193", "194", "195", "196"}
+
+_KNOWN_TAGS = "20 21 25 28 28C 60F 60M 61 62F 62M 64 65 86 NS 13 13D 34F 90C 90D".split()
+_TAG = re.compile(r"\s?:(" + "|".join(_KNOWN_TAGS) + r"):")
+# "13:20" + ":15" wrapped at the end of a full line looks like the tag of a new statement.
+_CLOCK_TIME = re.compile(r":[0-5]\d:[0-5]\d(?!\d)")
+_START = re.compile(rb"(?:^|[\r\n])\s?(?::(?:20|25|28C?|60[FM]|61):|\{1:[FD]0)")
+
+_MARK = r"(?P<mark>R[CD]|E[CD]|[CD])"
+_LINE = re.compile(
+    r"(?P<value>\d{6})\s*(?P<entry>\d{4})?\s*"
+    + _MARK
+    + r"\s*(?P<funds>[A-Z])?\s*(?P<amount>\d[\d.]*(?:,\d*)?|,\d+)"
+    r"\s*(?P<kind>[NFS][A-Z0-9][A-Z0-9 ]{2})?(?P<reference>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+# Whatever the dates look like: a mark, an amount with a comma.
+_AMOUNT_ONLY = re.compile(
+    r"(?P<value>.{0,12}?)(?P<entry>(?!))?"
+    + _MARK
+    + r"(?P<funds>[A-Z])?(?P<amount>\d[\d.]*,\d*|,\d+)"
+    r"\s*(?P<kind>[NFS][A-Z0-9][A-Z0-9 ]{2})?(?P<reference>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_BALANCE = re.compile(
+    r"(?P<mark>[CD])(?P<date>\d{6})(?P<currency>[A-Z]{3})(?P<amount>[\d., ]+)", re.I
+)
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_GERMAN_ACCOUNT = re.compile(r"(\d{8})/(\d{1,10})(?:[A-Z]{3})?")
+_DUTCH_IBAN = re.compile(r"NL\d{2}[A-Z]{4}\d{10}")
+_REFERENCE_AND_NAME = re.compile(r"(\S{1,16})\s{2,}(\S.*)")
+_NO_REFERENCE = {"NONREF", "NOREF", "EREF", "PREF", "MARF", "KREF", "KREF+", "EREF+"}
+
+
+def looks_like(head: bytes) -> bool:
+    """Whether the start of a file holds a SWIFT field."""
+    return _START.search(head) is not None
+
+
+@dataclass(slots=True)
+class _Field:
+    tag: str
+    line_number: int
+    lines: list[str]
+
+
+@dataclass(slots=True)
+class _Statement:
+    """What is known of the statement that the next line belongs to."""
+
+    account: str | None = None
+    account_iban: str | None = None
+    currency: str | None = None
+    opening: Balance | None = None
+    closing: Balance | None = None
+    is_preliminary: bool = False
+    is_open: bool = False
+    first: date | None = None
+    last: date | None = None
+
+    def facts(self) -> Iterator[StatementFacts]:
+        """The facts at the end of the statement, if there was one."""
+        if not self.is_open:
+            return
+        start = self.opening.on if self.opening else None
+        end = self.closing.on if self.closing else None
+        yield StatementFacts(
+            account_iban=self.account_iban,
+            account=self.account,
+            from_date=self.first or start,
+            to_date=end or self.last,
+            opening=self.opening,
+            closing=self.closing,
+        )
+
+
+@dataclass(slots=True)
+class _Line:
+    """One field 61 with the fields 86 that follow it."""
+
+    printed: _Field
+    details: list[_Field] = field(default_factory=list)
+
+
+def read(source: BinaryIO) -> Iterator[Item]:
+    """The postings of an MT940 or MT942 file, with one StatementFacts for each message."""
+    statement = _Statement()
+    line: _Line | None = None
+    for part in _fields(source):
+        if part.tag == "86" and line is not None:
+            line.details.append(part)
+        if part.tag in ("86", "NS"):
+            continue
+        if line is not None:
+            yield from _items(line, statement)
+            line = None
+        if part.tag == "61":
+            line = _Line(part)
+        elif part.tag == "20":
+            yield from statement.facts()
+            statement = _Statement()
+        else:
+            yield from _note(statement, part)
+    if line is not None:
+        yield from _items(line, statement)
+    yield from statement.facts()
+
+
+def _fields(source: BinaryIO) -> Iterator[_Field]:
+    """The fields of all messages in the file, wrapped lines gathered under their tag.
+
+    Envelopes (``{1:…``), separators (``-``) and text outside of fields end a field.
+    """
+    current: _Field | None = None
+    for number, raw in enumerate(fields.lines(source), start=1):
+        printed = raw.strip("\x01\x03\x1a\ufeff")
+        if found := _tag(printed, current):
+            if current is not None:
+                yield current
+            current = _Field(found, number, [printed.lstrip().split(":", 2)[2]])
+        elif current is None:
+            continue
+        elif printed.strip() == "-" or printed.startswith(("-}", "{1:")):
+            yield current
+            current = None
+        elif current.tag == "61" and printed.startswith("86:"):
+            yield current
+            current = _Field("86", number, [printed[3:]])
+        elif len(current.lines) < MAX_FIELD_LINES:
+            current.lines.append(printed)
+    if current is not None:
+        yield current
+
+
+def _tag(printed: str, current: _Field | None) -> str | None:
+    found = _TAG.match(printed)
+    if found is None:
+        return None
+    wrapped = (
+        current is not None
+        and current.tag == "86"
+        and _CLOCK_TIME.match(printed)
+        and current.lines[-1][-1:].isdigit()
+    )
+    return None if wrapped else found[1]
+
+
+def _note(statement: _Statement, part: _Field) -> Iterator[Problem]:
+    """Account and balances of the statement; a balance that cannot be read is a problem."""
+    content = part.lines[0].strip()
+    if part.tag == "25":
+        statement.account = fields.text(content)
+        statement.account_iban = _account_iban(content)
+    elif part.tag in ("34F", "13", "13D"):
+        statement.is_preliminary = True
+        if part.tag == "34F" and (found := _CURRENCY.match(content)):
+            statement.currency = found[0]
+    elif part.tag in ("60F", "60M", "62F", "62M"):
+        statement.is_open = True
+        balance = _balance(content)
+        if balance is None:
+            yield Problem(f"line {part.line_number}", f"the balance “{content}” is not readable")
+        elif part.tag.startswith("60"):
+            statement.opening = statement.opening or balance
+            statement.is_preliminary = False
+        else:
+            statement.closing = balance
+        if found := re.match(r"[CD]\d{6}([A-Z]{3})", content, re.IGNORECASE):
+            statement.currency = statement.currency or found[1].upper()
+
+
+def _account_iban(content: str) -> str | None:
+    """Field 25 as an IBAN. A German bank code and account number give theirs by the common rule."""
+    compact = "".join(content.split()).upper()
+    if compact[-3:].isalpha() and (shorter := fields.iban(compact[:-3].rstrip("/"))):
+        return shorter
+    if found := _GERMAN_ACCOUNT.fullmatch(compact):
+        return _german_iban(found[1], found[2])
+    return fields.iban(compact)
+
+
+def _german_iban(bank_code: str, account_number: str) -> str:
+    account = f"{bank_code}{account_number.zfill(10)}"
+    check = 98 - int(f"{account}131400") % 97
+    return f"DE{check:02d}{account}"
+
+
+def _balance(content: str) -> Balance | None:
+    found = _BALANCE.match(content)
+    amount = _amount(found["amount"]) if found else None
+    if found is None or amount is None:
+        return None
+    signed = -amount if found["mark"].upper() == "D" else amount
+    return Balance(signed, found["currency"].upper(), _value_date(found["date"]))
+
+
+def _amount(printed: str) -> Decimal | None:
+    return fields.printed_amount(printed.rstrip(",") if printed.endswith(",") else printed, ",")
+
+
+def _items(line: _Line, statement: _Statement) -> Iterator[Item]:
+    """The posting of one field 61, and what could not be read of it."""
+    where = f"line {line.printed.line_number}"
+    statement.is_open = True
+    found = _match_line(line.printed)
+    amount = _amount(found["amount"]) if found else None
+    if found is None or amount is None:
+        printed = " ".join(line.printed.lines)[:80]
+        yield Problem(where, f"no amount found in “{printed}”")
+        return
+    problems: list[str] = []
+    value_date, booking_date = _dates(found, problems)
+    for day in (booking_date, value_date):
+        if day is not None:
+            statement.first = min(statement.first or day, day)
+            statement.last = max(statement.last or day, day)
+    yield _posting(line, statement, found, amount, (booking_date, value_date))
+    for what in problems:
+        yield Problem(where, what)
+
+
+def _match_line(part: _Field) -> re.Match[str] | None:
+    """The parts of field 61; a line break inside it is tried as the bank's wrapping."""
+    first = part.lines[0].strip()
+    found = _LINE.match(first)
+    if found is not None and (found["kind"] or len(part.lines) == 1):
+        return found
+    if found is None or len(first) < 30:
+        glued = _LINE.match("".join(part.lines[:2]).strip())
+        if glued is not None and glued["kind"]:
+            part.lines = ["".join(part.lines[:2]), *part.lines[2:]]
+            return glued
+    return found or _AMOUNT_ONLY.match(first)
+
+
+def _dates(found: re.Match[str], problems: list[str]) -> tuple[date | None, date | None]:
+    """Value date and booking date; the booking date has no year and lies near the value date."""
+    printed_value, printed_entry = found["value"].strip(), found["entry"]
+    value_date = _value_date(printed_value)
+    if value_date is None:
+        problems.append(f"the value date “{printed_value}” is no date")
+    if not printed_entry:
+        return value_date, value_date
+    booking_date = _booking_date(printed_entry, value_date, printed_value)
+    if booking_date is None:
+        problems.append(f"the booking date “{printed_entry}” is no date")
+    return value_date, booking_date
+
+
+def _value_date(printed: str) -> date | None:
+    if len(printed) != 6 or not (printed.isascii() and printed.isdigit()):
+        return None
+    year = fields.full_year(int(printed[:2]))
+    return fields.calendar_date(year, int(printed[2:4]), int(printed[4:]))
+
+
+def _booking_date(month_day: str, value_date: date | None, printed_value: str) -> date | None:
+    month, day = int(month_day[:2]), int(month_day[2:])
+    if value_date is None:
+        if not printed_value[:2].isdigit():
+            return None
+        return fields.calendar_date(fields.full_year(int(printed_value[:2])), month, day)
+    years = (value_date.year, value_date.year - 1, value_date.year + 1)
+    candidates = [fields.calendar_date(year, month, day) for year in years]
+    real = [candidate for candidate in candidates if candidate is not None]
+    return min(real, key=lambda one: abs(one - value_date), default=None) if real else None
+
+
+def _posting(
+    line: _Line,
+    statement: _Statement,
+    found: re.Match[str],
+    amount: Decimal,
+    dates: tuple[date | None, date | None],
+) -> ParsedPosting:
+    mark = found["mark"].upper()
+    said = _purpose(line.details)
+    customer_reference, bank_reference, name = _references(found["reference"])
+    supplementary = [extra.strip() for extra in line.printed.lines[1:] if extra.strip()]
+    remittance = said.remittance_information
+    if said.is_free_text:
+        unsaid = [customer_reference or "", *([] if line.details else supplementary)]
+        texts = [remittance, *(one for one in unsaid if one not in (remittance or ""))]
+        remittance = fields.text("\n".join(filter(None, texts)))
+    swift_kind = (found["kind"] or "").strip().upper()
+    is_return = (
+        said.is_return or mark in ("RC", "RD") or said.business_code in RETURN_BUSINESS_CODES
+    )
+    return ParsedPosting(
+        account_iban=statement.account_iban,
+        booking_date=dates[0],
+        value_date=dates[1],
+        amount=amount if mark in ("C", "RD", "EC") else -amount,
+        currency=statement.currency,
+        counterparty_name=said.counterparty_name or name,
+        counterparty_iban=said.counterparty_iban
+        or _first_iban([customer_reference or "", *supplementary]),
+        counterparty_bic=said.counterparty_bic,
+        remittance_information=remittance,
+        end_to_end_id=said.end_to_end_id,
+        mandate_id=said.mandate_id,
+        bank_reference=bank_reference or said.bank_reference,
+        transaction_code="+".join(filter(None, [swift_kind, said.business_code])) or None,
+        is_return=is_return,
+        return_reason=said.return_reason if is_return else None,
+        is_pending=statement.is_preliminary,
+        is_batch_total=said.is_batch_total or said.business_code in BATCH_BUSINESS_CODES,
+        where=f"line {line.printed.line_number}",
+    )
+
+
+def _purpose(details: list[_Field]) -> Purpose:
+    """The fields 86 of one line; further ones repeat the first or go on as free text."""
+    if not details:
+        return Purpose(is_free_text=True)
+    said = purpose.read(details[0].lines)
+    texts = [said.remittance_information]
+    for part in details[1:]:
+        if part.lines != details[0].lines:
+            texts.append(purpose.read(part.lines).remittance_information)
+    said.remittance_information = fields.text("\n".join(filter(None, texts)))
+    return said
+
+
+def _references(printed: str) -> tuple[str | None, str | None, str | None]:
+    """The customer's and the bank's reference of field 61 (subfields 7 and 8).
+
+    Third, a name: some Dutch banks print the other party behind the customer's reference.
+    """
+    customer, _, bank = printed.strip().partition("//")
+    name = None
+    if found := _REFERENCE_AND_NAME.fullmatch(customer):
+        customer, name = found[1], fields.text(found[2])
+    customer = customer.strip()
+    if customer.upper() in _NO_REFERENCE:
+        customer = ""
+    return fields.text(customer), fields.text(bank.split("\n")[0]), name
+
+
+def _first_iban(texts: list[str]) -> str | None:
+    """An IBAN where banks print other things too, so only one that cannot be anything else."""
+    for one in texts:
+        account = fields.iban(one)
+        if account and (_DUTCH_IBAN.fullmatch(account) or fields.iban_is_valid(account)):
+            return account
+    return None

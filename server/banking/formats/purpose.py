@@ -1,0 +1,226 @@
+"""The grammars banks use inside a text field: German keywords, Dutch codes, German subfields.
+
+Standards: DFÜ-Abkommen of the German banks, annex 3, chapter 8 (structured field 86, subfields
+00 to 63 and the SEPA keywords); SWIFT code words of the Dutch banks (``/REMI/…``). MT940, CSV
+and camt texts all use them, so they are read here once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from server.banking.formats import fields
+
+SUBFIELD_CHARACTERS = 27
+LINE_CHARACTERS = 65
+END_TO_END_CHARACTERS = 35
+
+# A subfield border may stand anywhere, so also inside a keyword.
+_KEYWORDS = ("EREF KREF MREF CRED DEBT COAM OAMT SVWZ ABWA ABWE IBAN BIC BREF RREF PURP").split()
+_KEYWORD = re.compile(
+    "(?:" + "|".join("\n?".join(word) for word in _KEYWORDS) + r")\n?\+", re.ASCII
+)
+_CODES = (
+    "TRTP RTYP IBAN BIC NAME REMI EREF KREF PREF NRTX PIND CSID MARF RTRN ORDP BENM CNTP ACCW"
+    " ADDR ID ISDT PURP ULTD ULTC ULTB SVCL OCMT CHGS USTD STRD"
+).split()
+_CODE = re.compile(r"\s?/(" + "|".join("\n?".join(word) for word in _CODES) + r")\n?/")
+_SUBFIELD_START = re.compile(r"\s*(?P<code>\d{3})?\s*(?P<mark>[^\w\s/])(?=\d\d)")
+_PURPOSE_SUBFIELDS = {*(f"{n}" for n in range(20, 30)), *(f"{n}" for n in range(60, 66))}
+_NAME_SUBFIELDS = ("32", "33")
+_KNOWN_SUBFIELDS = {"00", "10", "30", "31", "34", "38", "70", "71", *_NAME_SUBFIELDS}
+_KNOWN_SUBFIELDS |= _PURPOSE_SUBFIELDS
+
+
+@dataclass(slots=True)
+class Purpose:
+    """What a text field says; everything not said is None."""
+
+    remittance_information: str | None = None
+    end_to_end_id: str | None = None
+    mandate_id: str | None = None
+    customer_reference: str | None = None
+    bank_reference: str | None = None
+    counterparty_name: str | None = None
+    counterparty_iban: str | None = None
+    counterparty_bic: str | None = None
+    other_party: str | None = None
+    business_code: str | None = None
+    booking_text: str | None = None
+    return_reason: str | None = None
+    is_return: bool = False
+    is_batch_total: bool = False
+    is_free_text: bool = False
+
+
+def join_lines(printed: list[str]) -> str:
+    """The lines of a field 86 as one text.
+
+    A full line was cut by its length and is glued; after a shorter one the bank may have cut a
+    blank or meant a new line, which is kept as a line feed.
+    """
+    joined = ""
+    for line in filter(str.strip, printed):
+        joined += line
+        if len(line) < LINE_CHARACTERS - 1:
+            joined += "\n"
+    return joined.rstrip("\n")
+
+
+def read(printed: list[str]) -> Purpose:
+    """A field 86 in whatever grammar it is written; free text becomes the remittance."""
+    joined = join_lines(printed)
+    if (start := _SUBFIELD_START.match(joined)) and _has_subfields(joined, start):
+        return _read_subfields(joined, start)
+    if _CODE.search(joined):
+        return read_codes(joined)
+    purpose = Purpose(remittance_information=fields.text(joined), is_free_text=True)
+    if leading := re.match(r"(\d{3})(?=PN\d)", joined):
+        purpose.business_code = leading[1]
+    return purpose
+
+
+def _has_subfields(joined: str, start: re.Match[str]) -> bool:
+    first = joined[start.end() : start.end() + 2]
+    return first in _KNOWN_SUBFIELDS
+
+
+def _read_subfields(joined: str, start: re.Match[str]) -> Purpose:
+    """``166?00GUTSCHRIFT?20EREF+…?32NAME``; the mark (here ``?``) differs between banks."""
+    subfields: dict[str, list[str]] = {}
+    purposes: list[str] = []
+    current: list[str] = []
+    pieces = re.split(rf"\n?{re.escape(start['mark'])}(\d\d)", joined[start.end() - 1 :])
+    for number, content in zip(pieces[1::2], pieces[2::2], strict=True):
+        if number in _PURPOSE_SUBFIELDS:
+            purposes.append(content)
+            current = purposes
+        elif number in _KNOWN_SUBFIELDS:
+            current = subfields.setdefault(number, [])
+            current.append(content)
+        elif current:
+            # The mark is also a letter of texts: "what?55" is no subfield.
+            current[-1] += f"{start['mark']}{number}{content}"
+    purpose = read_keywords(purposes)
+    purpose.business_code = start["code"]
+    purpose.booking_text = _token(subfields.get("00"))
+    purpose.counterparty_bic = fields.bic(_token(subfields.get("30"))) or purpose.counterparty_bic
+    account = fields.iban(_token(subfields.get("31"))) or fields.iban(_token(subfields.get("38")))
+    purpose.counterparty_iban = account or purpose.counterparty_iban
+    names = [name for number in _NAME_SUBFIELDS for name in subfields.get(number, [])]
+    purpose.counterparty_name = _name(names)
+    reason = _token(subfields.get("34"))
+    purpose.return_reason = reason if reason and reason.startswith("9") else None
+    return purpose
+
+
+def read_keywords(purposes: list[str]) -> Purpose:
+    """German SEPA keywords in the purpose subfields, wherever in a subfield they start.
+
+    A reference ends with its subfield unless that is full (27 characters); what follows without
+    a keyword is remittance. SVWZ runs up to the next keyword over all borders.
+    """
+    purpose = Purpose()
+    joined = "\n".join(purposes)
+    starts = list(_KEYWORD.finditer(joined))
+    remittance = [joined[: starts[0].start()] if starts else joined]
+    for index, found in enumerate(starts):
+        end = starts[index + 1].start() if index + 1 < len(starts) else len(joined)
+        word = found[0].replace("\n", "")[:-1]
+        value = joined[found.end() : end]
+        if word != "SVWZ":
+            value, after = _cut_reference(joined, found.end(), end)
+            _put_keyword(purpose, word, value, remittance)
+            value = after
+        remittance.append(value)
+    if purpose.other_party:
+        remittance.append(purpose.other_party)
+    purpose.remittance_information = fields.text(
+        "\n".join(part.strip("\n") for part in remittance if part.strip())
+    )
+    return purpose
+
+
+def _cut_reference(joined: str, begin: int, end: int) -> tuple[str, str]:
+    """A keyword's value, glued over full subfields, and the text that stands behind it."""
+    value_end = begin
+    line_start = joined.rfind("\n", 0, begin) + 1
+    while True:
+        border = joined.find("\n", value_end, end)
+        if border < 0:
+            value_end = end
+            break
+        if border - line_start < SUBFIELD_CHARACTERS:
+            value_end = border
+            break
+        line_start = value_end = border + 1
+    return joined[begin:value_end].replace("\n", ""), joined[value_end:end]
+
+
+def _put_keyword(purpose: Purpose, word: str, value: str, remittance: list[str]) -> None:
+    value = value.strip()
+    if word == "EREF":
+        purpose.end_to_end_id = fields.text(value[:END_TO_END_CHARACTERS])
+        if rest := value[END_TO_END_CHARACTERS:].strip():
+            remittance.append(rest)
+    elif word == "MREF":
+        purpose.mandate_id = fields.text(value)
+    elif word == "KREF":
+        purpose.customer_reference = fields.text(value)
+    elif word == "BREF":
+        purpose.bank_reference = fields.text(value)
+    elif word == "IBAN":
+        purpose.counterparty_iban = fields.iban(value)
+    elif word == "BIC":
+        purpose.counterparty_bic = fields.bic(value)
+    elif word == "ABWA":
+        purpose.other_party = fields.text(value)
+
+
+def read_codes(joined: str) -> Purpose:
+    """``/TRTP/SEPA OVERBOEKING/IBAN/…/REMI/…/EREF/…`` and the words before the first code."""
+    purpose = Purpose()
+    starts = list(_CODE.finditer(joined))
+    values: dict[str, str] = {}
+    for index, found in enumerate(starts):
+        end = starts[index + 1].start() if index + 1 < len(starts) else len(joined)
+        values.setdefault(found[1].replace("\n", ""), joined[found.end() : end].strip())
+    before = joined[: starts[0].start()] if starts else joined
+    remittance = [before, values.get("REMI") or values.get("USTD") or ""]
+    party = values.get("NAME") or values.get("ORDP") or values.get("BENM") or ""
+    kind = values.get("TRTP") or values.get("RTYP") or ""
+    reference = fields.text(_glued(values, "EREF"))
+    account = _glued(values, "IBAN") or _glued(values, "ACCW").partition(",")[0]
+    purpose.counterparty_name = fields.text(party.replace("\n", " "))
+    purpose.counterparty_iban = fields.iban(account)
+    purpose.counterparty_bic = fields.bic(_glued(values, "BIC"))
+    purpose.end_to_end_id = reference
+    purpose.mandate_id = fields.text(_glued(values, "MARF"))
+    purpose.customer_reference = fields.text(_glued(values, "PREF"))
+    purpose.return_reason = fields.text(_glued(values, "RTRN"))
+    purpose.is_return = purpose.return_reason is not None
+    purpose.is_batch_total = "BATCH" in kind.upper() or _glued(values, "NRTX") not in ("", "1")
+    purpose.booking_text = fields.text(kind)
+    purpose.remittance_information = fields.text(
+        "\n".join(part.strip() for part in remittance if part.strip())
+    )
+    return purpose
+
+
+def _glued(values: dict[str, str], code: str) -> str:
+    return values.get(code, "").replace("\n", "").strip()
+
+
+def _token(contents: list[str] | None) -> str | None:
+    return fields.text("".join(contents).replace("\n", "")) if contents else None
+
+
+def _name(parts: list[str]) -> str | None:
+    """A name in two subfields: the first full one was cut by its length, a shorter one was not."""
+    name = ""
+    for part in parts:
+        name += part.replace("\n", " ")
+        if len(part) < SUBFIELD_CHARACTERS:
+            name += " "
+    return fields.text(" ".join(name.split()))
