@@ -35,7 +35,7 @@ COMPILED = Path(__file__).parent / "compiled"
 LANGUAGES = ("de", "en")
 TEXT_COLUMNS = 74
 LINE_BYTES = 76  # RFC 2045, 6.7, and RFC 2047, 2
-MAX_FACT_LENGTH = 2000
+MAX_FACT_LENGTH = 1000
 MAX_LIST_ITEMS = 50
 MAX_SUBJECT_LENGTH = 200
 MAX_DISPLAY_NAME_LENGTH = 100
@@ -45,7 +45,7 @@ Facts = Mapping[str, str | list[dict[str, str]]]
 
 
 class FactError(ValueError):
-    """The facts do not fit the kind: one is missing, unknown, too long or not an address."""
+    """The facts do not fit the kind: one is missing, unknown, empty or not an address."""
 
 
 class AddressError(ValueError):
@@ -99,15 +99,15 @@ KINDS: Mapping[str, Kind] = {
         reader="merchant",
         tone="warn",
         footer="notice",
-        required=_names("shop_name order_number payment_status since reason order_url"),
-        optional=_names("recipient_name"),
+        required=_names("shop_name order_number payment_status since order_url"),
+        optional=_names("recipient_name reason"),
     ),
     "shop_error": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
-        required=_names("shop_name since reason shop_settings_url"),
-        optional=_names("recipient_name"),
+        required=_names("shop_name since shop_settings_url"),
+        optional=_names("recipient_name reason"),
     ),
     "password_reset": Kind(
         reader="merchant",
@@ -213,9 +213,8 @@ def _check_items(kind: str, name: str, items: list[dict[str, str]]) -> None:
 def _check_fact(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise FactError(f"{name!r} must be a finished string, not {type(value).__name__}")
-    if len(value) > MAX_FACT_LENGTH:
-        raise FactError(f"{name!r} is longer than {MAX_FACT_LENGTH} characters")
-    if name.endswith("_url") and value and not _LINK.fullmatch(value):
+    is_link = len(value) <= MAX_FACT_LENGTH and _LINK.fullmatch(value)
+    if name.endswith("_url") and value and not is_link:
         raise FactError(f"{name!r} must be a web or mail address")
 
 
@@ -292,7 +291,7 @@ def _filled(nodes: Sequence[Node], values: Facts, quote: Quote) -> Iterator[str]
         if isinstance(node, str):
             yield node
         elif isinstance(node, Name):
-            yield quote(node.name, clean(_value(node.name, values)))
+            yield quote(node.name, _shortened(clean(_value(node.name, values))))
         else:
             yield from _part(node, values, quote)
 
@@ -330,6 +329,11 @@ _UNPRINTABLE = re.compile(
 def clean(value: str) -> str:
     """Controls and changes of writing direction become spaces: they forge headers and amounts."""
     return _UNPRINTABLE.sub(" ", value)
+
+
+def _shortened(value: str) -> str:
+    """A shop may answer with a whole page as its reason; the row keeps it, the mail cuts it."""
+    return value if len(value) <= MAX_FACT_LENGTH else value[: MAX_FACT_LENGTH - 1] + "…"
 
 
 def wrap(text: str) -> str:
