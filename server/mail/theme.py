@@ -41,8 +41,8 @@ class Theme:
 
     primary: str = "#1d5b79"
     text: str = "#23272b"
-    header_background: str = "#ffffff"
-    header_text: str = "#23272b"
+    header_background: str = "#17455c"
+    header_text: str = "#ffffff"
     font: str = "system"
     header_image: str = ""
     header_height_pixels: int = 120
