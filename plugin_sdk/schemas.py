@@ -16,29 +16,34 @@ from marshmallow import RAISE, Schema, ValidationError, fields, post_dump, post_
 from plugin_sdk import types
 from plugin_sdk.currencies import CURRENCIES
 
-MAX_AMOUNT = Decimal("999999999999.99")
 MAX_DECIMALS = 3  # the most that a currency of ISO 4217 in use has (KWD, TND)
+MAX_NUMBER_LENGTH = 40
 MAX_ITEMS = 500
 MAX_REFERENCES = 50
 BATCH_LIMIT = 100
 
 
-class Amount(fields.Decimal):
-    """A decimal string. Numbers are refused as well as exponents: 0.1 has no exact float."""
+class Amount(fields.String):
+    """A decimal string. Numbers are refused as well as exponents: 0.1 has no exact float.
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(as_string=True, allow_nan=False, **kwargs)
+    ``positive``: no amount below zero.
+    """
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Decimal:
-        if not isinstance(value, str) or not re.fullmatch(r"-?\d{1,16}(\.\d{1,8})?", value):
+    def __init__(self, *, positive: bool = False, **kwargs: Any) -> None:
+        minus = "" if positive else "-?"
+        self._pattern = rf"^{minus}[0-9]{{1,12}}(\.[0-9]{{1,{MAX_DECIMALS}}}0*)?$"
+        super().__init__(metadata={"pattern": self._pattern, "example": "19.90"}, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str) or len(value) > MAX_NUMBER_LENGTH:
             raise ValidationError('Not an amount: a string such as "19.90" is wanted.')
-        amount = Decimal(value)
-        if abs(amount) > MAX_AMOUNT:
-            raise ValidationError("Amount is too large.")
-        rounded = amount.quantize(Decimal(1).scaleb(-MAX_DECIMALS))
-        if rounded != amount:
-            raise ValidationError(f"An amount has at most {MAX_DECIMALS} decimals.")
-        return amount_with_cents(amount)
+        if not re.fullmatch(self._pattern.replace("$", r"\Z"), value):
+            raise ValidationError(
+                'Not an amount: a string such as "19.90" is wanted'
+                f"{', not below zero' if value.startswith('-') else ''}, with at most"
+                f" {MAX_DECIMALS} decimals."
+            )
+        return amount_with_cents(Decimal(value))
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return None if value is None else amount_text(value)
@@ -56,14 +61,17 @@ def amount_text(amount: Decimal) -> str:
     return f"{amount_with_cents(amount):f}"
 
 
-class Exact(fields.Decimal):
+class Exact(fields.String):
     """A decimal string that is no amount: percent, rate, quantity."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(as_string=True, allow_nan=False, **kwargs)
+    PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,12})?$"
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Decimal:
-        if not isinstance(value, str) or not re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", value):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(metadata={"pattern": self.PATTERN, "example": "2.5"}, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        wanted = self.PATTERN.replace("$", r"\Z")
+        if not isinstance(value, str) or not re.fullmatch(wanted, value):
             raise ValidationError('Not a decimal: a string such as "2.5" is wanted.')
         return Decimal(value)
 
@@ -92,7 +100,7 @@ def _no_nul(value: str) -> None:
 class WireSchema(Schema):
     """Loads into ``makes``; absent and null are the same; None is not dumped."""
 
-    makes: type[Any]
+    makes: Callable[..., Any]
 
     class Meta:
         unknown = RAISE
@@ -144,10 +152,15 @@ class InvoiceSchema(WireSchema):
     date = fields.Date(allow_none=True)
 
 
+def _is_percent(value: Decimal) -> None:
+    if not 0 <= value <= 100:
+        raise ValidationError("A percentage is from 0 to 100.")
+
+
 class PaymentTermsSchema(WireSchema):
     makes = types.PaymentTerms
 
-    discount_percent = Exact(allow_none=True, validate=validate.Range(min=0, max=100))
+    discount_percent = Exact(allow_none=True, validate=_is_percent)
     discount_days = fields.Integer(
         strict=True, allow_none=True, validate=validate.Range(min=0, max=3650)
     )
@@ -185,7 +198,7 @@ class OrderSchema(WireSchema):
     number = Text(64, 1, required=True)
     ordered_at = fields.AwareDateTime(required=True)
     currency = Currency(required=True)
-    total = Amount(required=True, validate=validate.Range(min=0))
+    total = Amount(required=True, positive=True)
     payment_method = Text(128, allow_none=True)
     payment_code = fields.Enum(types.PaymentCode, by_value=True, allow_none=True)
     shop_status = Text(128, allow_none=True)
@@ -196,7 +209,7 @@ class OrderSchema(WireSchema):
     due_date = fields.Date(allow_none=True)
     reminder_base_date = fields.Date(allow_none=True)
     payment_terms = fields.Nested(PaymentTermsSchema, allow_none=True)
-    foreign_total = Amount(allow_none=True, validate=validate.Range(min=0))
+    foreign_total = Amount(allow_none=True, positive=True)
     foreign_currency = Currency(allow_none=True)
     exchange_rate = Exact(allow_none=True)
     items = fields.List(fields.Nested(ItemSchema), validate=validate.Length(max=MAX_ITEMS))

@@ -58,6 +58,20 @@ class Settings:
         )
 
 
+_installed: list[Settings] = []
+
+
+def install(settings: Settings) -> None:
+    """Make these the settings of this process; called once, by ``create_app``."""
+    _installed[:] = [settings]
+
+
+def installed() -> Settings:
+    """What rooms need from outside: the public address and the sender of system mails."""
+    assert _installed, "create_app() installs the settings first"
+    return _installed[0]
+
+
 def psycopg_url(url: str) -> str:
     """``postgres://`` as hosting providers write it, with the driver SQLAlchemy wants."""
     for scheme in ("postgres://", "postgresql://"):

@@ -31,6 +31,8 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(
     model_class=Base,
+    # A worker commits after each row and reads on: what it has loaded stays as loaded.
+    session_options={"expire_on_commit": False},
     engine_options={
         "pool_size": 8,
         "max_overflow": 24,

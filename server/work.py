@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
-from sqlalchemy import Index, String, Text, event, func, select, text, update
+from sqlalchemy import Index, String, Text, event, select, text, update
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 
 from server.db import Time, db, now
@@ -79,7 +79,9 @@ class WorkItem:
         if not ids:
             return []
         rows = select(cls).where(table.id.in_(ids)).order_by(cls.due_at, table.id)
-        return list(db.session.scalars(rows))
+        claimed = list(db.session.scalars(rows))
+        db.session.commit()  # nothing stays open while the row is acted on
+        return claimed
 
     @classmethod
     def release_abandoned(cls, at: datetime) -> int:
@@ -129,28 +131,29 @@ def announce(kind: type[WorkItem]) -> None:
     db.session.info.setdefault(_RUNG, set()).add(kind.__tablename__)  # type: ignore[attr-defined]
 
 
+_bell: list[Ring] = []
+
+
 def listen(ring: Ring) -> None:
-    """Hand the bell to the session: called once, by ``create_app``."""
-    session = db.session
-
-    @event.listens_for(session, "before_flush")
-    def note(flushing: Session, *_: Any) -> None:
-        for row in flushing.new:
-            if isinstance(row, WorkItem):
-                flushing.info.setdefault(_RUNG, set()).add(type(row).__tablename__)  # type: ignore[attr-defined]
-
-    @event.listens_for(session, "after_commit")
-    def after_commit(committed: Session) -> None:
-        kinds = committed.info.pop(_RUNG, None)
-        if kinds:
-            ring(kinds)
-
-    @event.listens_for(session, "after_rollback")
-    def after_rollback(failed: Session) -> None:
-        failed.info.pop(_RUNG, None)
+    """Hand the bell to the session: called by ``create_app``."""
+    if not _bell:
+        event.listen(db.session, "before_flush", _note_new_rows)
+        event.listen(db.session, "after_commit", _ring_after_commit)
+        event.listen(db.session, "after_rollback", _forget)
+    _bell[:] = [ring]
 
 
-def queue_length(kind: type[WorkItem], at: datetime) -> int:
-    """How many rows are due. For the dashboard and `make bench`."""
-    due = select(func.count()).select_from(kind).where(kind.status == "queued", kind.due_at <= at)
-    return int(db.session.scalar(due) or 0)
+def _note_new_rows(session: Session, *_: Any) -> None:
+    for row in session.new:
+        if isinstance(row, WorkItem):
+            session.info.setdefault(_RUNG, set()).add(type(row).__tablename__)  # type: ignore[attr-defined]
+
+
+def _ring_after_commit(session: Session) -> None:
+    kinds = session.info.pop(_RUNG, None)
+    if kinds:
+        _bell[0](kinds)
+
+
+def _forget(session: Session) -> None:
+    session.info.pop(_RUNG, None)

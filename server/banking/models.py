@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     ForeignKey,
@@ -89,8 +90,10 @@ class Posting(Base):
     """One amount on an account: an entry of a statement, or one transaction of a batch.
 
     ``amount`` is signed, in the account's currency. ``is_open`` says that money that came in
-    waits to be assigned; it follows from the ledger and is written only by
-    ``orders.service`` (docs/adr/0007).
+    waits to be assigned; it follows from the ledger and is written only by ``orders.service``
+    and at the import (docs/adr/0007). ``needs_match``: the matcher has not looked yet. ``keys``:
+    what the text may mean, kept for open postings, so that an order that arrives later finds
+    them (S18). ``is_blocked``: a person undid an assignment, so the matcher only suggests.
     """
 
     __tablename__ = "posting"
@@ -106,6 +109,7 @@ class Posting(Base):
         Index("ix_posting_merchant_id_booking_date", "merchant_id", "booking_date", "id"),
         Index("ix_posting_open", "merchant_id", "id", postgresql_where=text("is_open")),
         Index("ix_posting_unmatched", "merchant_id", "id", postgresql_where=text("needs_match")),
+        Index("ix_posting_keys", "keys", postgresql_using="gin", postgresql_where=text("is_open")),
     )
 
     id: Mapped[Id]
@@ -132,4 +136,7 @@ class Posting(Base):
     created_at: Mapped[Time] = mapped_column(default=now)
     is_open: Mapped[bool] = mapped_column(default=False)
     needs_match: Mapped[bool] = mapped_column(default=True)
+    is_blocked: Mapped[bool] = mapped_column(default=False)
+    keys: Mapped[list[str] | None] = deferred(mapped_column(ARRAY(String(64))))
     ignored_at: Mapped[Time | None]
+    ignored_by: Mapped[str | None] = mapped_column(String(320))

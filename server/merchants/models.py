@@ -84,3 +84,21 @@ class ApiKey(Base):
     created_at: Mapped[Time] = mapped_column(default=now)
     last_used_at: Mapped[Time | None]
     revoked_at: Mapped[Time | None]
+
+
+class IdempotencyKey(Base):
+    """The answer to a request that carried an Idempotency-Key, kept for 24 h.
+
+    ``status_code`` is None while the first request is running.
+    """
+
+    __tablename__ = "idempotency_key"
+
+    api_key_id: Mapped[str] = mapped_column(
+        ForeignKey("api_key.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[Time] = mapped_column(default=now, index=True)
+    status_code: Mapped[int | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)

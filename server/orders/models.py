@@ -37,7 +37,8 @@ class Order(Base):
 
     ``wire`` is the whole wire.Order as JSON. ``payment_status`` follows from total, ledger and
     the marks below through ``rules.payment_status``; it is kept so that lists can filter by it
-    and is written by ``service.settle`` alone (docs/adr/0007).
+    and is written by ``service.settle`` alone (docs/adr/0007). ``needs_match``: the matcher has
+    not yet looked for postings that came before this order or before its change (S18).
     """
 
     __tablename__ = "order"
@@ -49,6 +50,7 @@ class Order(Base):
         Index("ix_order_merchant_id_ordered_at", "merchant_id", "ordered_at", "id"),
         Index("ix_order_status", "merchant_id", "payment_status", "ordered_at", "id"),
         Index("ix_order_shop_id_changed_at", "shop_id", "changed_at", "id"),
+        Index("ix_order_unmatched", "merchant_id", "id", postgresql_where=text("needs_match")),
     )
 
     id: Mapped[Id]
@@ -71,6 +73,7 @@ class Order(Base):
     payment_reference: Mapped[str] = mapped_column(String(16))
     payment_status: Mapped[str] = mapped_column(String(24))
     is_managed: Mapped[bool]
+    needs_match: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[Time] = mapped_column(default=now)
     changed_at: Mapped[Time] = mapped_column(default=now)
     cancelled_at: Mapped[Time | None]

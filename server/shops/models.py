@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from sqlalchemy import JSON, ForeignKey, ForeignKeyConstraint, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
 from server.db import Amount, Base, Id, Ref, Time, now
-from server.work import WorkItem, work_indexes
+from server.work import LEASE, WorkItem, work_indexes
 
 UPDATE_LIFETIME = timedelta(hours=168)
 
@@ -19,7 +19,9 @@ class Shop(Base):
     """One connected shop system and how it is doing (K12, S42).
 
     ``connected_at`` is the cut-off of S28: set by the first sign of life, never moved.
-    ``mapping`` is {payment code: CodeMapping as JSON}; empty = the connector's defaults.
+    ``error_source`` is `update` (a write failed; only a write that works heals it) or `agent` (its
+    own report; healed by the next report without one). ``mapping`` is {payment code: CodeMapping
+    as JSON}; empty = the connector's defaults.
     """
 
     __tablename__ = "shop"
@@ -47,8 +49,8 @@ class Shop(Base):
     last_order_at: Mapped[Time | None]
     last_update_at: Mapped[Time | None]
     error: Mapped[str | None] = mapped_column(Text)
+    error_source: Mapped[str | None] = mapped_column(String(8))
     error_since: Mapped[Time | None]
-    probe_at: Mapped[Time | None]
 
 
 class PaymentUpdate(WorkItem, Base):
@@ -85,6 +87,13 @@ class PaymentUpdate(WorkItem, Base):
     shop_status: Mapped[str | None] = mapped_column(String(128))
     open_statuses: Mapped[list[str]] = mapped_column(JSON, default=list)
     outcome: Mapped[str | None] = mapped_column(String(24))
+
+    def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
+        """Attempts never end it, only its age does; the last one is just before the end."""
+        pause = self.schedule[min(max(self.attempts, 1), len(self.schedule)) - 1]
+        self.status, self.error = "queued", why
+        last = self.created_at + UPDATE_LIFETIME - LEASE
+        self.due_at = max(at, min(at + (after or pause), last))
 
     shop: Mapped[Shop] = relationship(
         primaryjoin="PaymentUpdate.shop_id == Shop.id",

@@ -1,0 +1,88 @@
+"""GET payment-updates and their acknowledgement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import g
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields, validate
+
+from plugin_sdk.schemas import AcknowledgementSchema, PaymentUpdateSchema
+from server.api.access import scope
+from server.api.polls import BUSY_RETRY_SECONDS, polls
+from server.api.problems import Problem
+from server.api.wire import json_body, load
+from server.db import db, now
+from server.orders.service import acknowledge_update
+from server.shops.models import Shop
+from server.shops.service import lease_updates, to_wire
+
+MAX_ID = 2**63 - 1
+
+blueprint = Blueprint("payment_updates", __name__, url_prefix="/api/v1")
+
+
+class PollArguments(Schema):
+    wait_seconds = fields.Integer(load_default=0, validate=validate.Range(0, 20))
+    limit = fields.Integer(load_default=20, validate=validate.Range(1, 100))
+
+
+class PaymentUpdatesAnswer(Schema):
+    payment_updates = fields.List(fields.Nested(PaymentUpdateSchema), required=True)
+    retry_after_seconds = fields.Integer()
+
+
+class AcknowledgedAnswer(Schema):
+    id = fields.String(required=True)
+    state = fields.String(required=True)
+
+
+@blueprint.get("/payment-updates")
+@scope("shop")
+@blueprint.arguments(PollArguments, location="query")
+@blueprint.response(200, PaymentUpdatesAnswer)
+def get_payment_updates(arguments: dict[str, int]) -> dict[str, Any]:
+    """What is due for this shop, leased for 120 s; waits until there is something.
+
+    Not acknowledged in time, an update is handed out again. `retry_after_seconds` in the answer:
+    the server lets nobody else wait just now; ask again after that.
+    """
+    shop_id = g.shop.id
+    found = _lease(g.shop, arguments["limit"])
+    if found or not arguments["wait_seconds"]:
+        return {"payment_updates": found}
+    db.session.remove()  # waiting holds no connection
+    if not polls().wait(shop_id, arguments["wait_seconds"]):
+        return {"payment_updates": [], "retry_after_seconds": BUSY_RETRY_SECONDS}
+    shop = db.session.get_one(Shop, shop_id)
+    return {"payment_updates": _lease(shop, arguments["limit"])}
+
+
+def _lease(shop: Shop, limit: int) -> list[Any]:
+    at = now()
+    shop.seen_at = at
+    found = [to_wire(row) for row in lease_updates(shop, limit, at)]
+    db.session.commit()
+    return found
+
+
+@blueprint.post("/payment-updates/<int:update_id>/acknowledgement")
+@scope("shop")
+@blueprint.doc(
+    requestBody={
+        "required": True,
+        "content": {"application/json": {"schema": AcknowledgementSchema}},
+    }
+)
+@blueprint.response(200, AcknowledgedAnswer)
+def acknowledge(update_id: int) -> dict[str, str]:
+    """What became of a payment update. Repeating it changes nothing."""
+    loaded = load(AcknowledgementSchema(), json_body())
+    row = None
+    if update_id <= MAX_ID:
+        row = acknowledge_update(g.shop, update_id, loaded.value, now())
+    if row is None:
+        raise Problem(404, "This shop has no such payment update.")
+    db.session.commit()
+    return {"id": str(row.id), "state": row.status}

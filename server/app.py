@@ -1,0 +1,52 @@
+"""The one place where everything is plugged together."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask
+from redis import Redis
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from server import api, dashboard
+from server.banking import models as _banking
+from server.config import Settings, install
+from server.db import db
+from server.jobs import Bell
+from server.mail import models as _mail
+from server.merchants import models as _merchants
+from server.orders import models as _orders
+from server.shops import models as _shops
+from server.work import listen
+
+TABLES = (_merchants, _shops, _mail, _banking, _orders)
+"""Every table must be known before the first query, whichever process this is."""
+
+REDIS_SECONDS = 2
+
+
+def create_app(settings: Settings) -> Flask:
+    """The application, for web, workers, clock and commands alike."""
+    logging.basicConfig(
+        level=settings.log, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    install(settings)
+    app = Flask("server")
+    app.config.update(
+        SETTINGS=settings,
+        SECRET_KEY=settings.secret_key,
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        MAX_CONTENT_LENGTH=api.MAX_BODY_BYTES,
+    )
+    if settings.url.startswith("https://"):  # behind a proxy that ends TLS
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
+    db.init_app(app)
+    redis = Redis.from_url(
+        settings.redis_url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+    )
+    bell = Bell(redis)
+    app.extensions["kontor.bell"] = bell
+    listen(bell.ring)
+    api.register(app)
+    dashboard.register(app)
+    return app

@@ -1,0 +1,60 @@
+"""The clock: every two seconds, ring for whatever is due.
+
+It knows nothing and decides nothing; two of them are harmless, and it outlives Redis.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from datetime import datetime, timedelta
+
+from flask import Flask
+from redis.exceptions import RedisError
+from sqlalchemy.exc import OperationalError
+
+from server.db import db, now
+from server.jobs import KINDS, Bell, due_kinds
+from server.shops.service import has_expired
+
+TICK_SECONDS = 2.0
+RELEASE_EVERY = timedelta(seconds=10)
+
+log = logging.getLogger(__name__)
+
+
+def tick(bell: Bell, at: datetime) -> set[str]:
+    """One round: what is due is rung. Returns what was."""
+    kinds = due_kinds(at) - {"payment_update"}
+    if has_expired(at):
+        kinds.add("payment_update")
+    db.session.rollback()
+    bell.ring_now(kinds)
+    return kinds
+
+
+def release(at: datetime) -> int:
+    """Rows whose worker died go back to the queue."""
+    return sum(kind.release_abandoned(at) for kind in KINDS.values())
+
+
+def run(app: Flask) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    released = now() - RELEASE_EVERY
+    with app.app_context():
+        bell: Bell = app.extensions["kontor.bell"]
+        while not stop.wait(TICK_SECONDS):
+            at = now()
+            try:
+                if at - released >= RELEASE_EVERY:
+                    release(at)
+                    released = at
+                tick(bell, at)
+            except (RedisError, OperationalError) as error:
+                log.warning("waiting: %s", str(error).splitlines()[0])
+            finally:
+                db.session.remove()

@@ -1,0 +1,284 @@
+"""Everything that runs in the background, on one page.
+
+A job names a kind of work and carries nothing else. It drains what is due of that kind: claim,
+act, write the outcome, commit; row after row, for at most ``DRAIN_SECONDS``. RQ is the doorbell:
+when a job is lost, the rows are still due and the clock rings again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import current_app
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, SimpleWorker
+from rq.timeouts import UnixSignalDeathPenalty
+
+from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from server.banking.models import Statement
+from server.banking.service import StatementImport, Unreadable
+from server.config import Settings
+from server.db import db, now
+from server.mail.models import Mail
+from server.mail.service import SmtpSession, deliver_mail
+from server.matching.service import match_postings
+from server.orders.models import MatchRequest
+from server.orders.service import expire_updates, request_match
+from server.shops.models import PaymentUpdate
+from server.work import DRAIN_SECONDS, JOB_TIMEOUT_SECONDS, WorkItem
+
+MAILS_AT_ONCE = 20
+STATEMENTS_OPEN = 8
+RING_SECONDS = 2
+RESULT_SECONDS = 60
+WORKER_TTL_SECONDS = 60
+MAINTENANCE_SECONDS = 30
+RUNG = "kontor:rung:"
+
+STOPPING = threading.Event()
+"""Set when this worker was asked to stop: a drain ends after the row at hand."""
+
+
+class NotConfigured(Misconfigured):
+    """There is no mail server yet."""
+
+
+# --- the drains --------------------------------------------------------------------------------
+
+
+def drain_mail() -> bool:
+    """Send what is due. One connection for many mails; commit right after each 250."""
+    session = SmtpSession(_smtp_url())
+    deadline = time.monotonic() + DRAIN_SECONDS
+    try:
+        while _may_go_on(deadline):
+            mails = Mail.claim(MAILS_AT_ONCE, now())
+            if not mails:
+                return False
+            for mail in mails:
+                if _may_go_on(deadline):
+                    act(mail, lambda row: deliver_mail(row, session))
+                else:
+                    mail.put_back(now())
+                    db.session.commit()
+    finally:
+        session.close()
+    return True
+
+
+def drain_statement() -> bool:
+    """Read what came in: one slice of each open file in turn, so nobody waits for a long one."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    reading: dict[int, tuple[Statement, StatementImport]] = {}
+    while _may_go_on(deadline):
+        for statement in Statement.claim(STATEMENTS_OPEN - len(reading), now()):
+            reading[statement.id] = (statement, StatementImport(statement))
+        if not reading:
+            return False
+        for statement, importing in list(reading.values()):
+            if not _read_slice(statement, importing):
+                del reading[statement.id]
+    for statement, _ in reading.values():
+        statement.put_back(now())
+        db.session.commit()
+    return True
+
+
+def _read_slice(statement: Statement, importing: StatementImport) -> bool:
+    """One slice, committed. True while more is to come."""
+    try:
+        more = importing.step()
+    except Unreadable as problem:
+        db.session.rollback()
+        statement.problems = [{"where": "file", "what": str(problem)}, *statement.problems][:200]
+        statement.give_up(str(problem), now())
+        more = False
+    except Exception as error:
+        _failed(statement, error)
+        raise
+    else:
+        if not more:
+            statement.succeed(now())
+    request_match(statement.merchant_id, now())
+    db.session.commit()
+    return more
+
+
+def drain_match_request() -> bool:
+    """Decide which posting pays which order; merchants in turn, a slice each."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _may_go_on(deadline):
+        requests = MatchRequest.claim(1, now())
+        if not requests:
+            return False
+        act(requests[0], _match)
+    return True
+
+
+def _match(request: MatchRequest) -> None:
+    if match_postings(request.merchant_id, now()):
+        request_match(request.merchant_id, now())
+
+
+def drain_payment_update() -> bool:
+    """End what is 168 h old and release what was handed out and never acknowledged."""
+    while expire_updates(now()):
+        db.session.commit()
+    db.session.commit()
+    return False
+
+
+DRAINS: dict[str, Callable[[], bool]] = {
+    Mail.__tablename__: drain_mail,
+    Statement.__tablename__: drain_statement,
+    MatchRequest.__tablename__: drain_match_request,
+    PaymentUpdate.__tablename__: drain_payment_update,
+}
+
+KINDS: dict[str, type[WorkItem]] = {
+    "mail": Mail,
+    "statement": Statement,
+    "match_request": MatchRequest,
+    "payment_update": PaymentUpdate,
+}
+
+
+def drain(kind: str) -> None:
+    """The one job there is. Its first act makes room for the next ring."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    bell: Bell = app.extensions["kontor.bell"]
+    bell.hear(kind)
+    try:
+        more = DRAINS[kind]()
+    finally:
+        db.session.remove()
+    if more:
+        bell.ring({kind})
+
+
+def act(item: Any, action: Callable[[Any], None]) -> None:
+    """Do one row and write how it went. The one place where errors become states."""
+    try:
+        action(item)
+    except Temporary as error:
+        wish = error.retry_after_seconds
+        item.retry(str(error), now(), timedelta(seconds=wish) if wish else None)
+    except Rejected as error:
+        item.give_up(str(error), now())
+    except ConnectorError as error:
+        item.retry(str(error), now())
+    except Exception as error:
+        _failed(item, error)
+        raise
+    else:
+        item.succeed(now())
+    db.session.commit()
+
+
+def _failed(item: Any, error: Exception) -> None:
+    """A bug is loud, and the row survives it."""
+    db.session.rollback()
+    item.retry(f"unexpected: {error!r}"[:1000], now())
+    db.session.commit()
+
+
+def _may_go_on(deadline: float) -> bool:
+    return time.monotonic() < deadline and not STOPPING.is_set()
+
+
+def _smtp_url() -> str:
+    settings: Settings = current_app.config["SETTINGS"]
+    if settings.smtp_url is None:
+        raise NotConfigured("SMTP_URL is not set, so no mail can be sent")
+    return settings.smtp_url
+
+
+# --- the bell ----------------------------------------------------------------------------------
+
+
+class Bell:
+    """Tells RQ that rows of a kind are due. Best effort, and never in anybody's way.
+
+    Rings are collected and sent by a thread of their own, so that a request neither waits for
+    Redis nor notices that it is away. A kind that was rung and not yet heard is not rung again.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._kinds: set[str] = set()
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def ring(self, kinds: set[str]) -> None:
+        with self._change:
+            self._kinds |= kinds
+            if self._thread is None or not self._thread.is_alive():  # also after a fork
+                self._thread = threading.Thread(target=self._work, name="bell", daemon=True)
+                self._thread.start()
+            self._change.notify()
+
+    def ring_now(self, kinds: set[str]) -> None:
+        """For the clock, which has nothing else to do. Raises RedisError."""
+        for kind in sorted(kinds):
+            if self.redis.set(RUNG + kind, 1, nx=True, ex=RING_SECONDS):
+                Queue(kind, connection=self.redis, serializer="json").enqueue(
+                    "server.jobs.drain",
+                    kind,
+                    job_timeout=JOB_TIMEOUT_SECONDS,
+                    result_ttl=0,
+                    failure_ttl=RESULT_SECONDS,
+                    ttl=JOB_TIMEOUT_SECONDS,
+                )
+
+    def hear(self, kind: str) -> None:
+        with suppress(RedisError):
+            self.redis.delete(RUNG + kind)
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                while not self._kinds:
+                    self._change.wait()
+                kinds, self._kinds = self._kinds, set()
+            with suppress(RedisError):  # the clock rings again
+                self.ring_now(kinds)
+
+
+# --- the worker --------------------------------------------------------------------------------
+
+
+class Worker(SimpleWorker):
+    """One queue, one process. A stop signal lets the row at hand finish."""
+
+    death_penalty_class = UnixSignalDeathPenalty
+
+    def request_stop(self, signum: Any, frame: Any) -> None:
+        STOPPING.set()
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+
+def work(app: Any, kind: str) -> None:
+    """Run the worker of one kind until it is told to stop."""
+    redis = Redis.from_url(app.config["SETTINGS"].redis_url)
+    with app.app_context():
+        queue = Queue(kind, connection=redis, serializer="json")
+        worker = Worker(
+            [queue],
+            connection=redis,
+            serializer="json",
+            worker_ttl=WORKER_TTL_SECONDS,
+            maintenance_interval=MAINTENANCE_SECONDS,
+            job_monitoring_interval=5,
+        )
+        worker.work(logging_level="WARNING", with_scheduler=False)
+
+
+def due_kinds(at: datetime) -> set[str]:
+    """What the clock rings for."""
+    return {name for name, kind in KINDS.items() if kind.is_due(at)}

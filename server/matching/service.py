@@ -1,0 +1,264 @@
+"""Matching on the database: load, decide, book. Never commits.
+
+Two things make a posting worth a look: it is new, or an order came that it may name. The second
+is found through ``Posting.keys``, what its text may mean, kept as long as it is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ARRAY, String, cast, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from plugin_sdk.schemas import amount_text
+from server.banking.models import Posting
+from server.db import db
+from server.matching.rules import (
+    Decision,
+    Discount,
+    KeyHit,
+    OpenOrder,
+    Payer,
+    PostingFacts,
+    decide,
+)
+from server.matching.rules.text import clean, readings
+from server.merchants.service import lock_merchant
+from server.orders.models import Order, OrderKey, Suggestion
+from server.orders.service import assigned_totals, book_payment, drop_suggestions, paid_totals
+
+POSTINGS_AT_ONCE = 500
+ORDERS_AT_ONCE = 500
+SUGGESTIONS_KEPT = 5
+KEYS_KEPT = 200
+KEYS_ASKED_AT_ONCE = 5_000
+ACTOR = "Kontor"
+
+
+def match_postings(merchant_id: int, at: datetime) -> bool:
+    """One slice of what this merchant's matcher has to look at. True if more is waiting."""
+    merchant = lock_merchant(merchant_id)
+    fresh = _fresh(merchant_id)
+    newcomers = _newcomers(merchant_id)
+    reopened = _named_by(merchant_id, newcomers)
+    postings = list({posting.id: posting for posting in [*fresh, *reopened]}.values())
+    if postings:
+        today = at.astimezone(ZoneInfo(merchant.timezone)).date()
+        totals = assigned_totals([posting.id for posting in postings])
+        facts = [_facts(posting, totals[posting.id]) for posting in postings]
+        decisions = decide(facts, DatabaseStore(merchant_id), today=today)
+        _carry_out(merchant_id, postings, decisions, at)
+    _mark_looked_at(fresh, newcomers)
+    return len(fresh) == POSTINGS_AT_ONCE or len(newcomers) == ORDERS_AT_ONCE
+
+
+class DatabaseStore:
+    """A CandidateStore over the tables order_key and order; two queries however many keys."""
+
+    def __init__(self, merchant_id: int) -> None:
+        self.merchant_id = merchant_id
+
+    def find(self, keys: Set[str]) -> Mapping[str, Sequence[KeyHit]]:
+        """See CandidateStore."""
+        found: dict[str, list[KeyHit]] = {}
+        wanted = sorted(key for key in keys if len(key) <= 64)
+        for start in range(0, len(wanted), KEYS_ASKED_AT_ONCE):
+            part = wanted[start : start + KEYS_ASKED_AT_ONCE]
+            query = (
+                select(OrderKey.key, OrderKey.kind, OrderKey.order_id)
+                .where(
+                    OrderKey.merchant_id == self.merchant_id,
+                    OrderKey.key == func.any(cast(part, ARRAY(String))),
+                )
+                .order_by(OrderKey.order_id)
+            )
+            for key, kind, order_id in db.session.execute(query):
+                found.setdefault(key, []).append(KeyHit(key, kind, order_id))
+        return found
+
+    def load(self, order_ids: Set[int]) -> Mapping[int, OpenOrder]:
+        """See CandidateStore."""
+        if not order_ids:
+            return {}
+        query = select(Order).where(Order.merchant_id == self.merchant_id, Order.id.in_(order_ids))
+        paid = paid_totals(order_ids)
+        return {row.id: _open_order(row, paid[row.id]) for row in db.session.scalars(query)}
+
+
+def _fresh(merchant_id: int) -> list[Posting]:
+    query = (
+        select(Posting)
+        .where(Posting.merchant_id == merchant_id, Posting.needs_match)
+        .order_by(Posting.id)
+        .limit(POSTINGS_AT_ONCE)
+    )
+    return list(db.session.scalars(query))
+
+
+def _newcomers(merchant_id: int) -> list[int]:
+    query = (
+        select(Order.id)
+        .where(Order.merchant_id == merchant_id, Order.needs_match)
+        .order_by(Order.id)
+        .limit(ORDERS_AT_ONCE)
+    )
+    return list(db.session.scalars(query))
+
+
+def _named_by(merchant_id: int, order_ids: Sequence[int]) -> list[Posting]:
+    """Open postings whose text may mean one of these orders (S18)."""
+    if not order_ids:
+        return []
+    keys = list(
+        db.session.scalars(
+            select(OrderKey.key).where(
+                OrderKey.merchant_id == merchant_id, OrderKey.order_id.in_(order_ids)
+            )
+        )
+    )
+    query = (
+        select(Posting)
+        .where(
+            Posting.merchant_id == merchant_id,
+            Posting.is_open,
+            Posting.keys.overlap(cast(keys, ARRAY(String(64)))),
+        )
+        .order_by(Posting.id)
+        .limit(POSTINGS_AT_ONCE)
+    )
+    return list(db.session.scalars(query))
+
+
+def _mark_looked_at(postings: Iterable[Posting], order_ids: Sequence[int]) -> None:
+    for posting in postings:
+        posting.needs_match = False
+    if order_ids:
+        db.session.execute(update(Order).where(Order.id.in_(order_ids)).values(needs_match=False))
+
+
+# --- carrying out ------------------------------------------------------------------------------
+
+
+def _carry_out(
+    merchant_id: int, postings: Sequence[Posting], decisions: Sequence[Decision], at: datetime
+) -> None:
+    drop_suggestions([posting.id for posting in postings])
+    rows: list[dict[str, Any]] = []
+    booked = {share.order.id for d in decisions if d.choice == "auto" for share in d.shares}
+    orders = _orders(merchant_id, booked)
+    for posting, decision in zip(postings, decisions, strict=True):
+        if decision.choice == "auto" and not posting.is_blocked:
+            _book(posting, decision, orders, at)
+        elif decision.choice != "none":
+            rows += _suggestions(posting, decision, at)
+        if posting.is_open and posting.keys is None:
+            posting.keys = sorted(posting_keys(_facts(posting, Decimal(0))))[:KEYS_KEPT]
+    if rows:
+        db.session.execute(insert(Suggestion), rows)
+
+
+def _orders(merchant_id: int, ids: Set[int]) -> dict[int, Order]:
+    if not ids:
+        return {}
+    query = select(Order).where(Order.merchant_id == merchant_id, Order.id.in_(ids))
+    return {row.id: row for row in db.session.scalars(query)}
+
+
+def _book(posting: Posting, decision: Decision, orders: Mapping[int, Order], at: datetime) -> None:
+    for share in decision.shares:
+        book_payment(
+            orders[share.order.id],
+            posting,
+            share.amount,
+            origin="auto",
+            actor=ACTOR,
+            at=at,
+            probability=decision.probability,
+            evidence=decision.evidence,
+        )
+
+
+def _suggestions(posting: Posting, decision: Decision, at: datetime) -> list[dict[str, Any]]:
+    vetoes = [*decision.vetoes, *(["undone_by_person"] if posting.is_blocked else [])]
+    offers = [(p.shares, p.probability, p.evidence) for p in decision.proposals]
+    if not offers:
+        offers = [(decision.shares, decision.probability, decision.evidence)]
+    return [
+        {
+            "merchant_id": posting.merchant_id,
+            "posting_id": posting.id,
+            "rank": rank,
+            "orders": [
+                {"order_id": share.order.id, "amount": amount_text(share.amount)}
+                for share in shares
+            ],
+            "probability": Decimal(f"{probability:.5f}"),
+            "evidence": list(evidence),
+            "vetoes": vetoes,
+            "created_at": at,
+        }
+        for rank, (shares, probability, evidence) in enumerate(offers[:SUGGESTIONS_KEPT])
+    ]
+
+
+# --- facts -------------------------------------------------------------------------------------
+
+
+def posting_keys(facts: PostingFacts) -> set[str]:
+    """What a posting's texts may mean, as keys of orders."""
+    texts = (facts.remittance_information, facts.creditor_reference, facts.end_to_end_id)
+    return {
+        reading.key
+        for number, text in enumerate(text for text in texts if text)
+        for reading in readings(clean(text), number)
+        if len(reading.key) <= 64
+    }
+
+
+def _facts(posting: Posting, assigned: Decimal) -> PostingFacts:
+    return PostingFacts(
+        id=posting.id,
+        amount=posting.amount,
+        currency=posting.currency,
+        booking_date=posting.booking_date,
+        value_date=posting.value_date,
+        counterparty_name=posting.counterparty_name,
+        counterparty_iban=posting.counterparty_iban,
+        remittance_information=posting.remittance_information,
+        creditor_reference=posting.creditor_reference,
+        end_to_end_id=posting.end_to_end_id,
+        is_return=posting.is_return,
+        is_batch_total=posting.is_batch_total,
+        remaining=posting.amount - assigned,
+    )
+
+
+def _open_order(row: Order, paid: Decimal) -> OpenOrder:
+    terms = row.wire.get("payment_terms") or {}
+    percent, days = terms.get("discount_percent"), terms.get("discount_days")
+    discount = Discount(Decimal(percent), int(days)) if percent and days is not None else None
+    addresses = [row.wire.get(name) for name in ("billing_address", "shipping_address")]
+    return OpenOrder(
+        id=row.id,
+        number=row.number,
+        currency=row.currency,
+        total=row.total,
+        outstanding=max(row.total - paid, Decimal(0)),
+        payment_status=row.payment_status,
+        ordered_date=row.ordered_at.date(),
+        payers=tuple(
+            Payer(
+                address.get("first_name") or "",
+                address.get("last_name") or "",
+                address.get("company") or "",
+            )
+            for address in addresses
+            if address
+        ),
+        discount=discount,
+    )

@@ -1,0 +1,206 @@
+"""What mails say about an order: snapshots of facts, finished for the reader.
+
+A file of its own because both the ledger and the intake write mails. Never commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from plugin_sdk import types as wire
+from server.banking.models import BankAccount, Posting
+from server.config import installed
+from server.db import db
+from server.mail.rules import day, money, nearest_language, payment_facts
+from server.mail.service import queue_mail, sender_of
+from server.mail.theme import KONTOR, Theme
+from server.merchants.models import Merchant
+from server.merchants.service import administrators
+from server.orders.models import Assignment, Order
+from server.orders.rules import creditor_reference
+from server.shops.models import PaymentUpdate, Shop
+
+ASKS_FOR_MONEY = frozenset({wire.PaymentCode.PREPAYMENT, wire.PaymentCode.INVOICE})
+"""Cash on delivery is paid at the door: no payment information (K29)."""
+
+STATUS_WORDS = {
+    "de": {
+        "paid": "bezahlt",
+        "partially_paid": "teilbezahlt",
+        "unpaid": "offen",
+        "cancelled": "storniert",
+        "overdue": "überfällig",
+        "collection": "Inkasso",
+        "refunded": "erstattet",
+        "partially_refunded": "teilerstattet",
+    },
+    "en": {
+        "paid": "paid",
+        "partially_paid": "partially paid",
+        "unpaid": "unpaid",
+        "cancelled": "cancelled",
+        "overdue": "overdue",
+        "collection": "in collection",
+        "refunded": "refunded",
+        "partially_refunded": "partially refunded",
+    },
+}
+
+
+def system_address() -> str:
+    """Where mails come from until the shop's own domain is proven (S17)."""
+    return sender_of(installed().mail_from)[1]
+
+
+def mail_language(customer: str | None, shop: str) -> str:
+    return nearest_language(customer, nearest_language(shop, "de"))
+
+
+def recipient_name(order: wire.Order) -> str:
+    """ "Erika Mustermann", or the company, or nothing."""
+    address = order.billing_address or order.shipping_address
+    if address is None:
+        return ""
+    person = " ".join(part for part in (address.first_name, address.last_name) if part)
+    return person or address.company or ""
+
+
+def asked_reference(kind: str, payment_reference: str, order: wire.Order) -> str:
+    """The text that the customer is asked to write (K15, K16, N12)."""
+    if kind == "rf":
+        return creditor_reference(payment_reference)
+    if kind == "order_number":
+        return order.number
+    if kind == "invoice_number" and order.invoices:
+        return order.invoices[0].number
+    return payment_reference
+
+
+def queue_payment_information(
+    shop: Shop,
+    order: wire.Order,
+    code: wire.PaymentCode,
+    order_id: int,
+    payment_reference: str,
+    account: BankAccount,
+) -> bool:
+    """Ask the customer for the money. True if a mail was written (never a second one)."""
+    if not order.customer.email:
+        return False
+    language = mail_language(order.customer.language, shop.language)
+    facts = payment_facts(
+        language=language,
+        amount=order.total,
+        currency=order.currency,
+        creditor=account.creditor_name or "",
+        iban=account.iban,
+        bic=account.bic or "",
+        payment_reference=asked_reference(shop.reference_kind, payment_reference, order),
+    )
+    return queue_mail(
+        "payment_information",
+        merchant_id=shop.merchant_id,
+        shop_id=shop.id,
+        order_id=order_id,
+        language=language,
+        recipient=order.customer.email,
+        once=f"order:{order_id}:payment_information",
+        facts={
+            **facts,
+            "shop_name": shop.name,
+            "order_number": order.number,
+            "order_date": day(order.ordered_at.date(), language),
+            "recipient_name": recipient_name(order),
+            "prepayment": "yes" if code is wire.PaymentCode.PREPAYMENT else "",
+        },
+        theme=Theme(),
+        sender_name=shop.sender_name or shop.name,
+        sender_address=system_address(),
+        reply_to=shop.reply_to,
+    )
+
+
+def queue_payment_received(order: Order, rows: Sequence[Assignment], paid: Decimal) -> bool:
+    """Thank for the money. Once an order, however often it is undone and booked again."""
+    if not order.customer_email:
+        return False
+    shop = db.session.get_one(Shop, order.shop_id)
+    language = mail_language(order.language, shop.language)
+    booked = _booking_dates([row.posting_id for row in rows if row.posting_id is not None])
+    payments = [
+        {
+            "received_on": day(booked.get(row.posting_id or 0) or row.created_at.date(), language),
+            "amount": money(row.amount, order.currency, language),
+        }
+        for row in rows
+    ]
+    return queue_mail(
+        "payment_received",
+        merchant_id=order.merchant_id,
+        shop_id=order.shop_id,
+        order_id=order.id,
+        language=language,
+        recipient=order.customer_email,
+        once=f"order:{order.id}:payment_received",
+        facts={
+            "shop_name": shop.name,
+            "order_number": order.number,
+            "order_date": day(order.ordered_at.date(), language),
+            "recipient_name": order.customer_name,
+            "received_total": money(paid, order.currency, language),
+            "payments": payments,
+            "prepayment": "yes" if order.payment_code == "prepayment" else "",
+        },
+        theme=Theme(),
+        sender_name=shop.sender_name or shop.name,
+        sender_address=system_address(),
+        reply_to=shop.reply_to,
+    )
+
+
+def _booking_dates(posting_ids: list[int]) -> dict[int, date | None]:
+    query = select(Posting.id, Posting.booking_date).where(Posting.id.in_(posting_ids))
+    return {row[0]: row[1] for row in db.session.execute(query)}
+
+
+def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datetime) -> None:
+    """To the administrators: `shop_error` once a fault, `transfer_failed` once an order."""
+    merchant = db.session.get_one(Merchant, shop.merchant_id)
+    for user in administrators(shop.merchant_id):
+        language = nearest_language(user.language, merchant.language)
+        local = ZoneInfo(merchant.timezone)
+        facts = {"shop_name": shop.name, "recipient_name": user.name}
+        if kind == "shop_error":
+            since = shop.error_since or at
+            once = f"shop:{shop.id}:error:{since.isoformat()}:{user.id}"
+            facts |= {"reason": shop.error or "", "shop_settings_url": f"{installed().url}/shops"}
+        else:
+            assert update is not None, "a failed transfer has an update"
+            since = update.created_at
+            once = f"update:{update.id}:failed:{user.id}"
+            facts |= {
+                "order_number": update.number,
+                "payment_status": STATUS_WORDS[language].get(update.intent, update.intent),
+                "reason": update.error or "",
+                "order_url": f"{installed().url}/orders/{update.order_id}",
+            }
+        moment = since.astimezone(local)
+        facts["since"] = f"{day(moment.date(), language)}, {moment:%H:%M}"
+        queue_mail(
+            kind,
+            merchant_id=shop.merchant_id,
+            shop_id=shop.id,
+            order_id=update.order_id if update is not None else None,
+            language=language,
+            recipient=user.email,
+            once=once,
+            facts=facts,
+            theme=KONTOR,
+            sender_name="Kontor",
+            sender_address=system_address(),
+        )

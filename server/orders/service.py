@@ -1,0 +1,430 @@
+"""The ledger: what is booked on an order, and what follows from it. Never commits.
+
+Every function that moves money takes the merchant's lock first. Orders that arrive are in
+``intake.py``, which is a file of its own because it is the one hot path and written for bulk.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from plugin_sdk import types as wire
+from plugin_sdk.schemas import amount_text
+from server.banking.models import Posting
+from server.db import db
+from server.mail.models import Mail
+from server.merchants.service import lock_merchant
+from server.orders.models import Assignment, Invoice, MatchRequest, Order, OrderEvent, Suggestion
+from server.orders.notices import queue_payment_received, tell_merchant
+from server.orders.rules import payment_status
+from server.shops import service as shops
+from server.shops.models import PaymentUpdate, Shop
+from server.shops.rules import intent_of, status_to_write
+from server.work import announce
+
+ZERO = Decimal(0)
+MAX_PARTS = 50
+MAX_INVOICE_BYTES = 10 * 1024 * 1024
+MAX_INVOICES = 20
+
+
+class NotPossible(ValueError):
+    """The ledger forbids it. ``args[0]`` is the message key, ``facts`` fill the message."""
+
+    def __init__(self, message_key: str, **facts: str) -> None:
+        super().__init__(message_key)
+        self.facts = facts
+
+
+# --- sums --------------------------------------------------------------------------------------
+
+
+def paid_totals(order_ids: Collection[int]) -> dict[int, Decimal]:
+    """Order id to the sum of its assignments; every id is there."""
+    return _sums(Assignment.order_id, order_ids)
+
+
+def assigned_totals(posting_ids: Collection[int]) -> dict[int, Decimal]:
+    """Posting id to the sum of its assignments; every id is there."""
+    return _sums(Assignment.posting_id, posting_ids)
+
+
+def _sums(column: Any, ids: Collection[int]) -> dict[int, Decimal]:
+    totals: dict[int, Decimal] = dict.fromkeys(ids, ZERO)
+    if ids:
+        rows = db.session.execute(
+            select(column, func.sum(Assignment.amount)).where(column.in_(ids)).group_by(column)
+        )
+        totals.update((row[0], row[1]) for row in rows)
+    return totals
+
+
+# --- booking -----------------------------------------------------------------------------------
+
+
+def assign(
+    merchant_id: int,
+    posting_id: int,
+    parts: Sequence[tuple[int, Decimal]],
+    *,
+    actor: str,
+    at: datetime,
+) -> list[Assignment]:
+    """A person says which orders a posting pays. Raises NotPossible; all parts or none."""
+    lock_merchant(merchant_id)
+    posting = _posting(merchant_id, posting_id)
+    if not parts or len(parts) > MAX_PARTS:
+        raise NotPossible("assign_no_parts")
+    if len({order_id for order_id, _ in parts}) != len(parts):
+        raise NotPossible("assign_order_twice")
+    if any(amount <= 0 for _, amount in parts):
+        raise NotPossible("assign_amount_not_positive")
+    booked = []
+    for order_id, amount in parts:
+        order = _order(merchant_id, order_id)
+        if not order.is_managed:
+            order.is_managed = True
+        booked.append(book_payment(order, posting, amount, origin="person", actor=actor, at=at))
+    return booked
+
+
+def confirm_suggestion(
+    merchant_id: int, suggestion_id: int, *, actor: str, at: datetime
+) -> list[Assignment]:
+    """Book what was suggested. Raises NotPossible if it is gone or no longer fits."""
+    lock_merchant(merchant_id)
+    suggestion = db.session.scalar(
+        select(Suggestion).where(
+            Suggestion.merchant_id == merchant_id, Suggestion.id == suggestion_id
+        )
+    )
+    if suggestion is None:
+        raise NotPossible("suggestion_gone")
+    parts = [(int(p["order_id"]), Decimal(p["amount"])) for p in suggestion.orders]
+    return assign(merchant_id, suggestion.posting_id, parts, actor=actor, at=at)
+
+
+def book_payment(
+    order: Order,
+    posting: Posting,
+    amount: Decimal,
+    *,
+    origin: str,
+    actor: str,
+    at: datetime,
+    probability: float | None = None,
+    evidence: Sequence[str] = (),
+) -> Assignment:
+    """So much of the posting pays so much of the order, with all that follows.
+
+    The caller holds the merchant's lock. Raises NotPossible if the posting has not that much
+    left or the currencies differ.
+    """
+    assert order.merchant_id == posting.merchant_id, "tenants never mix"
+    if posting.currency != order.currency:
+        raise NotPossible("assign_other_currency", number=order.number)
+    left = posting.amount - assigned_totals([posting.id])[posting.id]
+    if amount > left:
+        raise NotPossible("assign_more_than_left", left=amount_text(left))
+    row = _add_row(order, posting.id, amount, origin, actor, at)
+    row.probability, row.evidence = probability, list(evidence)
+    db.session.flush()
+    _refresh_posting(posting, left - amount)
+    _note(order, "assigned", actor, at, amount=amount_text(amount), posting_id=posting.id)
+    settle(order, at)
+    return row
+
+
+def mark_as_paid(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> Assignment:
+    """A person knows that the rest was paid (S80): booked without a posting, like any other."""
+    lock_merchant(merchant_id)
+    order = _order(merchant_id, order_id)
+    rest = order.total - paid_totals([order.id])[order.id]
+    if rest <= 0:
+        raise NotPossible("already_paid", number=order.number)
+    if not order.is_managed:
+        order.is_managed = True
+    row = _add_row(order, None, rest, "person", actor, at)
+    db.session.flush()
+    _note(order, "marked_as_paid", actor, at, amount=amount_text(rest))
+    settle(order, at)
+    return row
+
+
+def undo(merchant_id: int, assignment_id: int, *, actor: str, at: datetime) -> Assignment:
+    """Reverse an assignment. The posting is open again and is never booked by itself again."""
+    lock_merchant(merchant_id)
+    row = db.session.scalar(
+        select(Assignment).where(
+            Assignment.merchant_id == merchant_id, Assignment.id == assignment_id
+        )
+    )
+    if row is None:
+        raise NotPossible("assignment_unknown")
+    reversed_already = db.session.scalar(
+        select(Assignment.id).where(Assignment.reverses_id == row.id)
+    )
+    if row.reverses_id is not None or reversed_already is not None:
+        raise NotPossible("already_undone")
+    order = _order(merchant_id, row.order_id)
+    back = _add_row(order, row.posting_id, -row.amount, "person", actor, at)
+    back.reverses_id = row.id
+    db.session.flush()
+    if row.posting_id is not None:
+        posting = _posting(merchant_id, row.posting_id)
+        posting.is_blocked = posting.needs_match = True
+        _refresh_posting(posting, posting.amount - assigned_totals([posting.id])[posting.id])
+    _note(order, "assignment_undone", actor, at, amount=amount_text(row.amount))
+    order.needs_match = True
+    settle(order, at)
+    request_match(merchant_id, at)
+    return back
+
+
+def ignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datetime) -> None:
+    """Take a posting off the list without assigning it. ``actor`` goes to its history."""
+    lock_merchant(merchant_id)
+    posting = _posting(merchant_id, posting_id)
+    posting.ignored_at, posting.ignored_by = at, actor
+    posting.is_open = posting.needs_match = False
+    drop_suggestions([posting.id])
+
+
+def unignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datetime) -> None:
+    """Back on the list; it is looked at again."""
+    lock_merchant(merchant_id)
+    posting = _posting(merchant_id, posting_id)
+    posting.ignored_at, posting.ignored_by = None, actor
+    posting.needs_match = True
+    _refresh_posting(posting, posting.amount - assigned_totals([posting.id])[posting.id])
+    request_match(merchant_id, at)
+
+
+# --- what follows ------------------------------------------------------------------------------
+
+
+def settle(order: Order, at: datetime) -> None:
+    """Bring the status up to date with the ledger, and queue what follows from a change.
+
+    The only place that writes ``order.payment_status``.
+    """
+    before = order.payment_status
+    paid = paid_totals([order.id])[order.id]
+    after = payment_status(
+        order.total,
+        paid,
+        cancelled=order.cancelled_at is not None,
+        removed=order.removed_at is not None,
+        managed=order.is_managed,
+    )
+    if after == before:
+        return
+    order.payment_status, order.changed_at = after.value, at
+    _note(order, "status_changed", "", at, before=before, after=after.value)
+    if after is not wire.PaymentStatus.PAID:
+        withhold_mails(order, "payment_received", "the order is not paid any more")
+    else:
+        withhold_mails(order, "payment_information", "the order was paid before it was sent")
+        _thank(order, paid)
+    if order.removed_at is None:
+        _tell_shop(order, after, paid, at)
+
+
+def _thank(order: Order, paid: Decimal) -> None:
+    """Money was seen: thank for it. An order that a person marked as paid is not mailed."""
+    rows = active_assignments([order.id])[order.id]
+    if any(row.posting_id is not None for row in rows):
+        queue_payment_received(order, rows, paid)
+
+
+def _tell_shop(order: Order, status: wire.PaymentStatus, paid: Decimal, at: datetime) -> None:
+    shop = db.session.get_one(Shop, order.shop_id)
+    code = wire.PaymentCode(order.payment_code)
+    intent = intent_of(status, code)
+    withheld = shops.withhold_updates(order.id, "superseded by a newer status")
+    if intent is None or (withheld and intent is wire.Intent.UNPAID):
+        return  # the shop never heard of the payment, so there is nothing to take back
+    mapping = shops.mapping_of(shop)
+    open_statuses = mapping.get(code.value, {}).get("open_statuses") or ()
+    shop_status = status_to_write(mapping, code, intent)
+    if intent is wire.Intent.UNPAID:
+        paid_status = status_to_write(mapping, code, wire.Intent.PAID)
+        shop_status = next(iter(open_statuses), None)  # type: ignore[call-overload]
+        open_statuses = (paid_status,) if paid_status else ()
+    shops.queue_update(
+        wire.PaymentUpdate(
+            id="",
+            external_id=order.external_id,
+            number=order.number,
+            payment_status=status,
+            paid_total=paid,
+            currency=order.currency,
+            intent=intent,
+            shop_status=shop_status,
+            open_statuses=tuple(open_statuses),  # type: ignore[arg-type]
+            created_at=at,
+        ),
+        shop,
+        order.id,
+        at,
+    )
+
+
+def acknowledge_update(
+    shop: Shop, update_id: int, ack: wire.Acknowledgement, at: datetime
+) -> PaymentUpdate | None:
+    """What the shop's side said, and the notice that the merchant may get for it."""
+    verdict = shops.acknowledge(shop, update_id, ack, at)
+    if verdict is None:
+        return None
+    if verdict.tell is not None:
+        tell_merchant(verdict.tell, shop, verdict.update, at)
+    return verdict.update
+
+
+def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> None:
+    notice = shops.hear_heartbeat(shop, heartbeat, at)
+    if notice is not None:
+        tell_merchant(notice, shop, None, at)
+
+
+def expire_updates(at: datetime) -> int:
+    """After 168 h a payment update ends, and the merchant is told once an order (S42)."""
+    ended = shops.expire_updates(at)
+    for row in ended:
+        tell_merchant("transfer_failed", db.session.get_one(Shop, row.shop_id), row, at)
+    return len(ended)
+
+
+def request_match(merchant_id: int, at: datetime) -> None:
+    """Look again, soon. At most one such request waits per merchant."""
+    db.session.execute(
+        insert(MatchRequest)
+        .values(merchant_id=merchant_id, due_at=at, created_at=at, status="queued", attempts=0)
+        .on_conflict_do_nothing()
+    )
+    announce(MatchRequest)
+
+
+def active_assignments(order_ids: Collection[int]) -> dict[int, list[Assignment]]:
+    """Order id to its assignments that stand: neither reversed nor a reversal; oldest first."""
+    found: dict[int, list[Assignment]] = defaultdict(list)
+    reversal = select(Assignment.reverses_id).where(Assignment.reverses_id.is_not(None))
+    query = select(Assignment).where(
+        Assignment.order_id.in_(order_ids),
+        Assignment.reverses_id.is_(None),
+        Assignment.id.not_in(reversal.where(Assignment.order_id.in_(order_ids))),
+    )
+    for row in db.session.scalars(query.order_by(Assignment.id)):
+        found[row.order_id].append(row)
+    return found
+
+
+def drop_suggestions(posting_ids: Collection[int]) -> None:
+    db.session.execute(delete(Suggestion).where(Suggestion.posting_id.in_(posting_ids)))
+
+
+# --- invoices ----------------------------------------------------------------------------------
+
+
+def store_invoice(order: Order, number: str, pdf: bytes, at: datetime) -> Invoice:
+    """Keep the PDF of an invoice (S60); the same number again replaces the file.
+
+    Raises NotPossible if it is no PDF, too large, or one too many.
+    """
+    if not pdf.startswith(b"%PDF-"):
+        raise NotPossible("invoice_no_pdf")
+    if len(pdf) > MAX_INVOICE_BYTES:
+        raise NotPossible("invoice_too_large")
+    invoice = db.session.scalar(
+        select(Invoice).where(Invoice.order_id == order.id, Invoice.number == number)
+    )
+    if invoice is None:
+        count = select(func.count()).select_from(Invoice).where(Invoice.order_id == order.id)
+        if (db.session.scalar(count) or 0) >= MAX_INVOICES:
+            raise NotPossible("invoice_too_many")
+        invoice = Invoice(merchant_id=order.merchant_id, order_id=order.id, number=number)
+        db.session.add(invoice)
+    invoice.pdf, invoice.pdf_size_bytes, invoice.received_at = pdf, len(pdf), at
+    return invoice
+
+
+# --- furniture ---------------------------------------------------------------------------------
+
+
+def order_of(merchant_id: int, order_id: int) -> Order | None:
+    return db.session.scalar(
+        select(Order).where(Order.merchant_id == merchant_id, Order.id == order_id)
+    )
+
+
+def _order(merchant_id: int, order_id: int) -> Order:
+    order = order_of(merchant_id, order_id)
+    if order is None:
+        raise NotPossible("order_unknown")
+    return order
+
+
+def _posting(merchant_id: int, posting_id: int) -> Posting:
+    posting = db.session.scalar(
+        select(Posting).where(Posting.merchant_id == merchant_id, Posting.id == posting_id)
+    )
+    if posting is None:
+        raise NotPossible("posting_unknown")
+    return posting
+
+
+def _add_row(
+    order: Order, posting_id: int | None, amount: Decimal, origin: str, actor: str, at: datetime
+) -> Assignment:
+    pair = select(func.count()).where(
+        Assignment.order_id == order.id, Assignment.posting_id.is_not_distinct_from(posting_id)
+    )
+    row = Assignment(
+        merchant_id=order.merchant_id,
+        order_id=order.id,
+        posting_id=posting_id,
+        amount=amount,
+        turn=db.session.scalar(pair) or 0,
+        origin=origin,
+        decided_by=actor,
+        created_at=at,
+    )
+    db.session.add(row)
+    return row
+
+
+def _refresh_posting(posting: Posting, left: Decimal) -> None:
+    posting.is_open = posting.amount > 0 and left > 0 and posting.ignored_at is None
+    if not posting.is_open:
+        posting.needs_match = False
+        drop_suggestions([posting.id])
+
+
+def withhold_mails(order: Order, kind: str, why: str) -> None:
+    """In the same transaction as the payment: nobody is asked for money that has arrived."""
+    waiting = select(Mail).where(
+        Mail.order_id == order.id, Mail.kind == kind, Mail.status == "queued"
+    )
+    for mail in db.session.scalars(waiting.with_for_update(skip_locked=True)):
+        mail.withhold(why)
+
+
+def _note(order: Order, kind: str, actor: str, at: datetime, **facts: Any) -> None:
+    db.session.add(
+        OrderEvent(
+            merchant_id=order.merchant_id,
+            order_id=order.id,
+            kind=kind,
+            actor=actor,
+            at=at,
+            facts=facts,
+        )
+    )

@@ -1,0 +1,81 @@
+"""What is decided about shops and payment updates: pure, time comes in as an argument."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from plugin_sdk.types import Intent, Outcome, PaymentCode, PaymentStatus
+
+CODES = tuple(code.value for code in PaymentCode if code is not PaymentCode.OTHER)
+SILENT_AFTER = timedelta(minutes=15)
+"""An agent sends a heartbeat a minute; after this long the merchant sees that it is away."""
+
+ENDING = frozenset(
+    {Outcome.APPLIED, Outcome.ALREADY_THERE, Outcome.NO_LONGER_OPEN, Outcome.NOT_SUPPORTED}
+)
+"""Outcomes after which nothing more is to be done."""
+
+HEALING = frozenset({Outcome.APPLIED, Outcome.ALREADY_THERE, Outcome.NO_LONGER_OPEN})
+"""Outcomes that show that the shop can be reached and written to."""
+
+
+def effective_mapping(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """{payment code: mapping}: the merchant's own where there is one, else the connector's."""
+    return {
+        code: own[code] if code in own else defaults[code]
+        for code in CODES
+        if code in own or code in defaults
+    }
+
+
+def payment_code(mapping: Mapping[str, Any], method: str | None, sent: str | None) -> PaymentCode:
+    """The mapping of the shop's method wins over a code that was sent; else `other` (S22, S23)."""
+    for code, entry in mapping.items():
+        if method is not None and method in entry.get("methods", ()):
+            return PaymentCode(code)
+    return PaymentCode(sent) if sent else PaymentCode.OTHER
+
+
+def is_open_status(mapping: Mapping[str, Any], code: PaymentCode, shop_status: str | None) -> bool:
+    """Does the shop still wait for money in this status (S25)? Unknown statuses count as open."""
+    statuses = mapping.get(code.value, {}).get("open_statuses") or ()
+    return shop_status is None or not statuses or shop_status in statuses
+
+
+def intent_of(status: PaymentStatus, code: PaymentCode) -> Intent | None:
+    """What a shop is told about a payment status; None = nothing."""
+    if status is PaymentStatus.CANCELLED:
+        return Intent.CANCELLED if code is PaymentCode.PREPAYMENT else Intent.OVERDUE
+    try:
+        return Intent(status.value)
+    except ValueError:
+        return None
+
+
+def status_to_write(mapping: Mapping[str, Any], code: PaymentCode, intent: Intent) -> str | None:
+    """The shop's own status for an intent (S26, S27); None = the connector's default."""
+    entry = mapping.get(code.value, {})
+    wanted: str | None = entry.get(f"{intent.value}_status")
+    return wanted or None
+
+
+def retry_pause(wanted_seconds: int | None, scheduled: timedelta, jitter: float) -> timedelta:
+    """The schedule's pause, or the shop's own wish if that is longer; jitter within ±20 %."""
+    assert -1 <= jitter <= 1
+    spread = scheduled * (1 + 0.2 * jitter)
+    return max(spread, timedelta(seconds=wanted_seconds or 0))
+
+
+def is_expired(created_at: datetime, lifetime: timedelta, at: datetime) -> bool:
+    return at - created_at >= lifetime
+
+
+_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
+
+
+def is_shop_url(url: str) -> bool:
+    """An http(s) address without user, query and fragment."""
+    return len(url) <= 500 and _URL.fullmatch(url) is not None

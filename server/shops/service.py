@@ -1,0 +1,276 @@
+"""Shops and what is on its way back to them: what is done. Never commits."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import exists, select, update
+from sqlalchemy.orm import aliased
+
+from plugin_sdk import types as wire
+from plugin_sdk.schemas import CodeMappingSchema
+from server.db import db
+from server.shops.models import UPDATE_LIFETIME, PaymentUpdate, Shop
+from server.shops.rules import (
+    ENDING,
+    HEALING,
+    effective_mapping,
+    is_expired,
+    is_shop_url,
+    retry_pause,
+)
+from server.work import LEASE
+
+ATTEMPTS_BEFORE_ERROR = 4  # half an hour of trying: then it is the shop, not the moment
+EXPIRED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an acknowledgement led to. ``tell`` names the notice that the merchant gets."""
+
+    update: PaymentUpdate
+    tell: str | None
+
+
+def add_shop(merchant_id: int, *, name: str, system: str, url: str) -> Shop:
+    """Raises ValueError with a message key."""
+    if not name.strip() or len(name) > 200:
+        raise ValueError("shop_name_missing")
+    if not is_shop_url(url):
+        raise ValueError("shop_url_invalid")
+    shop = Shop(merchant_id=merchant_id, name=name.strip(), system=system, url=url)
+    db.session.add(shop)
+    db.session.flush()
+    return shop
+
+
+def shop_of(merchant_id: int, shop_id: int) -> Shop | None:
+    return db.session.scalar(
+        select(Shop).where(Shop.merchant_id == merchant_id, Shop.id == shop_id)
+    )
+
+
+def mapping_of(shop: Shop) -> dict[str, dict[str, object]]:
+    return effective_mapping(shop.mapping, shop.default_mapping)
+
+
+def connect(shop: Shop, at: datetime) -> None:
+    """The first sign of life draws the cut-off (S28); a disabled shop stays disabled."""
+    if shop.connected_at is None:
+        shop.connected_at = at
+    if shop.status == "not_connected":
+        shop.status = "connected"
+
+
+def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> str | None:
+    """Store what an agent says of itself. Returns the notice to send, if any."""
+    connect(shop, at)
+    shop.seen_at = at
+    shop.connector = heartbeat.connector
+    shop.connector_version = heartbeat.connector_version
+    shop.capabilities = list(heartbeat.capabilities)
+    shop.mapping_pinned = heartbeat.mapping == "pinned"
+    if heartbeat.defaults:
+        schema = CodeMappingSchema()
+        shop.default_mapping = {
+            code.value: schema.dump(entry) for code, entry in heartbeat.defaults.items()
+        }
+    if heartbeat.last_error:
+        return _fall_into_error(shop, heartbeat.last_error, "agent", at)
+    if shop.error_source == "agent":
+        heal(shop, at)
+    return None
+
+
+def heal(shop: Shop, at: datetime) -> None:
+    """Connected again: everything that waited for the shop is due now."""
+    if shop.status != "error":
+        return
+    shop.status, shop.error, shop.error_since, shop.error_source = "connected", None, None, None
+    db.session.execute(
+        update(PaymentUpdate)
+        .where(PaymentUpdate.shop_id == shop.id, PaymentUpdate.status == "queued")
+        .values(due_at=at)
+    )
+
+
+def queue_update(order: wire.PaymentUpdate, shop: Shop, order_id: int, at: datetime) -> None:
+    """Write what the shop is to be told; whatever waits for the same order is superseded."""
+    withhold_updates(order_id, "superseded by a newer status")
+    db.session.add(
+        PaymentUpdate(
+            merchant_id=shop.merchant_id,
+            shop_id=shop.id,
+            order_id=order_id,
+            external_id=order.external_id,
+            number=order.number,
+            payment_status=order.payment_status.value,
+            paid_total=order.paid_total,
+            currency=order.currency,
+            intent=order.intent.value,
+            shop_status=order.shop_status,
+            open_statuses=list(order.open_statuses),
+            created_at=at,
+            due_at=at,
+        )
+    )
+
+
+def withhold_updates(order_id: int, why: str) -> int:
+    """Take back what has not left yet. Returns how many."""
+    taken = db.session.execute(
+        update(PaymentUpdate)
+        .where(PaymentUpdate.order_id == order_id, PaymentUpdate.status == "queued")
+        .values(status="withheld", error=why)
+    )
+    return int(taken.rowcount)  # type: ignore[attr-defined]
+
+
+def lease_updates(shop: Shop, limit: int, at: datetime) -> list[PaymentUpdate]:
+    """Hand out what is due, leased: not acknowledged in time, it is handed out again.
+
+    One update an order at a time, so they cannot overtake each other. A shop in error gets one
+    probe, and nothing while that is under way.
+    """
+    db.session.execute(
+        update(PaymentUpdate)
+        .where(
+            PaymentUpdate.shop_id == shop.id,
+            PaymentUpdate.status == "running",
+            PaymentUpdate.claimed_at < at - LEASE,
+        )
+        .values(status="queued", due_at=at, error="handed out, but never acknowledged")
+    )
+    other = aliased(PaymentUpdate)
+    same = other.shop_id if shop.status == "error" else other.order_id
+    mine = PaymentUpdate.shop_id if shop.status == "error" else PaymentUpdate.order_id
+    busy = exists().where(same == mine, other.status == "running")
+    due = (
+        select(PaymentUpdate)
+        .where(
+            PaymentUpdate.shop_id == shop.id,
+            PaymentUpdate.status == "queued",
+            PaymentUpdate.due_at <= at,
+            PaymentUpdate.created_at > at - UPDATE_LIFETIME,
+            ~busy,
+        )
+        .order_by(PaymentUpdate.due_at, PaymentUpdate.id)
+        .limit(1 if shop.status == "error" else limit)
+        .with_for_update(skip_locked=True)
+    )
+    leased = list(db.session.scalars(due))
+    for row in leased:
+        row.status, row.claimed_at, row.attempts = "running", at, row.attempts + 1
+    return leased
+
+
+def shops_with_due_updates(shop_ids: set[int], at: datetime) -> set[int]:
+    """Which of these shops have something to fetch: one query for every waiting poll."""
+    due = select(PaymentUpdate.shop_id).where(
+        PaymentUpdate.shop_id.in_(shop_ids),
+        PaymentUpdate.status == "queued",
+        PaymentUpdate.due_at <= at,
+    )
+    return set(db.session.scalars(due.distinct()))
+
+
+def acknowledge(
+    shop: Shop, update_id: int, ack: wire.Acknowledgement, at: datetime
+) -> Verdict | None:
+    """Take in what became of an update. None = this shop has no such update.
+
+    A repeated or late acknowledgement of an update that has ended changes nothing.
+    """
+    row = db.session.scalar(
+        select(PaymentUpdate)
+        .where(PaymentUpdate.shop_id == shop.id, PaymentUpdate.id == update_id)
+        .with_for_update()
+    )
+    if row is None:
+        return None
+    if row.status not in {"queued", "running"}:
+        return Verdict(row, None)
+    row.outcome = ack.outcome.value
+    return Verdict(row, _carry_out(shop, row, ack, at))
+
+
+def _carry_out(
+    shop: Shop, row: PaymentUpdate, ack: wire.Acknowledgement, at: datetime
+) -> str | None:
+    if ack.outcome in ENDING:
+        row.succeed(at)
+        row.error = ack.reason
+        if ack.outcome in HEALING:
+            shop.last_update_at = at
+            heal(shop, at)
+        return None
+    reason = ack.reason or ack.outcome.value
+    if ack.outcome is wire.Outcome.REJECTED:
+        row.give_up(reason, at)
+        return "transfer_failed"
+    scheduled = row.schedule[min(max(row.attempts, 1), len(row.schedule)) - 1]
+    jitter = random.uniform(-1, 1)  # noqa: S311  spreads load, keeps no secret
+    row.retry(reason, at, retry_pause(ack.retry_after_seconds, scheduled, jitter))
+    lasts = row.attempts >= ATTEMPTS_BEFORE_ERROR
+    if ack.outcome is wire.Outcome.MISCONFIGURED or lasts:
+        return _fall_into_error(shop, reason, "update", at)
+    return None
+
+
+def _fall_into_error(shop: Shop, reason: str, source: str, at: datetime) -> str | None:
+    """Connected, error (K12). Told once per fault, however often it is seen."""
+    shop.error = reason
+    if shop.status != "connected":
+        return None
+    shop.status, shop.error_since, shop.error_source = "error", at, source
+    return "shop_error"
+
+
+def expire_updates(at: datetime) -> list[PaymentUpdate]:
+    """End what is 168 h old, whatever the reason of the failures (S42)."""
+    old = (
+        select(PaymentUpdate)
+        .where(
+            PaymentUpdate.status.in_(["queued", "running"]),
+            PaymentUpdate.created_at <= at - UPDATE_LIFETIME,
+        )
+        .order_by(PaymentUpdate.id)
+        .limit(EXPIRED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    ended = list(db.session.scalars(old))
+    for row in ended:
+        assert is_expired(row.created_at, UPDATE_LIFETIME, at)
+        row.give_up(row.error or "the shop's agent did not fetch it", at)
+    return ended
+
+
+def to_wire(row: PaymentUpdate) -> wire.PaymentUpdate:
+    return wire.PaymentUpdate(
+        id=str(row.id),
+        external_id=row.external_id,
+        number=row.number,
+        payment_status=wire.PaymentStatus(row.payment_status),
+        paid_total=Decimal(row.paid_total),
+        currency=row.currency,
+        intent=wire.Intent(row.intent),
+        shop_status=row.shop_status,
+        open_statuses=tuple(row.open_statuses),
+        attempt=row.attempts,
+        created_at=row.created_at,
+    )
+
+
+def has_expired(at: datetime) -> bool:
+    """Is there an update past its 168 h? Asked by the clock."""
+    old = select(PaymentUpdate.id).where(
+        PaymentUpdate.status == "queued", PaymentUpdate.created_at <= at - UPDATE_LIFETIME
+    )
+    return bool(db.session.scalar(select(old.exists())))
+
+
+LEASE_SECONDS = int(LEASE / timedelta(seconds=1))
