@@ -36,6 +36,7 @@ LANGUAGES = ("de", "en")
 TEXT_COLUMNS = 74
 LINE_BYTES = 76  # RFC 2045, 6.7, and RFC 2047, 2
 MAX_FACT_LENGTH = 1000
+MAX_LINK_LENGTH = 800  # some also stand in a header field
 MAX_LIST_ITEMS = 50
 MAX_SUBJECT_LENGTH = 200
 MAX_DISPLAY_NAME_LENGTH = 100
@@ -162,10 +163,10 @@ class Message:
 
 
 def compose(kind: str, language: str, facts: Facts, theme: Theme) -> Message:
-    """The finished mail. Raises FactError naming the fact, ValueError for an unknown language."""
+    """The finished mail. Raises FactError naming what does not fit."""
     check_fact_names(kind, facts)
     if language not in LANGUAGES:
-        raise ValueError(f"there are mails in {', '.join(LANGUAGES)}, not in {language!r}")
+        raise FactError(f"there are mails in {', '.join(LANGUAGES)}, not in {language!r}")
     _check_facts(kind, facts)
     template = load_template(kind, language)
     absent: Facts = dict.fromkeys(KINDS[kind].optional - facts.keys(), "")
@@ -213,7 +214,7 @@ def _check_items(kind: str, name: str, items: list[dict[str, str]]) -> None:
 def _check_fact(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise FactError(f"{name!r} must be a finished string, not {type(value).__name__}")
-    is_link = len(value) <= MAX_FACT_LENGTH and _LINK.fullmatch(value)
+    is_link = len(value) <= MAX_LINK_LENGTH and _LINK.fullmatch(value)
     if name.endswith("_url") and value and not is_link:
         raise FactError(f"{name!r} must be a web or mail address")
 

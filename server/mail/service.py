@@ -15,7 +15,6 @@ from server.db import db, now
 from server.mail.models import Mail
 from server.mail.rules import (
     AddressError,
-    FactError,
     Facts,
     Message,
     build_mime,
@@ -90,7 +89,7 @@ def deliver_mail(mail: Mail, session: SmtpSession) -> None:
     try:
         recipient = mailbox(mail.recipient)
         message = _composed(mail)
-    except (AddressError, FactError) as problem:
+    except ValueError as problem:
         raise Rejected(str(problem)) from problem
     mail.subject, mail.html, mail.text = message.subject, message.html, message.text
     sender, reply_to = _sender(mail)
@@ -107,7 +106,7 @@ def deliver_mail(mail: Mail, session: SmtpSession) -> None:
 
 
 def preview_mail(mail: Mail) -> Message:
-    """What a mail says, sent or not. Raises FactError if it cannot be written.
+    """What a mail says, sent or not. Raises ValueError if it cannot be written.
 
     A sent one is shown as it was sent; its picture is drawn again from the same facts.
     """
@@ -124,6 +123,7 @@ def sender_of(address_line: str) -> tuple[str, str]:
 
 
 def _composed(mail: Mail) -> Message:
+    """Raises FactError, or ValueError if the theme is none."""
     return compose(mail.kind, mail.language, mail.facts, Theme(**mail.theme))
 
 

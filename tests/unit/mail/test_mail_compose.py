@@ -175,7 +175,7 @@ def test_a_fact_that_does_not_fit_is_named(change: dict[str, object], named: str
 def test_unknown_kind_and_language() -> None:
     with pytest.raises(FactError, match="'birthday'"):
         compose("birthday", "de", {}, KONTOR)
-    with pytest.raises(ValueError, match="'fr'"):
+    with pytest.raises(FactError, match="'fr'"):
         compose("payment_information", "fr", facts_for("payment_information", "de"), KONTOR)
 
 
