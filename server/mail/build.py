@@ -49,14 +49,14 @@ def build() -> dict[str, str]:
     words = {language: _words(language) for language in LANGUAGES}
     sources = {f"{kind}.{lang}": _render(kind, lang, words[lang], "mjml") for kind, lang in wanted}
     files = {}
-    for stem, html in _in_child(sources).items():
+    for stem, html in compile_in_child(sources).items():
         files[f"{stem}.html"] = _finish(stem, html)
     for kind, lang in wanted:
         subject = words[lang][kind]["subject"]
         text = _LONE_MARK.sub(r"\1", _render(kind, lang, words[lang], "txt")).strip()
         files[f"{kind}.{lang}.txt"] = f"{subject}\n\n{text}\n"
     for name, content in files.items():
-        _check_names(name, content)
+        check_names(name, content)
     return files
 
 
@@ -118,7 +118,8 @@ def _paragraphs(text: str) -> str:
     return "".join(f"<p>{part}</p>" for part in re.split(r"\n\s*\n", text))
 
 
-def _in_child(sources: dict[str, str]) -> dict[str, str]:
+def compile_in_child(sources: dict[str, str]) -> dict[str, str]:
+    """MJML to HTML by name. Raises BuildError, also if the compiler crashes."""
     try:
         child = subprocess.run(
             [sys.executable, "-m", "server.mail.build", "--child"],
@@ -132,6 +133,8 @@ def _in_child(sources: dict[str, str]) -> dict[str, str]:
         lines = (failure.stderr or "").strip().splitlines()
         reason = lines[-1] if lines else f"the compiler ended with {failure.returncode}"
         raise BuildError(reason) from failure
+    except subprocess.TimeoutExpired as failure:
+        raise BuildError(f"the compiler took over {CHILD_SECONDS} s") from failure
     answer: dict[str, str] = json.loads(child.stdout)
     return answer
 
@@ -167,7 +170,8 @@ def _finish(stem: str, html: str) -> str:
     return html
 
 
-def _check_names(name: str, content: str) -> None:
+def check_names(name: str, content: str) -> None:
+    """Raises BuildError if a compiled file shows what is no fact of its kind."""
     kind = KINDS[name.split(".", maxsplit=1)[0]]
     known = kind.required | kind.optional | kind.items
     themed = {f"theme.{colour}" for colour in palette(Theme())}

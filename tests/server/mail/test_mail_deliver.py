@@ -111,11 +111,11 @@ def test_a_second_attempt_is_the_same_mail(sink: Sink, session: SmtpSession) -> 
 def test_two_shops_two_senders(sink: Sink, session: SmtpSession) -> None:
     deliver_mail(make_mail(), session)
     deliver_mail(make_mail(sender_name="Büchertruhe", sender_address="b@example.com"), session)
-    froms = [
+    senders = [
         str(email.message_from_bytes(_bytes(kept), policy=default)["From"])
         for kept in sink.received
     ]
-    assert froms == ["Annas Antiquariat <shop@example.org>", "Büchertruhe <b@example.com>"]
+    assert senders == ["Annas Antiquariat <shop@example.org>", "Büchertruhe <b@example.com>"]
     assert sink.connections == 1
 
 

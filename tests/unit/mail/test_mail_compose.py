@@ -46,6 +46,25 @@ def test_compiled_mails_are_what_the_templates_say() -> None:
         assert kept[name] == content, f"{name} is older than its template"
 
 
+def test_a_template_with_a_mistake_is_not_built() -> None:
+    with pytest.raises(build.BuildError, match="'iban', which is no fact of this kind"):
+        build.check_names("shop_error.de.html", "{{#reason}}{{ iban }}{{/reason}}")
+    with pytest.raises(build.BuildError, match="'theme.nothing'"):
+        build.check_names("shop_error.de.html", "{{ theme.nothing }}")
+    with pytest.raises(build.BuildError, match="mark of the build"):
+        build.check_names("shop_error.de.html", "[[ common.greeting ]]")
+    with pytest.raises(build.BuildError):
+        build.compile_in_child({"broken": "<mjml><mj-body><mj-text><p></mj-text></mj-body></mjml>"})
+
+
+def test_a_crash_of_the_compiler_is_only_an_error() -> None:
+    """Deeply nested markup ends the native compiler's process; ours goes on."""
+    deep = "<div>" * 60_000 + "x" + "</div>" * 60_000
+    page = f"<mjml><mj-body><mj-raw>{deep}</mj-raw></mj-body></mjml>"
+    with pytest.raises(build.BuildError):
+        build.compile_in_child({"deep": page})
+
+
 @pytest.mark.feature("S1", "K40")
 @pytest.mark.parametrize(("kind", "language"), EVERY)
 def test_golden(kind: str, language: str) -> None:
