@@ -1,0 +1,677 @@
+"""Speaks WooCommerce's REST API v3, as real shops answer it.
+
+Where WooCommerce behaves otherwise than one would think, the reason stands beside the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from connectors.woocommerce.mapping import (
+    DRAFT_STATUSES,
+    TRASH_STATUS,
+    content_key,
+    modified_at,
+    order_from,
+    order_id,
+)
+from connectors.woocommerce.oauth import OAuth1
+from plugin_sdk.connector import (
+    Capability,
+    Connector,
+    Finding,
+    OrderPage,
+    Severity,
+    WebhookHint,
+    problem_of,
+    secrets_of,
+    setting,
+)
+from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from plugin_sdk.http import Answer, ErrorRule, HttpSession
+from plugin_sdk.types import (
+    CodeMapping,
+    Discovery,
+    Evidence,
+    Intent,
+    Order,
+    PaymentCode,
+    PaymentUpdate,
+    ShopMethod,
+)
+
+VERSION = "0.1.0"
+API = "wc/v3"
+PER_PAGE = 100  # WooCommerce answers 400 to more
+CURSOR_VERSION = 1
+OVERLAP = timedelta(seconds=120)
+MAX_SEEN = 2000  # beyond this some orders come twice, which is harmless
+CLOCK_WARNING_SECONDS = 120
+CLOCK_LIMIT_SECONDS = 900  # WooCommerce refuses signatures that are older
+MAX_HISTORY_DAYS = 3650
+MAX_WEBHOOK_BYTES = 10 * 1024 * 1024
+TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class UnknownOrder(Rejected):
+    """The shop says in so many words that it has no order with this id."""
+
+
+class KeyIgnored(Misconfigured):
+    """No key, an unknown key and a key the shop does not look at all get this one answer."""
+
+
+class NoRoute(Misconfigured):
+    """There is no REST API at this address in this form; the other form may work."""
+
+
+_INVALID_ID = "woocommerce_rest_shop_order_invalid_id"
+_AUTHENTICATION = "woocommerce_rest_authentication_error"
+_KEY_IGNORED = (
+    "The shop does not know the consumer key, or its web server drops the Authorization header"
+)
+
+RULES = (
+    # The same missing order is 404 when read and 400 when written.
+    ErrorRule(UnknownOrder, "The shop has no such order", code=_INVALID_ID),
+    ErrorRule(
+        Misconfigured,
+        "The key may only read; give it the permission read/write",
+        code=_AUTHENTICATION,
+        words="write permissions",
+    ),
+    ErrorRule(
+        Misconfigured,
+        "The clocks of the shop and of this machine differ too much",
+        code=_AUTHENTICATION,
+        words="Invalid timestamp",
+    ),
+    ErrorRule(Temporary, "Signed twice", code=_AUTHENTICATION, words="Invalid nonce"),
+    ErrorRule(
+        Misconfigured, "The consumer key is wrong", code=_AUTHENTICATION, words="Consumer key"
+    ),
+    ErrorRule(Misconfigured, "The consumer secret is wrong", code=_AUTHENTICATION),
+    ErrorRule(KeyIgnored, _KEY_IGNORED, status=401, code="woocommerce_rest_cannot_view"),
+    ErrorRule(KeyIgnored, _KEY_IGNORED, status=401, code="woocommerce_rest_cannot_edit"),
+    ErrorRule(NoRoute, "WooCommerce's REST API is not there", status=404, code="rest_no_route"),
+    ErrorRule(NoRoute, "WooCommerce's REST API is not there", status=404, code=""),
+    ErrorRule(NoRoute, "", status=301),
+    ErrorRule(NoRoute, "", status=302),
+    ErrorRule(NoRoute, "", status=307),
+    ErrorRule(NoRoute, "", status=308),
+    # One of the few 500 that will not go away.
+    ErrorRule(
+        Rejected, "The refund was refused", code="woocommerce_rest_cannot_create_order_refund"
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WooCommerceConfig:
+    """The settings of one WooCommerce shop."""
+
+    shop_url: str = setting("Address of the shop", help="https://shop.example.org")
+    consumer_key: str = setting("Consumer key", help="WooCommerce, Settings, Advanced, REST API")
+    consumer_secret: str = setting("Consumer secret", secret=True)
+    webhook_secret: str = setting(
+        "Secret of the webhooks",
+        secret=True,
+        help="The same in all webhooks; without it webhooks are refused",
+        default="",
+    )
+    webhook_url: str = setting(
+        "Public address of the webhook receiver",
+        help="If set, missing webhooks are created and switched-off ones switched on again",
+        default="",
+    )
+    auth: str = setting(
+        "How to log in",
+        help="auto, basic, oauth1, or query (https only, for servers that drop Authorization)",
+        default="auto",
+    )
+    history_days: int = setting(
+        "Days to look back at the first comparison", help="1 to 3650", default=400
+    )
+
+
+@dataclass(slots=True)
+class _Cursor:
+    """Where the comparison stands. ``after`` is exclusive, as WooCommerce's ``modified_after``.
+
+    ``seen``: id to (time of change, content) of what the overlap will bring again.
+    """
+
+    after: datetime
+    page: int = 1
+    seen: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def text(self) -> str:
+        return json.dumps(
+            {
+                "version": CURSOR_VERSION,
+                "after": _stamp(self.after),
+                "page": self.page,
+                "seen": self.seen,
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def read(cls, text: str) -> _Cursor:
+        try:
+            content = json.loads(text)
+            if content["version"] != CURSOR_VERSION:
+                raise Rejected("The cursor was written by another version of this connector.")
+            return cls(
+                after=datetime.fromisoformat(content["after"]).replace(tzinfo=UTC),
+                page=int(content["page"]),
+                seen={
+                    str(key): (str(at), str(content))
+                    for key, (at, content) in content["seen"].items()
+                },
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Rejected("The cursor cannot be read; begin from the beginning.") from None
+
+
+class WooCommerce(Connector[WooCommerceConfig]):
+    """A WooCommerce shop, over its REST API v3."""
+
+    name = "woocommerce"
+    version = VERSION
+    Config = WooCommerceConfig
+    capabilities = frozenset(
+        {
+            Capability.LIST_ORDERS,
+            Capability.GET_ORDERS,
+            Capability.DISCOVER,
+            Capability.WEBHOOKS,
+            Capability.TRASH,
+            Capability.PUSH_PAID,
+            Capability.PUSH_CANCELLED,
+            Capability.PUSH_ANY_STATUS,
+            Capability.INVOICE_NUMBERS,
+            Capability.REFUNDS_IN_TOTAL,
+        }
+    )
+    defaults: ClassVar[Mapping[PaymentCode, CodeMapping]] = {
+        PaymentCode.PREPAYMENT: CodeMapping(
+            methods=("bacs", "cheque"),
+            open_statuses=("on-hold", "pending"),
+            paid_status="processing",
+            cancelled_status="cancelled",
+        ),
+        # Sent on account: "processing" is not yet dispatched, "completed" is. Both wait for money.
+        PaymentCode.INVOICE: CodeMapping(
+            methods=("invoice", "german_market_purchase_on_account"),
+            open_statuses=("on-hold", "processing", "completed"),
+            paid_status="completed",
+        ),
+        PaymentCode.CASH_ON_DELIVERY: CodeMapping(
+            methods=("cod", "cash_on_delivery"),
+            open_statuses=("processing", "completed"),
+            paid_status="completed",
+        ),
+    }
+    default_statuses: ClassVar[Mapping[Intent, str]] = {
+        Intent.PAID: "processing",
+        Intent.CANCELLED: "cancelled",
+    }
+    default_open_statuses = frozenset({"pending", "on-hold", "failed"})
+    cancelled_statuses = frozenset({"cancelled"})
+
+    def __init__(self, settings: Mapping[str, Any], clock: Callable[[], float] = time.time) -> None:
+        super().__init__(settings)
+        self._clock = clock
+        self._base = _checked_address(self.config.shop_url)
+        self._plain_permalinks = False
+        self._history = timedelta(days=_checked_days(self.config.history_days))
+        self._logins = list(self._possible_logins())
+        self._http = HttpSession(
+            "the shop",
+            user_agent=f"Kontor-WooCommerce/{VERSION}",
+            rules=RULES,
+            secrets=(*secrets_of(self.config), self.config.consumer_key),
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    # Reading
+
+    def list_orders(self, cursor: str | None) -> OrderPage:
+        """Orders by time of change, as a watermark that advances.
+
+        Not by page numbers: whenever an order changes during the scan the pages shift and others
+        are skipped. The watermark steps to one second before the newest order of a page, because
+        ``modified_after`` is exclusive and whole orders of that second may follow.
+        """
+        at = _Cursor.read(cursor) if cursor else _Cursor(self._now() - self._history)
+        rows = self._get_list(
+            "orders",
+            status="any",
+            modified_after=_stamp(at.after),
+            dates_are_gmt="true",
+            orderby="modified",
+            order="asc",
+            per_page=str(PER_PAGE),
+            page=str(at.page),
+        )
+        orders: list[Order] = []
+        problems: list[str] = []
+        newest = at.after
+        for row in rows:
+            newest = max(newest, modified_at(row) or newest)
+            self._take(row, at, orders, problems)
+        has_more = _advance(at, newest, full=len(rows) >= PER_PAGE)
+        return OrderPage(tuple(orders), at.text(), has_more, tuple(problems))
+
+    def _take(
+        self, row: dict[str, Any], at: _Cursor, orders: list[Order], problems: list[str]
+    ) -> None:
+        # Statuses are filtered here: "any" holds drafts in some versions, and a filter that a
+        # version does not know is ignored without a word.
+        if row.get("status") in DRAFT_STATUSES or row.get("status") == TRASH_STATUS:
+            return
+        try:
+            identifier = order_id(row)
+            mark = (_stamp(modified_at(row) or at.after), content_key(row))
+            if at.seen.get(identifier) == mark:
+                return
+            at.seen[identifier] = mark
+            orders.append(order_from(row))
+        except Rejected as error:
+            problems.append(str(error))
+
+    def get_orders(self, ids: Sequence[str]) -> Mapping[str, Order | Evidence]:
+        """Ask for many at once, then one by one for those that are missing from the list.
+
+        A list leaves out the trash; only the single request tells trashed (200) from gone (404).
+        """
+        wanted = list(dict.fromkeys(ids))
+        found: dict[str, Order | Evidence] = {}
+        drafts: set[str] = set()
+        for start in range(0, len(wanted), PER_PAGE):
+            asked = [each for each in wanted[start : start + PER_PAGE] if _is_id(each)]
+            for row in self._rows_of(asked):
+                identifier = str(row.get("id"))
+                if identifier not in asked:
+                    continue
+                if row.get("status") in DRAFT_STATUSES:
+                    drafts.add(identifier)
+                else:
+                    found[identifier] = order_from(row)
+        for identifier in wanted:
+            if identifier not in found and identifier not in drafts:
+                answer = self._look_at(identifier)
+                if answer is not None:
+                    found[identifier] = answer
+        return found
+
+    def _rows_of(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        if len(ids) < 2:
+            return []
+        return self._get_list("orders", include=",".join(ids), status="any", per_page=str(PER_PAGE))
+
+    def _look_at(self, identifier: str) -> Order | Evidence | None:
+        row = self._get_order(identifier)
+        if isinstance(row, Evidence):
+            return row
+        return None if row.get("status") in DRAFT_STATUSES else order_from(row)
+
+    def _get_order(self, identifier: str) -> dict[str, Any] | Evidence:
+        if not _is_id(identifier):
+            raise Rejected("This is no id of a WooCommerce order.")
+        try:
+            row = self._call("GET", f"orders/{identifier}").body
+        except UnknownOrder:
+            return Evidence.GONE
+        if not isinstance(row, dict) or str(row.get("id")) != identifier:
+            raise Temporary("The shop answered with another order than the one asked for.")
+        return Evidence.TRASHED if row.get("status") == TRASH_STATUS else row
+
+    # Writing
+
+    def _read_status(self, external_id: str) -> str | Evidence:
+        row = self._get_order(external_id)
+        return row if isinstance(row, Evidence) else str(row.get("status"))
+
+    def _write_status(self, update: PaymentUpdate, shop_status: str) -> str:
+        """``set_paid`` is not used: on an on-hold order it answers 200 and changes nothing."""
+        path = f"orders/{update.external_id}"
+        row = self._call("PUT", path, json={"status": shop_status}).body
+        return str(row.get("status")) if isinstance(row, dict) else ""
+
+    # Webhooks
+
+    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint | None:
+        """A delivery carries the state at delivery, late, twice, in any order: only its id counts.
+
+        The ping sent when a webhook is made is not signed; neither is there anything in it.
+        """
+        given = {name.lower(): value for name, value in headers.items()}
+        proof = given.get("x-wc-webhook-signature")
+        if proof is None and "x-wc-webhook-topic" not in given and _is_ping(body):
+            return None
+        if not self._is_genuine(proof, body):
+            raise Rejected("The signature of the webhook does not fit.")
+        topic = given.get("x-wc-webhook-topic", "")
+        try:
+            content = json.loads(body)
+            identifier = order_id(content) if isinstance(content, dict) else None
+        except (ValueError, RecursionError, Rejected):
+            # Genuine all the same: when the order is gone by then, WooCommerce signs an error.
+            return None
+        if identifier is None or not topic.startswith("order."):
+            return None
+        return WebhookHint(ids=(identifier,), topic=topic)
+
+    def _is_genuine(self, proof: str | None, body: bytes) -> bool:
+        if not self.config.webhook_secret or not proof or len(body) > MAX_WEBHOOK_BYTES:
+            return False
+        wanted = sign_webhook(body, self.config.webhook_secret)
+        return hmac.compare_digest(wanted.encode(), proof.encode("utf-8", "replace"))
+
+    def tend(self) -> list[Finding]:
+        """Create missing webhooks and switch on those that WooCommerce switched off.
+
+        It does so after repeated failures, silently and for ever. Needs ``webhook_url``.
+        """
+        if not (self.config.webhook_url and self.config.webhook_secret):
+            return []
+        ours: dict[str, dict[str, Any]] = {}
+        for hook in self._get_list("webhooks", per_page=str(PER_PAGE)):
+            topic = str(hook.get("topic"))
+            # Of two webhooks for one topic a living one will do.
+            if hook.get("delivery_url") == self.config.webhook_url and (
+                topic not in ours or hook.get("status") == "active"
+            ):
+                ours[topic] = hook
+        findings = []
+        for topic in TOPICS:
+            hook = ours.get(topic, {})
+            if not hook:
+                self._create_webhook(topic)
+                findings.append(Finding("webhooks", Severity.NOTE, f"Created webhook {topic}."))
+            elif hook.get("status") != "active":
+                self._call("PUT", f"webhooks/{int(hook['id'])}", json={"status": "active"})
+                text = f"Switched webhook {topic} on again; the shop had switched it off."
+                findings.append(Finding("webhooks", Severity.WARNING, text))
+        return findings
+
+    def _create_webhook(self, topic: str) -> None:
+        made = {
+            "name": f"Kontor {topic}",
+            "topic": topic,
+            "delivery_url": self.config.webhook_url,
+            "secret": self.config.webhook_secret,
+            "status": "active",
+        }
+        self._call("POST", "webhooks", json=made)
+
+    # The shop about itself
+
+    def check(self) -> list[Finding]:
+        findings = self._check_address()
+        try:
+            answer = self._call("GET", "orders", {"per_page": "1"})
+        except ConnectorError as error:
+            return [*findings, problem_of(error)]
+        if not isinstance(answer.body, list):
+            text = "The shop answers, but not with a list of orders."
+            return [*findings, Finding("auth", Severity.PROBLEM, text)]
+        findings.append(Finding("auth", Severity.NOTE, "Orders can be read."))
+        findings += self._check_clock(answer)
+        findings += self._check_writing()
+        findings += self._check_version()
+        findings += self._check_webhooks()
+        return findings
+
+    def _check_address(self) -> list[Finding]:
+        parts = urlsplit(self._base)
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            text = "The shop is reached without encryption; everybody on the way can read along."
+            return [Finding("encryption", Severity.WARNING, text)]
+        return []
+
+    def _check_clock(self, answer: Answer) -> list[Finding]:
+        try:
+            shop = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+        except (ValueError, TypeError):
+            return []
+        apart = abs(int(shop - self._clock()))
+        if apart < CLOCK_WARNING_SECONDS:
+            return []
+        severity = Severity.PROBLEM if apart >= CLOCK_LIMIT_SECONDS else Severity.WARNING
+        text = f"The clocks of the shop and of this machine are {apart} s apart."
+        return [Finding("clock", severity, text)]
+
+    def _check_writing(self) -> list[Finding]:
+        try:
+            # An order 0 cannot exist; whoever is told so has the right to write.
+            self._call("PUT", "orders/0", json={})
+        except UnknownOrder:
+            return [Finding("permission", Severity.NOTE, "Orders can be written.")]
+        except ConnectorError as error:
+            return [Finding("permission", problem_of(error).severity, str(error))]
+        text = "The shop accepted a change of an order that cannot exist."
+        return [Finding("permission", Severity.WARNING, text)]
+
+    def _check_version(self) -> list[Finding]:
+        try:
+            found = self._system_status()
+        except ConnectorError:
+            text = "The key may not read the system status; the version stays unknown."
+            return [Finding("version", Severity.NOTE, text)]
+        version = _nested(found, "environment", "version") or "unknown"
+        tables = "HPOS" if _nested(found, "settings", "HPOS_enabled") else "posts"
+        return [Finding("version", Severity.NOTE, f"WooCommerce {version}, orders in {tables}.")]
+
+    def _check_webhooks(self) -> list[Finding]:
+        if not self.config.webhook_secret:
+            text = "No webhook secret is set: new orders are only seen at the next comparison."
+            return [Finding("webhooks", Severity.WARNING, text)]
+        try:
+            hooks = self._get_list("webhooks", per_page=str(PER_PAGE))
+        except ConnectorError as error:
+            return [Finding("webhooks", Severity.WARNING, str(error))]
+        active = {str(hook.get("topic")) for hook in hooks if hook.get("status") == "active"}
+        missing = [topic for topic in TOPICS if topic not in active]
+        if not missing:
+            return [Finding("webhooks", Severity.NOTE, "All webhooks are active.")]
+        text = f"No active webhook for {', '.join(missing)}."
+        return [Finding("webhooks", Severity.WARNING, text)]
+
+    def discover(self) -> Discovery:
+        gateways = self._get_list("payment_gateways")
+        status = self._system_status_if_allowed()
+        return Discovery(
+            payment_methods=tuple(
+                ShopMethod(
+                    str(gateway["id"]),
+                    str(gateway.get("title") or gateway.get("method_title") or gateway["id"]),
+                )
+                for gateway in gateways
+                if gateway.get("id") and gateway.get("enabled")
+            ),
+            statuses=tuple(
+                ShopMethod(str(each["slug"]), str(each.get("name") or each["slug"]))
+                for each in self._statuses()
+                if each.get("slug") and each["slug"] not in DRAFT_STATUSES
+            ),
+            currency=_nested(status, "settings", "currency"),
+            version=_nested(status, "environment", "version"),
+        )
+
+    def _statuses(self) -> list[dict[str, Any]]:
+        try:
+            return self._get_list("orders/statuses")
+        except (NoRoute, UnknownOrder):
+            # Up to WooCommerce 6 there was only the report.
+            return self._get_list("reports/orders/totals")
+
+    def _system_status(self) -> Any:
+        fields = "environment,settings"
+        return self._call("GET", "system_status", {"_fields": fields}).body
+
+    def _system_status_if_allowed(self) -> Any:
+        try:
+            return self._system_status()
+        except Misconfigured:
+            return None
+
+    # The way there
+
+    def _get_list(self, path: str, **query: str) -> list[dict[str, Any]]:
+        body = self._call("GET", path, query).body
+        if not isinstance(body, list):
+            raise Temporary("The shop answered with something else than a list.")
+        return [row for row in body if isinstance(row, dict)]
+
+    def _call(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, json: Any = None
+    ) -> Answer:
+        """One request, in the form of address and log-in that this shop understands.
+
+        The forms are tried in turn until one works, which then is kept: a proxy that ends TLS
+        makes WordPress believe in http, where a plain password is ignored; with plain permalinks
+        /wp-json redirects to itself.
+        """
+        first_refusal: Misconfigured | None = None
+        for plain, login in list(self._forms()):
+            url = self._url(path, query or {}, plain)
+            try:
+                answer = self._http.request(method, url, json=json, auth=login)
+            except (KeyIgnored, NoRoute) as error:
+                first_refusal = first_refusal or error
+                continue
+            self._plain_permalinks = plain
+            self._logins.sort(key=lambda each: each is not login)
+            return answer
+        assert first_refusal is not None, "there always is a form to try"
+        raise first_refusal
+
+    def _forms(self) -> Iterator[tuple[bool, AuthBase]]:
+        for plain in (self._plain_permalinks, not self._plain_permalinks):
+            for login in list(self._logins):
+                yield plain, login
+
+    def _url(self, path: str, query: Mapping[str, str], plain: bool) -> str:
+        if not plain:
+            asked = f"?{urlencode(query)}" if query else ""
+            return f"{self._base}/wp-json/{API}/{path}{asked}"
+        # WooCommerce only looks at keys when the address holds "wp-json/wc/", so it is put there.
+        asked = urlencode({"rest_route": f"/{API}/{path}", **query}, quote_via=quote, safe="/")
+        return f"{self._base}/?{asked}&x=wp-json/wc/"
+
+    def _possible_logins(self) -> Iterator[AuthBase]:
+        secure = self._base.startswith("https:")
+        key, secret = self.config.consumer_key, self.config.consumer_secret
+        wish = self.config.auth
+        if wish not in ("auto", "basic", "oauth1", "query"):
+            raise Misconfigured("Settings: auth is none of auto, basic, oauth1, query.")
+        if wish in ("basic", "query") and not secure:
+            raise Misconfigured(f"Settings: auth={wish} works over https only.")
+        if wish == "query":
+            yield _InQuery(key, secret)
+        if secure and wish in ("auto", "basic"):
+            yield HTTPBasicAuth(key, secret)
+        if wish in ("auto", "oauth1"):
+            yield OAuth1(key, secret, scheme="http", clock=self._clock)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(int(self._clock()), UTC)
+
+
+class _InQuery(AuthBase):
+    """Key and secret in the address, for web servers that drop the Authorization header."""
+
+    def __init__(self, key: str, secret: str) -> None:
+        self._pair = urlencode({"consumer_key": key, "consumer_secret": secret})
+
+    def __call__(self, request: Any) -> Any:
+        request.url += ("&" if "?" in request.url else "?") + self._pair
+        return request
+
+
+def sign_webhook(body: bytes, secret: str) -> str:
+    """The value of X-WC-Webhook-Signature: base64 of HMAC-SHA256 over the raw body."""
+    return b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()
+
+
+def _advance(at: _Cursor, newest: datetime, full: bool) -> bool:
+    """Move the cursor behind a page; True when the next page should be asked for at once.
+
+    Totals and page counts are not looked at: for pages past the end they are 0 or true, as the
+    shop's storage pleases. The scan is over when a page brings no newer second and is not full.
+    """
+    second = timedelta(seconds=1)
+    if newest > at.after + second:
+        at.after, at.page = newest - second, 1
+        _forget(at, newest)
+        return True
+    if full:  # more orders in one second than fit a page (a bulk edit)
+        at.page += 1
+        return True
+    if newest > at.after or at.page > 1:  # there were orders: come back behind the newest
+        at.after -= OVERLAP
+    at.page = 1
+    return False
+
+
+def _forget(at: _Cursor, newest: datetime) -> None:
+    """Keep of ``seen`` what the overlap can bring again."""
+    oldest = _stamp(newest - OVERLAP - timedelta(seconds=2))
+    kept = {key: mark for key, mark in at.seen.items() if mark[0] >= oldest}
+    at.seen = dict(list(kept.items())[-MAX_SEEN:])
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 19
+
+
+def _is_ping(body: bytes) -> bool:
+    name, _, number = body.partition(b"=")
+    return name == b"webhook_id" and number.isdigit()
+
+
+def _nested(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _checked_address(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        raise Misconfigured("Settings: shop_url is no address.") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Misconfigured("Settings: shop_url is no http or https address.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise Misconfigured("Settings: shop_url has a password, a query or a fragment.")
+    return address.rstrip("/")
+
+
+def _checked_days(days: int) -> int:
+    if not 1 <= days <= MAX_HISTORY_DAYS:
+        raise Misconfigured(f"Settings: history_days is not within 1 and {MAX_HISTORY_DAYS}.")
+    return days

@@ -1,0 +1,380 @@
+"""The agent: runs beside a shop, pushes its orders to Kontor and its payments back to the shop.
+
+Four threads, each with one job:
+
+* receiver: webhooks are verified and written into the outbox;
+* orders: looks up what is in the outbox and pushes it; every 30 minutes compares what changed,
+  once a day everything (a webhook may be lost, and deletion may happen without one);
+* payments: waits for payment updates, tells the shop, acknowledges;
+* heartbeat: tells the server that all this is alive, and what went wrong last.
+
+Nothing is lost while the server or the shop is away: the cursor only advances behind what the
+server has taken, the outbox is on disk, and a payment update that is not acknowledged comes again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plugin_sdk.client import Client
+from plugin_sdk.connector import Connector, OrderPage
+from plugin_sdk.errors import ConnectorError, Rejected, Temporary
+from plugin_sdk.receiver import Receiver
+from plugin_sdk.schemas import BATCH_LIMIT, OrderSchema
+from plugin_sdk.state import State, Waiting
+from plugin_sdk.types import (
+    Acknowledgement,
+    Evidence,
+    Order,
+    OrderResult,
+    Outcome,
+    PaymentStatus,
+)
+
+COMPARE_SECONDS = 30 * 60
+COMPARE_ALL_SECONDS = 24 * 60 * 60
+HEARTBEAT_SECONDS = 60
+POLL_SECONDS = 20
+UPDATES_AT_ONCE = 10
+LEASE_MARGIN_SECONDS = 60  # the lease is 120 s; a push may take some time of its own
+IDLE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+STOP_SECONDS = 1.5
+FAILURES_IN_A_ROW = 3  # after that the shop is away, and not one of its orders broken
+STILL_OPEN = (PaymentStatus.UNPAID, PaymentStatus.PARTIALLY_PAID)
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often what is done, in seconds."""
+
+    compare_seconds: float = COMPARE_SECONDS
+    compare_all_seconds: float = COMPARE_ALL_SECONDS
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    poll_seconds: int = POLL_SECONDS
+
+
+class Agent:
+    """Runs one connector against one server until it is stopped.
+
+    ``listen``: host and port for webhooks (port 0 finds one), None for no receiver. ``report`` is
+    told one line an event: ids and outcomes, never names or secrets.
+    """
+
+    def __init__(
+        self,
+        connector: Connector[Any],
+        client: Client,
+        state_directory: Path,
+        *,
+        listen: tuple[str, int] | None = None,
+        report: Report = lambda line: None,
+        stop: threading.Event | None = None,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._connector = connector
+        self._client = client
+        self._report = report
+        self._stop = stop or threading.Event()
+        self._pace = pace
+        self._errors: dict[str, str] = {}
+        self._state = State(state_directory)
+        self._seen_in_shop: set[str] = set()
+        self._compare_at = 0.0
+        self._compare_all = threading.Event()
+        self._introduced = threading.Event()
+        self._receiver: Receiver | None = None
+        if listen is not None:
+            try:
+                self._receiver = Receiver(*listen, self.receive)
+            except OSError:
+                self._state.close()
+                raise
+        self._threads = [
+            threading.Thread(target=self._run, args=(name, step), name=name, daemon=True)
+            for name, step in (
+                ("orders", self._do_orders),
+                ("payments", self._do_payments),
+                ("heartbeat", self._do_heartbeat),
+            )
+        ]
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where webhooks are received."""
+        return self._receiver.address if self._receiver else None
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        if self._receiver:
+            self._receiver.start()
+            host, port = self._receiver.address
+            self._report(f"listening http://{host}:{port}/")
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self) -> None:
+        """Return when the agent is asked to stop."""
+        while not self._stop.wait(60):
+            pass
+
+    def stop(self) -> None:
+        """End within two seconds, whatever is in flight.
+
+        What a thread is in the middle of is done again after the next start; none of it does harm
+        when done twice.
+        """
+        self._stop.set()
+        self._introduced.set()
+        self._state.outbox.wake()
+        if self._receiver:
+            self._receiver.stop()
+        until = time.monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        self._state.close()
+        self._client.close()
+        self._connector.close()
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> None:
+        """A webhook. Returns when it is safely written down. Raises Rejected for a forgery."""
+        try:
+            hint = self._connector.read_webhook(headers, body)
+        except Rejected:
+            self._report("webhook refused: not genuine")
+            raise
+        if hint is None:
+            return
+        self._report(f"webhook {hint.topic} {' '.join(hint.ids)}")
+        if not self._state.outbox.add(hint.ids):
+            self._compare_all.set()
+            self._state.outbox.wake()
+
+    def _run(self, name: str, step: Callable[[], None]) -> None:
+        """Do one step after another; after a failure with growing pauses."""
+        pause = IDLE_SECONDS
+        while not self._stop.is_set():
+            try:
+                step()
+            except ConnectorError as error:
+                text = str(error)
+            except Exception as error:
+                # A dead thread would look like a quiet shop. The text of what nobody expected may
+                # hold what is nobody's business; its kind must do.
+                text = f"unexpected {type(error).__name__}"
+            else:
+                self._errors.pop(name, None)
+                pause = IDLE_SECONDS
+                continue
+            if self._stop.is_set():
+                return
+            self._failed(name, text)
+            self._stop.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    # Orders
+
+    def _do_orders(self) -> None:
+        """One step: what shops hint at first, then a page of the comparison, else sleep."""
+        if not self._introduced.wait(IDLE_SECONDS) or self._stop.is_set():
+            return  # the server judges orders by the defaults that the first heartbeat brings
+        waiting = self._state.outbox.take(BATCH_LIMIT)
+        if waiting:
+            self._look_at(waiting)
+            return
+        now = time.monotonic()
+        if now >= self._compare_at or self._compare_all.is_set():
+            if not self._compare_page():
+                self._after_comparison()
+                self._compare_at = time.monotonic() + self._pace.compare_seconds
+            return
+        self._state.outbox.wait(min(self._compare_at - now, LONGEST_PAUSE_SECONDS))
+
+    def _look_at(self, waiting: Sequence[Waiting]) -> None:
+        """Fetch by id and tell the server what the shop says."""
+        try:
+            found = self._connector.get_orders([each.external_id for each in waiting])
+        except (Rejected, Temporary) as error:
+            if len(waiting) > 1:
+                self._look_at_each(waiting)
+                return
+            if isinstance(error, Temporary):
+                raise
+            self._failed("order", f"{waiting[0].external_id}: {error}")
+            self._state.outbox.done(waiting)
+            return
+        self._push([order for order in found.values() if isinstance(order, Order)])
+        for evidence in Evidence:
+            ids = [key for key, answer in found.items() if answer is evidence]
+            if ids:
+                self._client.gone(ids, evidence)
+                for key in ids:
+                    self._state.pushed.pop(key, None)
+                    self._report(f"order {key} {evidence.value}")
+        self._state.outbox.done(waiting)
+        self._state.save()
+
+    def _look_at_each(self, waiting: Sequence[Waiting]) -> None:
+        """One by one, so that a broken order (a plugin that fails on it) holds up no other."""
+        failures = 0
+        for each in waiting:
+            try:
+                self._look_at([each])
+                failures = 0
+            except Temporary:
+                self._state.outbox.postpone(each)
+                failures += 1
+                if failures >= FAILURES_IN_A_ROW or self._stop.is_set():
+                    raise
+        if failures:
+            raise Temporary("Some orders could not be looked at.")
+
+    def _compare_page(self) -> bool:
+        """One page of the comparison; True when there is more."""
+        since = time.time() - self._state.compared_all_at
+        if since > self._pace.compare_all_seconds or self._compare_all.is_set():
+            self._begin_to_compare_all()
+        page = self._list()
+        if self._state.comparing_all:
+            self._seen_in_shop.update(order.external_id for order in page.orders)
+        for problem in page.problems:
+            self._report(f"order unreadable: {problem}")
+            self._errors["order"] = problem
+        self._push(page.orders, again=self._state.comparing_all)
+        # Only now: had the server been away, this page would have to come again.
+        self._state.cursor = page.cursor
+        self._state.save()
+        return page.has_more
+
+    def _list(self) -> OrderPage:
+        try:
+            return self._connector.list_orders(self._state.cursor)
+        except Rejected:
+            if self._state.cursor is None:
+                raise
+            self._begin_to_compare_all()
+            self._state.cursor = None
+            return self._connector.list_orders(None)
+
+    def _begin_to_compare_all(self) -> None:
+        self._compare_all.clear()
+        self._state.compared_all_at = time.time()
+        if not self._state.comparing_all:
+            self._state.comparing_all = True
+            self._state.cursor = None
+            self._seen_in_shop.clear()
+
+    def _after_comparison(self) -> None:
+        if self._state.comparing_all:
+            self._ask_for_missing()
+            self._state.comparing_all = False
+            self._state.compared_all_at = time.time()
+            self._state.save()
+            self._report("compared all orders")
+        self._errors.pop("order", None)
+        for finding in self._connector.tend():
+            self._report(f"{finding.topic}: {finding.text}")
+
+    def _ask_for_missing(self) -> None:
+        """Look at orders that the server has as open and that the shop did not list.
+
+        Being absent from a list proves nothing; they are asked for by id, and only the shop's word
+        about each of them counts.
+        """
+        for status in STILL_OPEN:
+            cursor: str | None = None
+            while not self._stop.is_set():
+                known = self._client.list_orders(status.value, cursor)
+                missing = [key for key in known.external_ids if key not in self._seen_in_shop]
+                if missing and not self._state.outbox.add(missing):
+                    return  # so many at once: the rest is asked for tomorrow
+                if known.cursor is None or known.cursor == cursor:
+                    break
+                cursor = known.cursor
+        self._seen_in_shop.clear()
+
+    def _push(self, orders: Sequence[Order], again: bool = False) -> None:
+        """Push what the server has not seen in this form (``again``: all of it)."""
+        marks = {order.external_id: _mark_of(order) for order in orders}
+        new = [
+            order
+            for order in orders
+            if again or self._state.pushed.get(order.external_id) != marks[order.external_id]
+        ]
+        if not new:
+            return
+        for order, result in zip(new, self._sent(new), strict=True):
+            if result.outcome == "invalid":
+                self._errors["order"] = f"Order {order.number}: {result.problem}"
+                self._report(f"order {order.external_id} invalid: {result.problem}")
+                continue
+            self._state.pushed[order.external_id] = marks[order.external_id]
+            self._state.pushed.move_to_end(order.external_id)
+            if result.outcome != "unchanged":
+                self._report(f"order {order.external_id} {result.outcome}")
+
+    def _sent(self, orders: Sequence[Order]) -> list[OrderResult]:
+        """The server's answers; a batch that is refused as a whole is sent one by one."""
+        try:
+            return self._client.push_orders(orders)
+        except Rejected as error:
+            if len(orders) == 1:
+                only = orders[0].external_id
+                return [OrderResult(0, only, "invalid", str(error))]
+        return [result for order in orders for result in self._sent([order])]
+
+    # Payments
+
+    def _do_payments(self) -> None:
+        asked = time.monotonic()
+        due = self._client.payment_updates(self._pace.poll_seconds, UPDATES_AT_ONCE)
+        leased = time.monotonic()
+        for update in due.updates:
+            if self._stop.is_set() or time.monotonic() - leased > LEASE_MARGIN_SECONDS:
+                return  # the lease of the rest runs out, and they come again
+            acknowledgement = self._connector.push_payment(update)
+            self._note(update.external_id, acknowledgement)
+            self._client.acknowledge(update.id, acknowledgement)
+        if due.retry_after_seconds is not None:
+            self._stop.wait(min(due.retry_after_seconds, LONGEST_PAUSE_SECONDS))
+        elif not due.updates and leased - asked < IDLE_SECONDS:
+            self._stop.wait(IDLE_SECONDS)
+
+    def _note(self, external_id: str, acknowledgement: Acknowledgement) -> None:
+        reason = f": {acknowledgement.reason}" if acknowledgement.reason else ""
+        self._report(f"payment of order {external_id} {acknowledgement.outcome.value}{reason}")
+        if acknowledgement.outcome in (
+            Outcome.TEMPORARY,
+            Outcome.REJECTED,
+            Outcome.MISCONFIGURED,
+        ):
+            self._errors["shop"] = acknowledgement.reason or acknowledgement.outcome.value
+        else:
+            self._errors.pop("shop", None)
+
+    # Heartbeat
+
+    def _do_heartbeat(self) -> None:
+        last_error = next(iter(list(self._errors.values())), None)
+        self._client.heartbeat(self._connector.heartbeat(last_error))
+        self._introduced.set()
+        self._stop.wait(self._pace.heartbeat_seconds)
+
+    def _failed(self, what: str, text: str) -> None:
+        self._errors[what] = text
+        self._report(f"{what}: {text}")
+
+
+def _mark_of(order: Order) -> str:
+    """A short hash of an order as it goes over the wire."""
+    text = json.dumps(OrderSchema().dump(order), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,0 +1,301 @@
+"""`kontor`: try a connector, and run one beside a shop.
+
+    kontor check                              what is right and wrong about the settings
+    kontor pull [ID ...]                      the shop's orders as the server would get them
+    kontor push ID [--intent paid] [--dry-run]    a payment status, or what would be written
+    kontor run [--listen HOST:PORT]           the agent
+
+Settings come from kontor.toml and the environment, which wins: KONTOR_URL, KONTOR_API_KEY,
+KONTOR_CONNECTOR, KONTOR_STATE, and KONTOR_<FIELD> for every setting of the connector.
+Exit codes: 0 all is well, 1 something was found, 2 wrong usage or settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from plugin_sdk.agent import Agent
+from plugin_sdk.client import Client
+from plugin_sdk.connector import Connector, Severity
+from plugin_sdk.errors import ConnectorError, Misconfigured
+from plugin_sdk.schemas import OrderSchema
+from plugin_sdk.types import (
+    Acknowledgement,
+    Evidence,
+    Intent,
+    Order,
+    Outcome,
+    PaymentStatus,
+    PaymentUpdate,
+)
+
+ENTRY_POINTS = "kontor.connectors"
+CONFIG_FILE = "kontor.toml"
+STATE_DIRECTORY = "kontor-state"
+MAX_PAGES = 1000
+OK, FOUND, USAGE = 0, 1, 2
+FINE = (Outcome.APPLIED, Outcome.ALREADY_THERE)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What kontor.toml and the environment say together."""
+
+    url: str
+    api_key: str
+    connector: str
+    state: Path
+    fields: Mapping[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except Misconfigured as error:
+        _say(f"kontor: {error}")
+        return USAGE
+    except ConnectorError as error:
+        _say(f"kontor: {error}")
+        return FOUND
+    except BrokenPipeError:
+        # Whoever reads (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def read_settings(environment: Mapping[str, str], config: Path | None = None) -> Settings:
+    """Merge kontor.toml (``config``, else ./kontor.toml if it is there) and the environment.
+
+    Raises Misconfigured when the file cannot be read or no connector is named.
+    """
+    path = config or Path(CONFIG_FILE)
+    written: dict[str, Any] = {}
+    if config is not None or path.exists():
+        try:
+            written = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise Misconfigured(f"{path} cannot be read ({type(error).__name__}).") from None
+    connector = environment.get("KONTOR_CONNECTOR") or str(written.get("connector", ""))
+    if not connector:
+        raise Misconfigured(f"KONTOR_CONNECTOR is missing; known are: {', '.join(_known())}.")
+    table = written.get(connector, {})
+    if not isinstance(table, dict):
+        raise Misconfigured(f"{path}: [{connector}] is no table.")
+    values = dict(table)
+    for item in fields(connector_class(connector).Config):
+        variable = f"KONTOR_{item.name.upper()}"
+        if variable in environment:
+            values[item.name] = environment[variable]
+    return Settings(
+        url=environment.get("KONTOR_URL") or str(written.get("url", "")),
+        api_key=environment.get("KONTOR_API_KEY") or str(written.get("api_key", "")),
+        connector=connector,
+        state=Path(environment.get("KONTOR_STATE") or written.get("state", STATE_DIRECTORY)),
+        fields=values,
+    )
+
+
+def connector_class(name: str) -> type[Connector[Any]]:
+    """The connector of this name: an installed one, else a folder of this checkout.
+
+    Raises Misconfigured when there is none.
+    """
+    found: Any = None
+    for entry in entry_points(group=ENTRY_POINTS, name=name):
+        found = entry.load()
+    if found is None and name.isidentifier():
+        found = _in_checkout(name)
+    if not (isinstance(found, type) and issubclass(found, Connector)):
+        raise Misconfigured(f"There is no connector {name!r}; known are: {', '.join(_known())}.")
+    return found
+
+
+def _in_checkout(name: str) -> Any:
+    module_name = f"connectors.{name}"
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("connectors", module_name):
+            raise  # the connector is there and misses something else
+        return None
+    classes = (each for each in vars(module).values() if isinstance(each, type))
+    return next((each for each in classes if getattr(each, "name", None) == name), None)
+
+
+def _known() -> list[str]:
+    names = {entry.name for entry in entry_points(group=ENTRY_POINTS)}
+    return sorted(names | {"woocommerce"})
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    connector = _connector(read_settings(os.environ, arguments.config))
+    findings = connector.check()
+    for finding in findings:
+        _print(f"{finding.severity.value:8} {finding.topic}: {finding.text}")
+    return FOUND if any(each.severity is Severity.PROBLEM for each in findings) else OK
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    connector = _connector(read_settings(os.environ, arguments.config))
+    if arguments.ids:
+        return _pull_by_id(connector, arguments.ids)
+    problems = 0
+    left = arguments.limit
+    for order, problem in _all_orders(connector):
+        if problem:
+            problems += 1
+            _say(problem)
+        elif order is not None and left > 0:
+            _print(json.dumps(OrderSchema().dump(order), ensure_ascii=False))
+            left -= 1
+        if left <= 0:
+            break
+    return FOUND if problems else OK
+
+
+def _pull_by_id(connector: Connector[Any], ids: Sequence[str]) -> int:
+    found = connector.get_orders(ids)
+    for key in ids:
+        answer = found.get(key)
+        if isinstance(answer, Order):
+            _print(json.dumps(OrderSchema().dump(answer), ensure_ascii=False))
+        else:
+            _say(f"{key}: {answer.value if isinstance(answer, Evidence) else 'a draft'}")
+    return OK if all(isinstance(found.get(key), Order) for key in ids) else FOUND
+
+
+def _all_orders(connector: Connector[Any]) -> Iterator[tuple[Order | None, str]]:
+    cursor: str | None = None
+    for _ in range(MAX_PAGES):
+        page = connector.list_orders(cursor)
+        yield from ((None, problem) for problem in page.problems)
+        yield from ((order, "") for order in page.orders)
+        cursor = page.cursor
+        if not page.has_more:
+            return
+
+
+def _push(arguments: argparse.Namespace) -> int:
+    connector = _connector(read_settings(os.environ, arguments.config))
+    intent = Intent(arguments.intent)
+    update = PaymentUpdate(
+        id="by-hand",
+        external_id=arguments.id,
+        number=arguments.id,
+        payment_status=PaymentStatus.PAID if intent is Intent.PAID else PaymentStatus.UNPAID,
+        paid_total=Decimal("0.00"),
+        currency="EUR",
+        intent=intent,
+        shop_status=arguments.shop_status,
+        created_at=datetime.now(UTC),
+    )
+    if arguments.dry_run:
+        plan = connector.plan_payment(update)
+        if not isinstance(plan, Acknowledgement):
+            _print(f"would change order {arguments.id} from {plan.before} to {plan.target}")
+            return OK
+        acknowledgement = plan
+    else:
+        acknowledgement = connector.push_payment(update)
+    status = f" ({acknowledgement.shop_status})" if acknowledgement.shop_status else ""
+    reason = f": {acknowledgement.reason}" if acknowledgement.reason else ""
+    _print(f"{acknowledgement.outcome.value}{status}{reason}")
+    return OK if acknowledgement.outcome in FINE else FOUND
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = read_settings(os.environ, arguments.config)
+    connector = _connector(settings)
+    stop = threading.Event()
+    client = Client(settings.url, settings.api_key, stop=stop)
+    try:
+        agent = Agent(
+            connector, client, settings.state, listen=arguments.listen, report=_tell, stop=stop
+        )
+    except OSError as error:
+        raise Misconfigured(f"--listen: {error.strerror}.") from None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    agent.start()
+    agent.wait()
+    agent.stop()
+    _tell("stopped")
+    return OK
+
+
+def _connector(settings: Settings) -> Connector[Any]:
+    return connector_class(settings.connector)(settings.fields)
+
+
+def _listen(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise argparse.ArgumentTypeError("HOST:PORT is wanted, such as 127.0.0.1:8090")
+    return host.strip("[]"), int(port)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kontor",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, help="another file than ./kontor.toml")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="what is right and wrong about the settings")
+    check.set_defaults(command=_check)
+
+    pull = commands.add_parser("pull", help="print the shop's orders, one JSON object a line")
+    pull.add_argument("ids", nargs="*", metavar="ID", help="only these orders")
+    pull.add_argument("--limit", type=int, default=100, help="at most so many (100)")
+    pull.set_defaults(command=_pull)
+
+    push = commands.add_parser("push", help="write a payment status to the shop")
+    push.add_argument("id", metavar="ID")
+    push.add_argument("--intent", choices=[each.value for each in Intent], default="paid")
+    push.add_argument("--shop-status", help="write this status instead of the usual one")
+    push.add_argument("--dry-run", action="store_true", help="only say what would be written")
+    push.set_defaults(command=_push)
+
+    run = commands.add_parser("run", help="push orders and pull payment updates until stopped")
+    run.add_argument("--listen", type=_listen, metavar="HOST:PORT", help="receive webhooks here")
+    run.set_defaults(command=_run)
+    return parser
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _tell(line: str) -> None:
+    """One line an event; an agent whose terminal is gone works on."""
+    with contextlib.suppress(OSError):
+        _print(line)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

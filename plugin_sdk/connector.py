@@ -1,0 +1,347 @@
+"""The interface a shop system implements, and the rules that hold for every shop.
+
+A connector reads orders and writes payment statuses. How a write is made safe (look first, write,
+look at what came of it) is decided here once, in ``push_payment``; a connector only says how its
+shop is asked and told.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from plugin_sdk.types import (
+    Acknowledgement,
+    CodeMapping,
+    Discovery,
+    Evidence,
+    Heartbeat,
+    Intent,
+    Order,
+    Outcome,
+    PaymentCode,
+    PaymentUpdate,
+)
+
+VERIFY_ATTEMPTS = 3
+"""So often a shop may answer "done" and do nothing before it counts as refusing."""
+
+MAX_REASON = 2000
+
+
+class Capability(StrEnum):
+    """What a connector can do; named in the heartbeat and in its README."""
+
+    LIST_ORDERS = "list_orders"
+    GET_ORDERS = "get_orders"
+    DISCOVER = "discover"
+    WEBHOOKS = "webhooks"
+    TRASH = "trash"
+    PUSH_PAID = "push_paid"
+    PUSH_CANCELLED = "push_cancelled"
+    PUSH_ANY_STATUS = "push_any_status"
+    INVOICE_NUMBERS = "invoice_numbers"
+    REFUNDS_IN_TOTAL = "refunds_in_total"
+
+
+class Severity(StrEnum):
+    """``problem`` stops the connector from working, ``warning`` is worth a look."""
+
+    PROBLEM = "problem"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that ``check`` found out. ``topic``: auth, permission, clock, version, ..."""
+
+    topic: str
+    severity: Severity
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """A page of orders, oldest change first.
+
+    ``cursor`` goes into the next ``list_orders``; with ``has_more`` at once, else at the next
+    comparison. ``problems`` names orders that could not be read: they must not hold up the others.
+    """
+
+    orders: tuple[Order, ...]
+    cursor: str
+    has_more: bool
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookHint:
+    """What a verified webhook is worth: look at these orders. Its content is never trusted."""
+
+    ids: tuple[str, ...]
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A write that is about to happen: the status found and the status wanted."""
+
+    before: str
+    target: str
+
+
+def setting(label: str, *, secret: bool = False, help: str = "", default: Any = MISSING) -> Any:
+    """A field of a connector's Config. ``secret`` keeps its value out of ``repr`` and screens."""
+    metadata = {"label": label, "secret": secret, "help": help}
+    if default is MISSING:
+        return field(metadata=metadata, repr=not secret)
+    return field(metadata=metadata, repr=not secret, default=default)
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+def config_from(config_class: type[ConfigT], settings: Mapping[str, Any]) -> ConfigT:
+    """Build a Config (str, int, bool, tuple[str, ...] fields) from text or TOML values.
+
+    Raises Misconfigured naming every missing, unknown and unreadable setting at once.
+    """
+    hints = get_type_hints(config_class)
+    known = {item.name: item for item in fields(config_class)}  # type: ignore[arg-type]
+    complaints = [f"{name} is no setting" for name in settings if name not in known]
+    values: dict[str, Any] = {}
+    for name, item in known.items():
+        given = settings.get(name)
+        if given is None or given == "":
+            if item.default is MISSING and item.default_factory is MISSING:
+                complaints.append(f"{name} is missing ({item.metadata.get('label', name)})")
+            continue
+        try:
+            values[name] = _read_setting(hints[name], given)
+        except ValueError as error:
+            complaints.append(f"{name} {error}")
+    if complaints:
+        raise Misconfigured("Settings: " + "; ".join(complaints) + ".")
+    return config_class(**values)
+
+
+def _read_setting(wanted: Any, given: Any) -> Any:
+    """Never quotes ``given``: it may be a secret."""
+    if get_origin(wanted) is tuple and get_args(wanted)[:1] == (str,):
+        return _read_list(given)
+    if wanted is bool:
+        return _read_bool(given)
+    if wanted is int:
+        text = str(given).strip()
+        if isinstance(given, bool) or not text.lstrip("-").isdecimal():
+            raise ValueError("is no whole number")
+        return int(text)
+    if not isinstance(given, str):
+        raise ValueError("is no text")
+    return given.strip()
+
+
+def _read_list(given: Any) -> tuple[str, ...]:
+    parts = given.split(",") if isinstance(given, str) else given
+    if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("is no list of texts")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _read_bool(given: Any) -> bool:
+    if isinstance(given, bool):
+        return given
+    word = str(given).strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("is neither yes nor no")
+
+
+def secrets_of(config: Any) -> tuple[str, ...]:
+    """The values of all settings marked secret."""
+    return tuple(
+        str(getattr(config, item.name))
+        for item in fields(config)
+        if item.metadata.get("secret") and getattr(config, item.name)
+    )
+
+
+class Connector(ABC, Generic[ConfigT]):
+    """One shop system. Class attributes say what it is, the abstract methods how it speaks.
+
+    ``cancelled_statuses``: where the shop puts what is cancelled; a late payment may still turn
+    it to paid. ``default_statuses``: what to write for an intent when the update names no status.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    capabilities: ClassVar[frozenset[Capability]]
+    Config: ClassVar[type[Any]]
+    defaults: ClassVar[Mapping[PaymentCode, CodeMapping]] = {}
+    default_statuses: ClassVar[Mapping[Intent, str]] = {}
+    default_open_statuses: ClassVar[frozenset[str]] = frozenset()
+    cancelled_statuses: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.config: ConfigT = config_from(self.Config, settings)
+
+    @abstractmethod
+    def check(self) -> list[Finding]:
+        """Look at everything that must be right: reachable, key, rights, clock, version.
+
+        Never raises ConnectorError: what is wrong is a finding.
+        """
+
+    @abstractmethod
+    def discover(self) -> Discovery:
+        """Payment methods, statuses, currency and version, as the shop reports them."""
+
+    @abstractmethod
+    def list_orders(self, cursor: str | None) -> OrderPage:
+        """The next page of orders created or changed since ``cursor`` (None: from the beginning).
+
+        The cursor is opaque, versioned text. It steps back by an overlap, so that an order changed
+        in the second of the cursor comes again rather than never.
+        """
+
+    @abstractmethod
+    def get_orders(self, ids: Sequence[str]) -> Mapping[str, Order | Evidence]:
+        """Each asked id with its order, or the shop's positive word that it is gone or trashed.
+
+        An id that the shop says nothing about (a draft, say) is left out. A shop that cannot be
+        asked raises: silence is never evidence.
+        """
+
+    @abstractmethod
+    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint | None:
+        """Verify a delivery. None: genuine or harmless, but nothing to look at (a ping).
+
+        Raises Rejected when the signature does not fit.
+        """
+
+    @abstractmethod
+    def _read_status(self, external_id: str) -> str | Evidence:
+        """The order's status now, never from a cache."""
+
+    @abstractmethod
+    def _write_status(self, update: PaymentUpdate, shop_status: str) -> str:
+        """Write, and return the status that the shop's answer shows."""
+
+    def tend(self) -> list[Finding]:
+        """Look after what dies silently (webhooks that the shop switched off).
+
+        Called with every comparison. Raises ConnectorError; the next comparison tries again.
+        """
+        return []
+
+    def close(self) -> None:
+        """Give connections back."""
+
+    def heartbeat(self, last_error: str | None = None) -> Heartbeat:
+        """What the server is told about this connector."""
+        return Heartbeat(
+            connector=self.name,
+            connector_version=self.version,
+            capabilities=tuple(sorted(self.capabilities)),
+            last_error=last_error[:MAX_REASON] if last_error else None,
+            defaults=dict(self.defaults),
+        )
+
+    def push_payment(self, update: PaymentUpdate) -> Acknowledgement:
+        """Tell the shop, safely: look, decide, write, look again. Repeating it changes nothing.
+
+        Never raises ConnectorError; every ending is an outcome.
+        """
+        try:
+            plan = self.plan_payment(update)
+            if isinstance(plan, Acknowledgement):
+                return plan
+            return self._write_and_verify(update, plan)
+        except Temporary as error:
+            return _acknowledge(
+                Outcome.TEMPORARY, str(error), retry_after_seconds=error.retry_after_seconds
+            )
+        except Rejected as error:
+            return _acknowledge(Outcome.REJECTED, str(error))
+        except Misconfigured as error:
+            return _acknowledge(Outcome.MISCONFIGURED, str(error))
+
+    def plan_payment(self, update: PaymentUpdate) -> Plan | Acknowledgement:
+        """What would be written, or the outcome when nothing is to be written.
+
+        Reads the shop and writes nothing. Raises ConnectorError.
+        """
+        target = update.shop_status or self.default_statuses.get(update.intent)
+        if target is None:
+            return _acknowledge(
+                Outcome.NOT_SUPPORTED, f"This shop has no status for {update.intent.value!r}."
+            )
+        status = self._read_status(update.external_id)
+        if isinstance(status, Evidence):
+            return _acknowledge(
+                Outcome.NO_LONGER_OPEN, f"The order is {_EVIDENCE_WORDS[status]} in the shop."
+            )
+        if status == target:
+            return Acknowledgement(Outcome.ALREADY_THERE, shop_status=status)
+        if not self._may_write(update, status):
+            return _acknowledge(
+                Outcome.NO_LONGER_OPEN,
+                f"The order is {status!r} in the shop; nothing was written.",
+                shop_status=status,
+            )
+        return Plan(before=status, target=target)
+
+    def _may_write(self, update: PaymentUpdate, status: str) -> bool:
+        # A customer who pays after the cancellation has paid; every other closed order stays
+        # untouched, because somebody in the shop decided about it.
+        if update.intent is Intent.PAID and status in self.cancelled_statuses:
+            return True
+        return status in (update.open_statuses or self.default_open_statuses)
+
+    def _write_and_verify(self, update: PaymentUpdate, plan: Plan) -> Acknowledgement:
+        shown: str | Evidence = self._write_status(update, plan.target)
+        if shown != plan.target:
+            # Plugins move an order on in the same breath (virtual goods are completed at once),
+            # and shops answer 200 to a write that they ignored: only a second look tells.
+            shown = self._read_status(update.external_id)
+        if isinstance(shown, Evidence):
+            return _acknowledge(
+                Outcome.NO_LONGER_OPEN, f"The order is {_EVIDENCE_WORDS[shown]} in the shop."
+            )
+        if shown != plan.before:
+            return Acknowledgement(Outcome.APPLIED, shop_status=shown)
+        reason = f"The shop accepted {plan.target!r}, but the order still is {shown!r}."
+        if update.attempt < VERIFY_ATTEMPTS:
+            raise Temporary(reason)
+        raise Rejected(reason)
+
+
+_EVIDENCE_WORDS = {Evidence.GONE: "deleted", Evidence.TRASHED: "in the trash"}
+
+
+def _acknowledge(
+    outcome: Outcome,
+    reason: str,
+    shop_status: str | None = None,
+    retry_after_seconds: int | None = None,
+) -> Acknowledgement:
+    return Acknowledgement(
+        outcome,
+        reason=reason[:MAX_REASON],
+        shop_status=shop_status,
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
+def problem_of(error: ConnectorError) -> Finding:
+    """An error as a finding: temporary trouble is a warning, the rest is a problem."""
+    if isinstance(error, Temporary):
+        return Finding("connection", Severity.WARNING, str(error))
+    return Finding("settings", Severity.PROBLEM, str(error))
