@@ -44,6 +44,7 @@ MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 MAX_MESSAGES = 10_000
 MESSAGES_A_PAGE = 100
 _ID = re.compile(r"[0-9]{20}-[0-9]{6}")
+_HEADER_END = re.compile(rb"\r?\n\r?\n")
 
 
 # --- keeping ----------------------------------------------------------------------------------
@@ -132,7 +133,8 @@ class Mailbox:
 
     def _summary(self, name: str) -> Summary | None:
         raw = self.raw(name)
-        return summarise(name, parse(raw)) if raw is not None else None
+        # The header alone: parsing bodies would make a full inbox take half a minute.
+        return summarise(name, parse(_HEADER_END.split(raw, 1)[0])) if raw is not None else None
 
     def _path(self, name: str) -> Path:
         return self.directory / f"{name}.eml"
