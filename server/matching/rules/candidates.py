@@ -5,7 +5,7 @@ by that, for what could have been meant. The second question matters most where 
 found: where numbers are given in sequence, one wrong digit names another customer's order.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -14,7 +14,9 @@ from typing import Final
 from server.matching.rules.evidence import (
     CHECKED,
     LOOK_ALIKE,
+    LOOK_ALIKE_CONFIRMATION,
     TYPO,
+    TYPO_CONFIRMATION,
     Evidence,
     is_exact,
     name_evidence,
@@ -33,12 +35,18 @@ from server.orders.rules import FOLDED_MARK, fold_look_alikes, normalise_referen
 
 MIN_SLIP_LENGTH: Final = 4
 MAX_SLIP_LENGTH: Final = 16
-MAX_SLIP_DISCOUNT: Final = 0.7
+MAX_SLIP_DISCOUNT: Final = 0.5
+MIN_LEADING_WORD: Final = 3  # letters in front of a code that may be written together with it
 MAX_SLIP_READINGS: Final = 4  # a posting is searched for slips in so many numbers
 MAX_SLIP_WORDS: Final = 3  # and in so many words
+CLEAR: Final = 3.0  # a reference this sure, the exact amount,
+CLEAR_NAME: Final = 2.0  # and more than the family name leave no question
 DIGITS: Final = "0123456789"
-LETTERS_AND_DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+LETTERS_AND_CLEAR: Final = 3.0  # a reference this sure, the exact amount,
+CLEAR_NAME: Final = 2.0  # and more than the family name leave no question
+DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
+_CONFIRMATIONS: Final = {TYPO: TYPO_CONFIRMATION, LOOK_ALIKE: LOOK_ALIKE_CONFIRMATION}
 _CHECKED_KINDS: Final = ("payment_reference", "creditor_reference")
 _WORDS: Final = frozenset(
     "DANKE DANK VIELEN MFG VOM VON FUER FUR IHRE IHR MEINE UND FOLGT EINKAUF UEBERWEISUNG "
@@ -56,6 +64,7 @@ class Mention:
     evidence: Evidence
     is_exact: bool
     is_checked: bool
+    confirmation: float = 0.0  # what amount and name must weigh together before it is booked
 
 
 @dataclass(slots=True)
@@ -134,7 +143,7 @@ def _mention(
     how = "is" if not slip else "is nearly"
     sentence = f"{reading.key} {how} its {kind}"
     evidence = Evidence(sentence, weight - discount + slip)
-    return Mention(order, reading, evidence, not slip, False)
+    return Mention(order, reading, evidence, not slip, False, _CONFIRMATIONS.get(slip, 0.0))
 
 
 @lru_cache(maxsize=100_000)
@@ -165,7 +174,11 @@ def _is_clear(context: Context, tolerance: Decimal) -> bool:
             return True
         order = mention.order
         exact = order.is_open and is_exact(posting.available, order.outstanding, tolerance)
-        if exact and mention.evidence.weight > 3 and name_evidence(posting, order).weight > 0:
+        if (
+            exact
+            and mention.evidence.weight > CLEAR
+            and name_evidence(posting, order).weight > CLEAR_NAME
+        ):
             return True
     return False
 
@@ -184,27 +197,40 @@ def _slips(context: Context) -> Iterator[tuple[str, tuple[Reading, float]]]:
 
 
 def _worth_a_search(context: Context) -> list[Reading]:
-    named = {mention.reading for mention in context.mentions}
-    payer = set(normalise_words(context.posting.counterparty_name or ""))
-    numbers: dict[str, Reading] = {}
-    words: dict[str, Reading] = {}
-    for reading in sorted(
-        context.readings, key=lambda r: (r not in named, r.discount, -len(r.key), r.start)
-    ):
-        key = reading.key
-        fits = MIN_SLIP_LENGTH <= len(key) <= MAX_SLIP_LENGTH
-        if not fits or reading.discount > MAX_SLIP_DISCOUNT or reading.is_checked:
-            continue
-        if not key.isalpha():
-            numbers.setdefault(key, reading)
-        elif key not in _WORDS and key not in payer and not word_weight(key):
-            words.setdefault(key, reading)
-    return [*list(numbers.values())[:MAX_SLIP_READINGS], *list(words.values())[:MAX_SLIP_WORDS]]
+    """The numbers, then the words, that may be a reference with a slip in it."""
+    payer = {
+        normalise_reference(word) for word in (context.posting.counterparty_name or "").split()
+    }
+    shortest: dict[tuple[int, int], Reading] = {}
+    for reading in context.readings:
+        if _may_hold_a_slip(context, reading, payer):
+            # What ends at the same place is the same number with more words in front.
+            place = reading.field, reading.end
+            known = shortest.get(place)
+            if known is None or len(reading.key) < len(known.key):
+                shortest[place] = reading
+    named = {(mention.reading.field, mention.reading.end) for mention in context.mentions}
+    ranked = sorted(
+        shortest.values(), key=lambda r: ((r.field, r.end) not in named, r.discount, -len(r.key))
+    )
+    numbers = [reading for reading in ranked if not reading.key.isalpha()]
+    words = [reading for reading in ranked if reading.key.isalpha()]
+    return numbers[:MAX_SLIP_READINGS] + words[:MAX_SLIP_WORDS]
 
 
-def normalise_words(name: str) -> list[str]:
-    """The words of a name as they may appear in a cleaned text."""
-    return [normalise_reference(word) for word in name.split()]
+def _may_hold_a_slip(context: Context, reading: Reading, payer: Set[str]) -> bool:
+    key, text = reading.key, context.texts[reading.field]
+    if not MIN_SLIP_LENGTH <= len(key) <= MAX_SLIP_LENGTH or reading.is_checked:
+        return False
+    written = text[reading.start : reading.end]
+    if reading.discount > MAX_SLIP_DISCOUNT or " " in written or "\n" in written:
+        return False
+    if key.isalpha():
+        return key not in _WORDS and key not in payer and not word_weight(key)
+    torn_off = text[max(reading.start - MIN_LEADING_WORD, 0) : reading.start]
+    if not key.isdigit() and torn_off[-1:].isalpha() and not torn_off.isalpha():
+        return False  # G3E7M is one code, 3E7M is no part of it; SHOP9XBJG has a leading word
+    return word_weight(before(text, reading.start)) >= 0
 
 
 def _near(key: str) -> Iterator[tuple[str, float]]:

@@ -3,7 +3,7 @@
 For each posting every candidate order is a hypothesis, every group of orders it names together
 is one, and "none of them" is one. Their weights become probabilities that sum to one, so a
 rival takes from the best what the best would need. Only a best hypothesis of at least
-``AUTO_PROBABILITY`` without a veto is booked. Postings that claim the same order are settled
+``AUTO_PROBABILITY`` and without a veto is booked. Postings that claim the same order are settled
 among each other: what is paid by one of them is no longer owed to the next.
 """
 
@@ -38,7 +38,8 @@ from server.matching.rules.facts import (
 )
 from server.matching.rules.names import same_name
 
-AUTO_PROBABILITY: Final = 0.999
+AUTO_PROBABILITY: Final = 0.9996
+SLIP_AUTO_PROBABILITY: Final = 0.999
 SUGGESTED_PROBABILITY: Final = 0.001
 MAX_PROBABILITY: Final = 0.99999  # nothing is certain
 MAX_PROPOSALS: Final = 5
@@ -65,6 +66,7 @@ class Hypothesis:
     evidence: tuple[Evidence, ...]
     is_exact: bool
     vetoes: tuple[str, ...] = ()
+    is_slip: bool = False
 
     @property
     def order_ids(self) -> frozenset[OrderId]:
@@ -83,9 +85,10 @@ class Verdict:
     @property
     def is_auto(self) -> bool:
         """Whether the best may be booked without a person."""
-        return (
-            bool(self.hypotheses) and not self.vetoes and self.probabilities[0] >= AUTO_PROBABILITY
-        )
+        if not self.hypotheses or self.vetoes:
+            return False
+        needed = SLIP_AUTO_PROBABILITY if self.hypotheses[0].is_slip else AUTO_PROBABILITY
+        return self.probabilities[0] >= needed
 
 
 def decide(
@@ -350,6 +353,9 @@ def _single(
     if others:
         evidence.append(Evidence("the text names other orders too", ANOTHER_NAMED * others))
     vetoes = []
+    confirmation = evidence[1].weight + evidence[2].weight
+    if not mention.is_exact and confirmation < mention.confirmation:
+        vetoes.append("slip_unconfirmed")
     if not is_open:
         status = order.payment_status if not order.is_open else "paid"
         vetoes.append(f"order_{status}")
@@ -358,7 +364,9 @@ def _single(
     log_odds = PRIOR + sum(each.weight for each in evidence)
     exact = is_open and is_exact(posting.available, owed, tolerance)
     share = Share(order, min(posting.available, owed) if is_open else ZERO)
-    return Hypothesis((share,), log_odds, tuple(evidence), exact, tuple(vetoes))
+    return Hypothesis(
+        (share,), log_odds, tuple(evidence), exact, tuple(vetoes), not mention.is_exact
+    )
 
 
 def _groups(

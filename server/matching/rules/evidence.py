@@ -41,6 +41,14 @@ TYPO: Final = -3.3
 LOOK_ALIKE: Final = -2.3
 """Errs only by characters that look alike, however many: copied from print or handwriting."""
 
+TYPO_CONFIRMATION: Final = 4.0
+"""A number that is not what was written may be that of an order unknown here. Among dozens of
+neighbours a common price and a common family name come together by chance; so amount and name
+must weigh this much together: the whole name, or a rare amount with the family name."""
+
+LOOK_ALIKE_CONFIRMATION: Final = 3.0
+"""Letters among digits are nobody's number; a common price and the family name are enough."""
+
 REFERENCE_WORD: Final = 1.3
 COUNTER_WORD: Final = -4.0
 
