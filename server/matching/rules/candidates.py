@@ -42,9 +42,7 @@ MAX_SLIP_WORDS: Final = 3  # and in so many words
 CLEAR: Final = 3.0  # a reference this sure, the exact amount,
 CLEAR_NAME: Final = 2.0  # and more than the family name leave no question
 DIGITS: Final = "0123456789"
-LETTERS_AND_CLEAR: Final = 3.0  # a reference this sure, the exact amount,
-CLEAR_NAME: Final = 2.0  # and more than the family name leave no question
-DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+LETTERS_AND_DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 _CONFIRMATIONS: Final = {TYPO: TYPO_CONFIRMATION, LOOK_ALIKE: LOOK_ALIKE_CONFIRMATION}
 _CHECKED_KINDS: Final = ("payment_reference", "creditor_reference")
