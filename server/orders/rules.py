@@ -161,10 +161,12 @@ KeyKind = Literal[
 
 MIN_KEY_LENGTH: Final = 3
 MAX_KEY_LENGTH: Final = 35  # the longest end-to-end id a bank carries
+MIN_TAIL_LENGTH: Final = 4  # a shorter last group says too little without what stands before
 FOLDED_MARK: Final = "~"  # keeps look-alike keys apart from what is really written
 
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^A-Z0-9]+")
 _LEADING_WORD: Final = re.compile(r"\s*[^\W\d_]+\s*(?:[-_/.:#\s]\s*|(?=\d))")
+_LAST_GROUP: Final = re.compile(r"[^\W_]+")
 _LOOK_ALIKES: Final = str.maketrans("OILSBZG", "0115826")
 
 
@@ -189,7 +191,8 @@ def order_keys(
     """What a payer may write to mean this order: (normalised key, kind), without repetition.
 
     ``number`` and the invoice numbers come whole, without their leading word (``SHOP-4711`` is
-    often written ``4711``) and folded for look-alikes. ``references`` are numbers of others, for
+    often written ``4711``), as their last group (``2026-04711`` as ``04711``) and folded for
+    look-alikes. ``references`` are numbers of others, for
     instance a marketplace's. Keys shorter than 3 or longer than 35 characters are left out.
     """
     keys: dict[tuple[str, KeyKind], None] = {}
@@ -217,9 +220,12 @@ def _add_number(
 ) -> None:
     whole = normalise_reference(number)
     part = normalise_reference(_LEADING_WORD.sub("", number, count=1))
+    tail = normalise_reference(_LAST_GROUP.findall(number)[-1]) if whole else ""
     keys[whole, whole_kind] = None
     if part != whole:
         keys[part, part_kind] = None
+    if tail not in (whole, part) and len(tail) >= MIN_TAIL_LENGTH:
+        keys[tail, part_kind] = None
     for key in (whole, part):
         if len(key) >= MIN_KEY_LENGTH:
             keys[FOLDED_MARK + fold_look_alikes(key), folded_kind] = None

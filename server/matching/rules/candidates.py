@@ -5,6 +5,7 @@ by that, for what could have been meant. The second question matters most where 
 found: where numbers are given in sequence, one wrong digit names another customer's order.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -35,12 +36,13 @@ from server.orders.rules import FOLDED_MARK, fold_look_alikes, normalise_referen
 
 MIN_SLIP_LENGTH: Final = 4
 MAX_SLIP_LENGTH: Final = 16
-MAX_SLIP_DISCOUNT: Final = 0.5
+MAX_SLIP_DISCOUNT: Final = 0.7
 MIN_LEADING_WORD: Final = 3  # letters in front of a code that may be written together with it
-MAX_SLIP_READINGS: Final = 4  # a posting is searched for slips in so many numbers
+MAX_SLIP_READINGS: Final = 6  # a posting is searched for slips in so many numbers
 MAX_SLIP_WORDS: Final = 3  # and in so many words
 CLEAR: Final = 3.0  # a reference this sure, the exact amount,
 CLEAR_NAME: Final = 2.0  # and more than the family name leave no question
+SEPARATORS: Final = " -_/.:#\n"
 DIGITS: Final = "0123456789"
 LETTERS_AND_DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -130,7 +132,7 @@ def _mention(
     text = context.texts[reading.field]
     key = hit.key.removeprefix(FOLDED_MARK)
     prefix = _prefix(order.number, key)
-    if prefix and _letters_before(text, reading.start).endswith(prefix):
+    if prefix and _stands_before(text, reading.start, prefix):
         weight = reference_weight(prefix + key)
         discount = max(reading.discount - 0.5, 0.0)  # torn off exactly at its own leading word
     else:
@@ -146,22 +148,32 @@ def _mention(
 
 @lru_cache(maxsize=100_000)
 def _prefix(number: str, key: str) -> str:
-    """The leading letters that the key lacks to be the order's whole number."""
+    """What the key lacks in front to be the order's whole number."""
     whole = normalise_reference(number)
     for reading in (whole, fold_look_alikes(whole)):
-        if reading.endswith(key) and whole[: -len(key)].isalpha():
+        if reading.endswith(key):
             return whole[: -len(key)]
     return ""
 
 
-def _letters_before(text: str, start: int) -> str:
-    end = start
-    while end > 0 and text[end - 1] in " -_/.:#\n":
-        end -= 1
-    begin = end
+def _stands_before(text: str, start: int, prefix: str) -> bool:
+    """Whether the prefix stands directly before an offset, whatever separates its characters."""
+    left = start
+    for character in reversed(prefix):
+        while left > 0 and text[left - 1] in SEPARATORS:
+            left -= 1
+        left -= 1
+        if left < 0 or text[left] != character:
+            return False
+    return True
+
+
+def _letters_before(text: str, start: int) -> int:
+    """How many letters are written together with what starts here."""
+    begin = start
     while begin > 0 and text[begin - 1].isalpha():
         begin -= 1
-    return text[begin:end]
+    return start - begin
 
 
 def _is_clear(context: Context, tolerance: Decimal) -> bool:
@@ -195,22 +207,28 @@ def _slips(context: Context) -> Iterator[tuple[str, tuple[Reading, float]]]:
 
 
 def _worth_a_search(context: Context) -> list[Reading]:
-    """The numbers, then the words, that may be a reference with a slip in it."""
+    """The numbers, then the words, that may be a reference with a slip in it.
+
+    Readings that end at the same place are one number with more or less in front of it. What
+    already names an order is searched as it is; else the shortest reading and, as numbers are
+    also given in groups, the longest of digits.
+    """
     payer = {
         normalise_reference(word) for word in (context.posting.counterparty_name or "").split()
     }
-    shortest: dict[tuple[int, int], Reading] = {}
+    places: dict[tuple[int, int], list[Reading]] = defaultdict(list)
+    hits = {mention.reading for mention in context.mentions}
     for reading in context.readings:
-        if _may_hold_a_slip(context, reading, payer):
-            # What ends at the same place is the same number with more words in front.
-            place = reading.field, reading.end
-            known = shortest.get(place)
-            if known is None or len(reading.key) < len(known.key):
-                shortest[place] = reading
-    named = {(mention.reading.field, mention.reading.end) for mention in context.mentions}
-    ranked = sorted(
-        shortest.values(), key=lambda r: ((r.field, r.end) not in named, r.discount, -len(r.key))
-    )
+        if reading in hits or _may_hold_a_slip(context, reading, payer):
+            places[reading.field, reading.end].append(reading)
+    chosen: dict[Reading, None] = {}
+    for found in places.values():
+        named = [reading for reading in found if reading in hits]
+        by_length = sorted(named or found, key=lambda reading: len(reading.key))
+        chosen[by_length[0]] = None
+        digits = [reading for reading in by_length if reading.key.isdigit()]
+        chosen.update((reading, None) for reading in digits[-1:])
+    ranked = sorted(chosen, key=lambda r: (r not in hits, r.discount, -len(r.key)))
     numbers = [reading for reading in ranked if not reading.key.isalpha()]
     words = [reading for reading in ranked if reading.key.isalpha()]
     return numbers[:MAX_SLIP_READINGS] + words[:MAX_SLIP_WORDS]
@@ -225,8 +243,7 @@ def _may_hold_a_slip(context: Context, reading: Reading, payer: Set[str]) -> boo
         return False
     if key.isalpha():
         return key not in _WORDS and key not in payer and not word_weight(key)
-    torn_off = text[max(reading.start - MIN_LEADING_WORD, 0) : reading.start]
-    if not key.isdigit() and torn_off[-1:].isalpha() and not torn_off.isalpha():
+    if not key.isdigit() and 0 < _letters_before(text, reading.start) < MIN_LEADING_WORD:
         return False  # G3E7M is one code, 3E7M is no part of it; SHOP9XBJG has a leading word
     return word_weight(before(text, reading.start)) >= 0
 

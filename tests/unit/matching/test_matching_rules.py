@@ -154,6 +154,7 @@ def test_digits_that_are_no_reference_are_never_booked(text):
         ({"remittance_information": "RETOURE EREF+ER-ANNA-20017 Konto erloschen"}, "return"),
         ({"remittance_information": "Rücküberweisung ANNA-20017"}, "return"),
         ({"remittance_information": "ANNA-20017 Konto\ngesperrt"}, "return"),
+        ({"remittance_information": "Storno ANNA-20017"}, "return"),
     ],
 )
 def test_a_veto_makes_the_surest_match_a_suggestion(over, veto):
@@ -242,10 +243,30 @@ def test_a_slip_is_booked_where_amount_and_name_leave_no_doubt(text):
     assert booked(decided(make_posting(text))) == {"ANNA-20017": "49.90"}
 
 
+@pytest.mark.feature("K15")
+@pytest.mark.parametrize(
+    "written",
+    [OWN[1] + OWN[0] + OWN[2:], OWN[:-1], OWN[:4] + "Y" + OWN[5:], OWN.replace("J", "1")],
+)
+def test_a_slip_in_our_own_reference_is_detected_and_repaired(written):
+    assert booked(decided(make_posting(written))) == {"ANNA-20017": "49.90"}
+    assert decided(make_posting(written, counterparty_name="Bob Fremd")).choice == "suggest"
+
+
 def test_a_slip_that_names_a_neighbour_is_not_booked_there():
     """Erika writes 20071, an order of somebody else that would be paid in part by 49.90."""
     decision = decided(make_posting("ANNA-20071", counterparty_name=None))
     assert decision.choice == "suggest"
+
+
+@pytest.mark.parametrize("pattern", ["{}", "2026-{}", "RE-2026/{}", "10.{}.7"])
+def test_a_neighbours_number_of_any_form_is_weighed(pattern):
+    """The number written is Max's, name and amount are Erika's one digit beside."""
+    erika = make_order(pattern.format("20017", "017"), "49.35", id=1)
+    max = make_order(pattern.format("20047", "047"), "99.80", payers=(Payer("Max", "N"),), id=2)
+    decision = decided(make_posting(max.number, "49.35"), [erika, max])
+    assert max.number not in booked(decision)
+    assert decision.proposals == () or decision.proposals[0].shares[0].order == erika
 
 
 def test_a_slip_onto_an_order_of_the_same_amount_is_not_booked_there():

@@ -210,6 +210,12 @@ def test_an_order_is_found_by_number_invoice_and_reference():
     assert len(set(keys)) == len(keys)
 
 
+def test_a_number_in_groups_is_found_by_its_last_group():
+    assert ("04711", "order_number_part") in order_keys("2026-04711")
+    assert ("4711", "order_number_part") in order_keys("ANNA-2026-4711")
+    assert "12" not in {key for key, _ in order_keys("2026-12")}
+
+
 def test_keys_that_say_nothing_are_left_out():
     assert order_keys("A1") == ()
     assert order_keys("#12", references=["X" * 36]) == ()
