@@ -145,6 +145,16 @@ class Agent:
         self._client.close()
         self._connector.close()
 
+    @property
+    def running(self) -> bool:
+        """True from the beginning until ``stop``."""
+        return not self._stop.is_set()
+
+    def compare_all(self) -> None:
+        """Compare all orders now, not only what changed since the last time."""
+        self._compare_all.set()
+        self._state.outbox.wake()
+
     def receive(self, headers: Mapping[str, str], body: bytes) -> None:
         """A webhook. Returns when it is safely written down. Raises Rejected for a forgery."""
         try:
@@ -156,8 +166,7 @@ class Agent:
             return
         self._report(f"webhook {hint.topic} {' '.join(hint.ids)}")
         if not self._state.outbox.add(hint.ids):
-            self._compare_all.set()
-            self._state.outbox.wake()
+            self.compare_all()
 
     def _run(self, name: str, step: Callable[[], None]) -> None:
         """Do one step after another; after a failure with growing pauses."""
@@ -241,7 +250,9 @@ class Agent:
     def _compare_page(self) -> bool:
         """One page of the comparison; True when there is more."""
         since = time.time() - self._state.compared_all_at
-        if since > self._pace.compare_all_seconds or self._compare_all.is_set():
+        if self._compare_all.is_set() or (
+            since > self._pace.compare_all_seconds and not self._state.comparing_all
+        ):
             self._begin_to_compare_all()
         page = self._list()
         if self._state.comparing_all:
@@ -262,16 +273,14 @@ class Agent:
             if self._state.cursor is None:
                 raise
             self._begin_to_compare_all()
-            self._state.cursor = None
             return self._connector.list_orders(None)
 
     def _begin_to_compare_all(self) -> None:
         self._compare_all.clear()
-        self._state.compared_all_at = time.time()
-        if not self._state.comparing_all:
-            self._state.comparing_all = True
-            self._state.cursor = None
-            self._seen_in_shop.clear()
+        self._compare_at = 0.0  # page after page, until it is through
+        self._state.comparing_all = True
+        self._state.cursor = None
+        self._seen_in_shop.clear()
 
     def _after_comparison(self) -> None:
         if self._state.comparing_all:

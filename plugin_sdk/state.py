@@ -58,6 +58,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._turn = 0
+        self._woken = False
         self._waiting: OrderedDict[str, int] = OrderedDict()
         self._lines = 0
         self._read()
@@ -87,12 +88,14 @@ class Outbox:
     def wait(self, seconds: float) -> None:
         """Sleep until something is added or woken, at most ``seconds``; at once if not empty."""
         with self._changed:
-            if not self._waiting:
+            if not self._waiting and not self._woken:
                 self._changed.wait(seconds)
+            self._woken = False
 
     def wake(self) -> None:
-        """End ``wait`` in the other threads."""
+        """End ``wait``, also one that is only about to begin."""
         with self._changed:
+            self._woken = True
             self._changed.notify_all()
 
     def done(self, looked_at: Sequence[Waiting]) -> None:

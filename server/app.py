@@ -6,6 +6,7 @@ import logging
 
 from flask import Flask
 from redis import Redis
+from sqlalchemy import text
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from server import api, dashboard
@@ -47,6 +48,13 @@ def create_app(settings: Settings) -> Flask:
     bell = Bell(redis)
     app.extensions["kontor.bell"] = bell
     listen(bell.ring)
+    app.add_url_rule("/health", "health", health)
     api.register(app)
     dashboard.register(app)
     return app
+
+
+def health() -> dict[str, str]:
+    """For load balancers and the supervisor: this process answers and so does the database."""
+    db.session.execute(text("select 1"))
+    return {"status": "ok"}

@@ -104,6 +104,27 @@ def create_secrets(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
+RUNTIME = "runtime.env"
+
+
+def write_runtime(var: Path, env: Mapping[str, str]) -> None:
+    """Where a running supervisor's services are, for commands beside it (0600)."""
+    path = var / RUNTIME
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.writelines(f"{name}={value}\n" for name, value in sorted(env.items()))
+
+
+def read_runtime(var: Path) -> dict[str, str]:
+    """What ``write_runtime`` wrote; nothing if no supervisor runs."""
+    try:
+        lines = (var / RUNTIME).read_text().splitlines()
+    except OSError:
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
 def _fernet_key() -> str:
     import base64
 

@@ -29,7 +29,7 @@ from server.mail.models import Mail
 from server.mail.service import SmtpSession, deliver_mail
 from server.matching.service import match_postings
 from server.orders.models import MatchRequest
-from server.orders.service import expire_updates, request_match
+from server.orders.service import expire_updates, request_match, take_match_requests
 from server.shops.models import PaymentUpdate
 from server.work import DRAIN_SECONDS, JOB_TIMEOUT_SECONDS, WorkItem
 
@@ -122,8 +122,11 @@ def drain_match_request() -> bool:
 
 
 def _match(request: MatchRequest) -> None:
-    if match_postings(request.merchant_id, now()):
-        request_match(request.merchant_id, now())
+    at = now()
+    take_match_requests(request.merchant_id, at)
+    if match_postings(request.merchant_id, at):
+        request_match(request.merchant_id, at)
+    db.session.delete(request)
 
 
 def drain_payment_update() -> bool:

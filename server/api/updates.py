@@ -16,7 +16,7 @@ from server.api.wire import json_body, load
 from server.db import db, now
 from server.orders.service import acknowledge_update
 from server.shops.models import Shop
-from server.shops.service import lease_updates, to_wire
+from server.shops.service import connect, lease_updates, to_wire
 
 MAX_ID = 2**63 - 1
 
@@ -61,6 +61,7 @@ def get_payment_updates(arguments: dict[str, int]) -> dict[str, Any]:
 
 def _lease(shop: Shop, limit: int) -> list[Any]:
     at = now()
+    connect(shop, at)
     shop.seen_at = at
     found = [to_wire(row) for row in lease_updates(shop, limit, at)]
     db.session.commit()

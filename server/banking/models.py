@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from typing import Any, ClassVar
 
 from sqlalchemy import (
-    ARRAY,
     JSON,
     BigInteger,
     ForeignKey,
@@ -19,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, declared_attr, deferred, mapped_column
 
 from server.db import Amount, Base, Id, Ref, Time, now

@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ARRAY, String, cast, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import String, cast, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from plugin_sdk.schemas import amount_text
 from server.banking.models import Posting

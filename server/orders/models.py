@@ -171,7 +171,12 @@ class Suggestion(Base):
 
 
 class MatchRequest(WorkItem, Base):
-    """ "Look again": at most one queued per merchant."""
+    """ "Look again": written with whatever may change a decision, gone when it has been done.
+
+    Usually one waits per merchant. Nothing forbids a second one, because the UNIQUE key that
+    would forbid it makes every push of a merchant wait for the commit of the one before; the
+    matcher takes all that wait at once (docs/adr/0003).
+    """
 
     __tablename__ = "match_request"
     schedule: ClassVar[Sequence[timedelta]] = (
@@ -185,10 +190,7 @@ class MatchRequest(WorkItem, Base):
     def __table_args__(cls) -> Any:
         return (
             Index(
-                "uq_match_request_queued",
-                "merchant_id",
-                unique=True,
-                postgresql_where=text("status = 'queued'"),
+                "ix_match_request_queued", "merchant_id", postgresql_where=text("status = 'queued'")
             ),
             *work_indexes("match_request"),
         )

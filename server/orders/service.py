@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
 from plugin_sdk import types as wire
@@ -304,13 +304,27 @@ def expire_updates(at: datetime) -> int:
 
 
 def request_match(merchant_id: int, at: datetime) -> None:
-    """Look again, soon. At most one such request waits per merchant."""
-    db.session.execute(
-        insert(MatchRequest)
-        .values(merchant_id=merchant_id, due_at=at, created_at=at, status="queued", attempts=0)
-        .on_conflict_do_nothing()
+    """Look again, soon."""
+    waiting = select(MatchRequest.id).where(
+        MatchRequest.merchant_id == merchant_id,
+        MatchRequest.status == "queued",
+        MatchRequest.due_at <= at,
     )
+    row = select(literal(merchant_id), literal("queued"), literal(0), literal(at), literal(at))
+    columns = ["merchant_id", "status", "attempts", "created_at", "due_at"]
+    db.session.execute(insert(MatchRequest).from_select(columns, row.where(~waiting.exists())))
     announce(MatchRequest)
+
+
+def take_match_requests(merchant_id: int, at: datetime) -> None:
+    """All that wait are answered by the run that begins now."""
+    db.session.execute(
+        delete(MatchRequest).where(
+            MatchRequest.merchant_id == merchant_id,
+            MatchRequest.status == "queued",
+            MatchRequest.due_at <= at,
+        )
+    )
 
 
 def active_assignments(order_ids: Collection[int]) -> dict[int, list[Assignment]]:

@@ -59,9 +59,12 @@ def mapping_of(shop: Shop) -> dict[str, dict[str, object]]:
 
 
 def connect(shop: Shop, at: datetime) -> None:
-    """The first sign of life draws the cut-off (S28); a disabled shop stays disabled."""
+    """The first sign of life draws the cut-off (S28); a disabled shop stays disabled.
+
+    In whole seconds, as shops date their orders: one made in that very second is new.
+    """
     if shop.connected_at is None:
-        shop.connected_at = at
+        shop.connected_at = at.replace(microsecond=0)
     if shop.status == "not_connected":
         shop.status = "connected"
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,7 +24,10 @@ MAX_EXPANDED_BYTES = 2 * 1024**3
 MAX_RATIO = 500
 RATIO_COUNTS_FROM_BYTES = 32 * 1024**2
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError)
+# What reading a damaged archive raises; and what opening one may raise beside it, because its
+# directory can claim anything.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
+UNOPENABLE = (*DAMAGED, NotImplementedError, RuntimeError, ValueError, struct.error)
 
 
 class Expanding(io.RawIOBase):
@@ -81,7 +86,7 @@ def members(source: BinaryIO) -> Iterator[tuple[str, BinaryIO | Problem]]:
     """
     try:
         archive = zipfile.ZipFile(source)
-    except DAMAGED as error:
+    except UNOPENABLE as error:
         raise Unreadable(f"the ZIP archive is damaged: {error}") from error
     with archive:
         entries = [entry for entry in archive.infolist() if not _is_clutter(entry)]
@@ -89,6 +94,8 @@ def members(source: BinaryIO) -> Iterator[tuple[str, BinaryIO | Problem]]:
             raise Unreadable("the ZIP archive holds no files")
         if len(entries) > MAX_MEMBERS:
             raise Unreadable(f"the ZIP archive holds more than {MAX_MEMBERS} files")
+        if sum(entry.file_size for entry in entries) > MAX_EXPANDED_BYTES:
+            raise Unreadable(f"it is larger than {MAX_EXPANDED_BYTES // 1024**2} MB unpacked")
         if any(entry.filename == "[Content_Types].xml" for entry in entries):
             raise Unreadable("this is an Office document; please export the postings as CSV")
         for entry in entries:
@@ -100,7 +107,7 @@ def _opened(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO | Prob
         return Problem("the file", "it is encrypted; please unpack it first")
     try:
         return limited(cast(BinaryIO, archive.open(entry)), max(entry.compress_size, 1))
-    except DAMAGED as error:
+    except UNOPENABLE as error:
         return Problem("the file", f"it is damaged inside the archive: {error}")
 
 

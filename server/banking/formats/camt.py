@@ -147,47 +147,57 @@ _BALANCE: _Shape = {
 _SHAPES = {"leaf": _LEAF, "entry": _ENTRY, "statement": _STATEMENT, "balance": _BALANCE}
 
 _Found = dict[str, Any]
+_Target = tuple[int, str, Any]
+DEEPER = -1
 
 
 @lru_cache(maxsize=64)
-def _shape(name: str, namespace: str) -> _Shape:
-    """One of the tables with the file's namespace written into its names."""
-    return _qualified(_SHAPES[name], namespace)
+def _shape(name: str, namespace: str) -> dict[str, _Target]:
+    """One of the tables, with the file's namespace written into its names."""
+    return _compiled(_SHAPES[name], namespace)
 
 
-def _qualified(shape: _Shape, namespace: str) -> _Shape:
-    return {
-        (namespace + name if name else ""): (
-            _qualified(target, namespace) if isinstance(target, dict) else target
-        )
-        for name, target in shape.items()
-    }
+def _compiled(shape: _Shape, namespace: str) -> dict[str, _Target]:
+    """Tag to (kind, key, table of what lies deeper); the kind of a plain nesting is DEEPER."""
+    compiled: dict[str, _Target] = {}
+    for name, target in shape.items():
+        if isinstance(target, dict):
+            key, kind = target.get("", ("", DEEPER))
+            inner = {name: deeper for name, deeper in target.items() if name}
+            compiled[namespace + name] = (kind, key, _compiled(inner, namespace))
+        else:
+            key, kind = target
+            compiled[namespace + name] = (kind, key, None)
+    return compiled
 
 
-def _collect(element: Any, shape: _Shape, found: _Found) -> _Found:
-    """The wanted texts below an element, by the names of the table."""
+def _collect(element: Any, shape: dict[str, _Target], found: _Found) -> _Found:
+    """The wanted texts below an element, by the names of the table.
+
+    Most of the time of reading a file is spent here, so nothing is looked at twice.
+    """
+    wanted = shape.get
     for child in element:
-        target = shape.get(child.tag)
+        target = wanted(child.tag)
         if target is None:
             continue
-        if target.__class__ is dict:
-            if "" in target:
-                _collect_own(child, target[""], found)
-            _collect(child, target, found)
-            continue
-        key, kind = target
-        if kind == ONE:
+        kind, key, inner = target
+        if kind == DEEPER:
+            _collect(child, inner, found)
+        elif kind == ONE:
             if found.get(key) is None:
                 found[key] = child.text
+        elif kind == MONEY:
+            found.setdefault(key, []).append((child.text, child.get("Ccy")))
         elif kind == MANY:
             found.setdefault(key, []).append(child.text)
         else:
-            found.setdefault(key, []).append((child.text, child.get("Ccy")))
+            _collect_own(child, kind, key, found)
+            _collect(child, inner, found)
     return found
 
 
-def _collect_own(element: Any, target: tuple[str, int], found: _Found) -> None:
-    key, kind = target
+def _collect_own(element: Any, kind: int, key: str, found: _Found) -> None:
     if kind == PRESENT:
         found[key] = True
     elif element.text and not element.text.isspace():
@@ -201,7 +211,7 @@ def read(source: BinaryIO) -> Iterator[Item]:
     Raises Unreadable for XML that is no account statement and for any DOCTYPE.
     """
     walker = _Walker()
-    stream = _Utf8(source)
+    stream = _Mended(source)
     if b"<!DOCTYPE" in stream.head or b"<!ENTITY" in stream.head:
         raise Unreadable(_DOCTYPE_REFUSED)
     context = etree.iterparse(
@@ -275,6 +285,11 @@ class _Entry:
     held_in: Any = None
     unsplit: list[_Found] = field(default_factory=list)
     unsplit_count: int = 0
+
+    def charged(self, leaf: _Found) -> bool:
+        """Whether the entry or its leaf states charges."""
+        stated = (*leaf.get("charges", ()), *self.values.get("charges", ()))
+        return any(fields.plain_amount(printed) for printed, _ in stated)
 
 
 class _Walker:
@@ -364,8 +379,7 @@ class _Walker:
     def _single(self, entry: _Entry, found: _Found) -> Iterator[Item]:
         """The only leaf: what the account shows, unless stated charges explain a difference."""
         amount = _leaf_amount(found, entry)
-        has_charges = _charged(found) or _charged(entry.values)
-        if amount and entry.amount is not None and amount != entry.amount and has_charges:
+        if entry.amount is not None and amount and amount != entry.amount and entry.charged(found):
             yield self._posting(entry, found, amount, 0)
             yield self._fee(entry, entry.amount - amount)
         elif entry.amount is None and amount is not None:
@@ -514,10 +528,6 @@ def _leaf_amount(found: _Found, entry: _Entry) -> Decimal | None:
     return None
 
 
-def _charged(values: _Found) -> bool:
-    return any(fields.plain_amount(printed) for printed, _ in values.get("charges", ()))
-
-
 def _is_batch(values: _Found) -> bool:
     return "batch" in values and (values.get("batch_size") or "").strip() not in ("0", "1")
 
@@ -624,38 +634,68 @@ def _merged(unsplit: list[_Found]) -> _Found:
 _DECLARED = re.compile(rb"""<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 
 
-class _Utf8:
-    """A stream that repairs text which claims to be UTF-8 and is Windows-1252.
+# The root's default namespace. Without it every name is short, and the reading a tenth faster.
+_DEFAULT_NAMESPACE = re.compile(rb"""(<Document\b[^<>]*?)\sxmlns\s*=\s*(?:"[^"]*"|'[^']*')""")
+# What XML 1.0 forbids, and an ampersand that begins no entity a statement may use.
+_FORBIDDEN = bytes(code for code in range(32) if code not in b"\t\n\r")
+_FORBIDDEN_REFERENCE = re.compile(
+    rb"&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|x0*(?:1?[0-8bcef]|1[9ad]));"
+)
+_BARE_AMPERSAND = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d{1,7}|#x[0-9A-Fa-f]{1,6});)")
+LONGEST_REFERENCE_BYTES = 10
 
-    A common bank error; the parser would end the whole file at the first umlaut. Costs one
-    validity check for each block that is right.
+
+class _Mended:
+    """The stream of a file with the mistakes mended that would end the reading of all the rest.
+
+    Banks send text that claims to be UTF-8 and is Windows-1252, names with a bare ``&``, and
+    control characters. Costs a validity check for each block that is right. The root's default
+    namespace is left out.
     """
 
     def __init__(self, source: BinaryIO) -> None:
         start = source.tell()
-        self.head = head = source.read(HEAD_BYTES)
+        self.head = source.read(HEAD_BYTES)
         source.seek(start)
-        declared = _DECLARED.search(head)
+        declared = _DECLARED.search(self.head)
         self._source = source
-        self._checks = b"\x00" not in head and (
-            declared is None or declared[1].lower() in (b"utf-8", b"utf8")
-        )
+        self._is_wide = b"\x00" in self.head  # UTF-16 or 32
+        self._is_utf8 = declared is None or declared[1].lower() in (b"utf-8", b"utf8")
         self._rest = b""
+        self._is_first = True
 
     def read(self, size: int = -1) -> bytes:
+        """The next block; shorter or longer than asked for, and empty only at the end."""
         block = self._source.read(size)
-        if not self._checks:
+        if self._is_wide:
             return block
-        block = self._rest + block
-        self._rest = b""
-        try:
-            block.decode("utf-8")
-        except UnicodeDecodeError as error:
-            if error.end == len(block) and len(block) - error.start < 4 and len(block) > 3:
-                block, self._rest = block[: error.start], block[error.start :]
-            if not _is_utf8(block):
-                block = b"".join(map(_mended, block.splitlines(keepends=True)))
-        return block
+        is_last = not block
+        block, self._rest = self._rest + block, b""
+        if self._is_first:
+            self._is_first = False
+            block = _DEFAULT_NAMESPACE.sub(rb"\1", block, count=1)
+        if not is_last:
+            block = self._hold_back(block)
+        block = block.translate(None, _FORBIDDEN)
+        if b"&" in block:
+            block = _BARE_AMPERSAND.sub(b"&amp;", _FORBIDDEN_REFERENCE.sub(b"", block))
+        if self._is_utf8 and not _is_utf8(block):
+            block = b"".join(map(_mended, block.splitlines(keepends=True)))
+        return block if block or is_last else b" "
+
+    def _hold_back(self, block: bytes) -> bytes:
+        """The block without a letter or a reference that goes on in the next one."""
+        begin = block.rfind(b"&", -LONGEST_REFERENCE_BYTES)
+        if begin < 0 and self._is_utf8:
+            try:
+                block.decode("utf-8")
+            except UnicodeDecodeError as error:
+                if error.end == len(block):
+                    begin = error.start
+        if begin <= 0:
+            return block
+        self._rest = block[begin:]
+        return block[:begin]
 
 
 def _is_utf8(block: bytes) -> bool:

@@ -21,6 +21,7 @@ OLDEST_YEAR, NEWEST_YEAR = 1970, 2099
 # Neither databases nor XML take these; a bank that sends them means nothing by them.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _NOTHING = {"NOTPROVIDED", "NOTAVAILABLE", "NONREF", "NOREF"}
+_LONGEST = len("NOT AVAILABLE")
 _IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}")
 _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 _PLAIN_AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{0,15})?")
@@ -39,7 +40,7 @@ def text(value: str | None) -> str | None:
     if not value.isprintable():
         value = _CONTROL.sub("", value)
     value = value.strip()
-    if not value or value.upper().replace(" ", "") in _NOTHING:
+    if not value or (len(value) <= _LONGEST and value.upper().replace(" ", "") in _NOTHING):
         return None
     return value[:MAX_TEXT_CHARACTERS]
 

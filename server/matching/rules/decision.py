@@ -318,17 +318,11 @@ def _singles(
             if known is None or known.evidence.weight < mention.evidence.weight:
                 best[mention.order.id] = mention
     named = _named_open(places, left)
+    ids_by_place = (frozenset(mention.order.id for mention in place) for place in places)
+    naming = [ids for ids in ids_by_place if any(each <= ids for each in named)]
     for mention in best.values():
-        others = sum(
-            1
-            for place, ids in ((place, _ids(place)) for place in places)
-            if mention.order.id not in ids and any(each <= ids for each in named)
-        )
+        others = sum(mention.order.id not in ids for ids in naming)
         yield _single(context, mention, others, left, tolerance)
-
-
-def _ids(place: Iterable[Mention]) -> frozenset[OrderId]:
-    return frozenset(mention.order.id for mention in place)
 
 
 def _single(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -112,18 +113,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'queued'"),
     )
     op.create_index(
+        "ix_match_request_queued",
+        "match_request",
+        ["merchant_id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'queued'"),
+    )
+    op.create_index(
         "ix_match_request_running",
         "match_request",
         ["claimed_at"],
         unique=False,
         postgresql_where=sa.text("status = 'running'"),
-    )
-    op.create_index(
-        "uq_match_request_queued",
-        "match_request",
-        ["merchant_id"],
-        unique=True,
-        postgresql_where=sa.text("status = 'queued'"),
     )
     op.create_table(
         "shop",
@@ -404,7 +405,7 @@ def upgrade() -> None:
         sa.Column("is_open", sa.Boolean(), nullable=False),
         sa.Column("needs_match", sa.Boolean(), nullable=False),
         sa.Column("is_blocked", sa.Boolean(), nullable=False),
-        sa.Column("keys", sa.ARRAY(sa.String(length=64)), nullable=True),
+        sa.Column("keys", postgresql.ARRAY(sa.String(length=64)), nullable=True),
         sa.Column("ignored_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ignored_by", sa.String(length=320), nullable=True),
         sa.ForeignKeyConstraint(
@@ -667,14 +668,14 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_shop_merchant_id"), table_name="shop")
     op.drop_table("shop")
     op.drop_index(
-        "uq_match_request_queued",
-        table_name="match_request",
-        postgresql_where=sa.text("status = 'queued'"),
-    )
-    op.drop_index(
         "ix_match_request_running",
         table_name="match_request",
         postgresql_where=sa.text("status = 'running'"),
+    )
+    op.drop_index(
+        "ix_match_request_queued",
+        table_name="match_request",
+        postgresql_where=sa.text("status = 'queued'"),
     )
     op.drop_index(
         "ix_match_request_due",

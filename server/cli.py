@@ -1,0 +1,160 @@
+"""The commands. Each imports what it needs when it is called: `parse` needs no web framework."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.config import Settings
+
+Command = Callable[[argparse.Namespace], int]
+WORKERS = ("mail", "statement", "match_request", "payment_update")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    if arguments and arguments[0] in _OWN_PARSERS:  # they start without anything else
+        return _OWN_PARSERS[arguments[0]](list(arguments[1:]))
+    known = _parser().parse_args(arguments)
+    command: Command = known.command
+    return command(known)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m server",
+        description="Kontor: which bank posting pays which order, and who must know.",
+        epilog="Also: parse, match (no database needed) and catcher; each has its own --help.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, what: str, command: Callable[[argparse.Namespace], int]
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=what, description=what)
+        sub.set_defaults(command=command)
+        return sub
+
+    run = add("run", "everything on one machine, until Ctrl-C", _run)
+    run.add_argument("--no-demo", action="store_true", help="no demo merchant and shop")
+    demo = add("demo", "play the main story once on real processes and check it", _demo)
+    demo.add_argument("--exit", action="store_true", required=True, help="stop when it is over")
+    demo.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add("prepare-demo", "create the demo merchant and its keys (called by run)", _prepare_demo)
+    add("web", "the web server", _web)
+    add("clock", "ring for whatever is due, every two seconds", _clock)
+    worker = add("worker", "work off one kind of rows", _worker)
+    worker.add_argument("kind", choices=WORKERS)
+    add("migrate", "bring the database up to date", _migrate)
+    merchant = add("merchant", "merchants", _merchant_add)
+    merchant.add_argument("action", choices=["add"])
+    merchant.add_argument("name")
+    merchant.add_argument("email")
+    return parser
+
+
+def _parse(arguments: list[str]) -> int:
+    from server.parse import main as parse
+
+    return parse(arguments)
+
+
+def _match(arguments: list[str]) -> int:
+    from server.match import main as match
+
+    return match(arguments)
+
+
+def _catcher(arguments: list[str]) -> int:
+    from server.catcher import main as catcher
+
+    return catcher(arguments)
+
+
+_OWN_PARSERS = {"parse": _parse, "match": _match, "catcher": _catcher}
+
+
+def _run(known: argparse.Namespace) -> int:
+    from server.supervisor import run
+
+    return run(with_demo=not known.no_demo)
+
+
+def _demo(known: argparse.Namespace) -> int:
+    from server.demo import play
+
+    return play(as_json=known.json)
+
+
+def _prepare_demo(_: argparse.Namespace) -> int:
+    from server.app import create_app
+    from server.demo import prepare
+
+    prepare(create_app(_settings()))
+    return 0
+
+
+def _web(_: argparse.Namespace) -> int:
+    from server.web import Web
+
+    settings = _settings()
+    sys.argv = sys.argv[:1]  # gunicorn would read our command line
+    Web(settings).run()
+    return 0
+
+
+def _clock(_: argparse.Namespace) -> int:
+    from server.app import create_app
+    from server.clock import run
+
+    run(create_app(_settings()))
+    return 0
+
+
+def _worker(known: argparse.Namespace) -> int:
+    from server.app import create_app
+    from server.jobs import work
+
+    work(create_app(_settings()), known.kind)
+    return 0
+
+
+def _migrate(_: argparse.Namespace) -> int:
+    from server import migrations
+
+    migrations.upgrade(_settings().database_url)
+    return 0
+
+
+def _merchant_add(known: argparse.Namespace) -> int:
+    from server.app import create_app
+    from server.db import db, now
+    from server.merchants.service import AlreadyThere, add_merchant
+
+    settings = _settings()
+    app = create_app(settings)
+    with app.app_context():
+        try:
+            user, token = add_merchant(known.name, known.email, now())
+        except (AlreadyThere, ValueError) as problem:
+            print(problem, file=sys.stderr)
+            return 1
+        db.session.commit()
+        print(f"{user.email} may set a password within 7 days, once:")
+        print(f"{settings.url}/password/{token}")
+    return 0
+
+
+def _settings() -> Settings:
+    """From the environment; beside a running `make run`, from what that wrote down."""
+    from server.config import Settings, read_runtime
+
+    env = dict(os.environ)
+    if "DATABASE_URL" not in env:
+        env = {**read_runtime(Path(env.get("KONTOR_VAR") or "var")), **env}
+    return Settings.from_env(env)

@@ -1,0 +1,45 @@
+"""The dashboard: HTML for merchants.
+
+A door: it loads, calls one service, commits and redirects. ``access`` lets people in, ``queries``
+reads, ``words`` and ``status`` say it, and every page has a module of its own. Pages work without
+JavaScript; htmx and ``static/app.js`` add comfort. Nothing comes from elsewhere.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+
+from server.dashboard import (
+    access,
+    account,
+    bank,
+    errors,
+    login,
+    orders,
+    pages,
+    postings,
+    shops,
+    statements,
+    today,
+)
+
+
+def register(app: Flask) -> None:
+    """Everything of this door: pages, hooks, words, error pages. Needs ``SETTINGS``."""
+    door = Blueprint(
+        "dashboard",
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/assets",
+    )
+    door.before_request(access.open_session)
+    door.before_request(access.require_login)
+    door.before_request(access.check_form)
+    door.after_request(access.secure)
+    for module in (today, orders, postings, statements, shops, bank, account, login):
+        door.register_blueprint(module.pages)
+    access.register(app)
+    pages.register(app)
+    errors.register(app, door)
+    app.register_blueprint(door)

@@ -1,0 +1,139 @@
+"""Rendering: one function for every page, with what all of them show."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, g, make_response, render_template, request, url_for
+
+from server.dashboard import queries, sentences, status, words
+from server.dashboard.access import FORM_TOKEN_FIELD, THEMES, form_token, preference
+from server.db import now
+from server.orders.models import Order, OrderEvent
+
+STATIC = Path(__file__).parent / "static"
+STATIC_MAX_AGE_SECONDS = 365 * 24 * 3600
+MAX_PAGE_PARAMETER = 200
+
+
+def page(template: str, code: int = 200, /, **facts: Any) -> Response:
+    """A finished page with its status code."""
+    frame = _frame() if g.get("user") is not None else {}
+    return make_response(render_template(f"dashboard/{template}", **frame, **facts), code)
+
+
+def part(template: str, **facts: Any) -> str:
+    """A piece of a page, for htmx."""
+    return render_template(f"dashboard/{template}", **facts)
+
+
+def _frame() -> dict[str, Any]:
+    """What stands around every page: the waiting postings and how old the bank data is."""
+    return {
+        "waiting": queries.waiting_count(g.merchant_id),
+        "accounts_as_of": queries.accounts_as_of(g.merchant_id, now()),
+    }
+
+
+@cache
+def _version(name: str) -> str:
+    return sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+def asset(name: str) -> str:
+    """The address of a static file; it changes with the content, so browsers keep it for good."""
+    return url_for("dashboard.static", filename=name, v=_version(name))
+
+
+def theme() -> str | None:
+    chosen = preference("theme")
+    return chosen if chosen in THEMES else None
+
+
+def keys_are_on() -> bool:
+    return preference("keys") != "off"
+
+
+def done() -> str | None:
+    """What the reader just did, as the redirect after a form said; unknown words are ignored."""
+    key = request.args.get("done", "")[:MAX_PAGE_PARAMETER]
+    return key if words.has_text(f"done.{key}") else None
+
+
+def register(app: Flask) -> None:
+    """Words and formats for the templates."""
+    app.jinja_env.globals.update(
+        asset=asset,
+        t=words.t,
+        has_text=words.has_text,
+        language=words.language,
+        theme=theme,
+        keys_are_on=keys_are_on,
+        done=done,
+        form_token=form_token,
+        form_token_field=FORM_TOKEN_FIELD,
+        order_badge=status.order_badge,
+        shop_badge=status.shop_badge,
+        update_badge=status.update_badge,
+        mail_badge=status.mail_badge,
+        order_word=status.order_word,
+        reasons=sentences.reasons,
+        say=sentences.say,
+        bank_name=queries.bank_name,
+        event_facts=event_facts,
+        browser_name=browser_name,
+    )
+    app.jinja_env.filters.update(
+        money=words.money,
+        number=words.number,
+        percent=words.percent,
+        plain_amount=words.plain_amount,
+        day=words.day,
+        moment=words.moment,
+        as_of=words.as_of,
+        stamp=words.stamp,
+        iban=words.iban,
+        iso_day=lambda text: words.day(date.fromisoformat(text), "long"),
+        whole_money=words.whole_money,
+        whole=lambda amount: words.number(int(amount)),
+    )
+
+
+def event_facts(event: OrderEvent, order: Order) -> dict[str, str]:
+    """The values of a line of the history; amounts are stored as decimal texts."""
+    amounts = {"amount", "before", "after"}
+    return {
+        name: words.money(Decimal(value), order.currency) if name in amounts else str(value)
+        for name, value in event.facts.items()
+    }
+
+
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR", "Opera"),
+    ("Firefox", "Firefox"),
+    ("Chrom", "Chrome"),
+    ("Safari", "Safari"),
+)
+_SYSTEMS = (
+    ("Windows", "Windows"),
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+def browser_name(user_agent: str) -> str:
+    """``Firefox auf Linux``, as far as the browser says."""
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), None)
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), None)
+    if browser is None:
+        return str(words.t("account.unknown_browser"))
+    return str(words.t("account.on", browser=browser, system=system)) if system else browser

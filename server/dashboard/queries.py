@@ -1,0 +1,659 @@
+"""What the pages read. Every query takes the merchant and finds nothing of anybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from schwifty import IBAN
+from schwifty.exceptions import SchwiftyException
+from sqlalchemy import Select, and_, case, exists, func, or_, select, tuple_
+from sqlalchemy.orm import aliased
+from sqlalchemy.sql import ColumnElement
+
+from server.banking.models import BankAccount, Posting, Statement
+from server.db import db
+from server.mail.models import Mail
+from server.merchants.models import ApiKey, UserSession
+from server.orders.models import Assignment, Invoice, Order, OrderEvent, Suggestion
+from server.orders.rules import normalise_reference
+from server.shops.models import PaymentUpdate, Shop
+
+ORDERS_A_PAGE = 50
+POSTINGS_A_PAGE = 50
+STATEMENTS_SHOWN = 50
+ORDERS_FOUND = 8
+EVENTS_SHOWN = 6
+LATE_CODES = ("invoice", "cash_on_delivery")
+OPEN_STATUSES = ("unpaid", "partially_paid")
+BANK_IS_STALE_AFTER = timedelta(hours=72)
+ATTENTION_LASTS = timedelta(days=14)
+CHART_DAYS = 30
+ZERO = Decimal(0)
+
+
+def _paid() -> ColumnElement[Any]:
+    """What has been assigned to an order, as a correlated subquery."""
+    paid = select(func.coalesce(func.sum(Assignment.amount), 0))
+    return paid.where(Assignment.order_id == Order.id).correlate(Order).scalar_subquery()
+
+
+def _assigned() -> ColumnElement[Any]:
+    """What of a posting has been assigned, as a correlated subquery."""
+    assigned = select(func.coalesce(func.sum(Assignment.amount), 0))
+    return assigned.where(Assignment.posting_id == Posting.id).correlate(Posting).scalar_subquery()
+
+
+# --- every page -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AccountAsOf:
+    """An account and when its bank was last heard."""
+
+    account: BankAccount
+    name: str
+    at: datetime | None
+    is_stale: bool
+
+
+def waiting_count(merchant_id: int) -> int:
+    """Postings without assignment: the number beside the menu entry."""
+    waiting = select(func.count()).where(Posting.merchant_id == merchant_id, Posting.is_open)
+    return int(db.session.scalar(waiting) or 0)
+
+
+def accounts_as_of(merchant_id: int, at: datetime) -> list[AccountAsOf]:
+    """ "Bank as of" of every account that has ever been heard, the stalest first."""
+    heard = (
+        select(Statement.account_iban, func.max(Statement.finished_at).label("at"))
+        .where(Statement.merchant_id == merchant_id, Statement.status == "done")
+        .group_by(Statement.account_iban)
+        .subquery()
+    )
+    posted = (
+        select(func.max(Posting.created_at))
+        .where(Posting.account_id == BankAccount.id)
+        .correlate(BankAccount)
+        .scalar_subquery()
+    )
+    rows = db.session.execute(
+        select(BankAccount, func.greatest(heard.c.at, posted))
+        .outerjoin(heard, heard.c.account_iban == BankAccount.iban)
+        .where(BankAccount.merchant_id == merchant_id)
+        .order_by(BankAccount.id)
+    )
+    found = [
+        AccountAsOf(account, bank_name(account.iban), heard_at, at - heard_at > BANK_IS_STALE_AFTER)
+        for account, heard_at in rows
+        if heard_at is not None
+    ]
+    return sorted(found, key=lambda one: one.at or at)
+
+
+def bank_name(iban: str) -> str:
+    """The bank's name from the registry, else the end of the IBAN."""
+    try:
+        name = IBAN(iban, allow_invalid=True).bank_short_name
+    except SchwiftyException:
+        name = None
+    return name or f"{iban[:2]} … {iban[-4:]}"
+
+
+# --- orders -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilter:
+    """The filter of the list as it stands in the URL (K63). Dates are the merchant's local ones."""
+
+    text: str = ""
+    code: str = ""
+    shop_id: int | None = None
+    status: str = ""
+    first_date: date | None = None
+    last_date: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    order: Order
+    paid: Decimal
+    note: str | None = None
+
+    @property
+    def open(self) -> Decimal:
+        """What is still owed; nothing where nothing is waited for."""
+        waits = self.order.payment_status in {*OPEN_STATUSES, "collection"}
+        late = self.order.payment_status == "cancelled" and self.order.payment_code in LATE_CODES
+        return max(self.order.total - self.paid, ZERO) if waits or late else ZERO
+
+    @property
+    def surplus(self) -> Decimal:
+        return max(self.paid - self.order.total, ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSums:
+    """Of a whole filtered list, one a currency: how many, their totals, what of it is open."""
+
+    currency: str
+    count: int
+    total: Decimal
+    open: Decimal
+
+
+def matching_orders(merchant_id: int, wanted: OrderFilter, zone: ZoneInfo) -> Select[Any]:
+    """The orders of the filter, unordered."""
+    query = select(Order).where(Order.merchant_id == merchant_id)
+    if wanted.text:
+        query = query.where(_order_contains(wanted.text))
+    if wanted.code:
+        query = query.where(Order.payment_code == wanted.code)
+    if wanted.shop_id is not None:
+        query = query.where(Order.shop_id == wanted.shop_id)
+    if wanted.status:
+        query = query.where(_has_status(wanted.status))
+    if wanted.first_date:
+        query = query.where(Order.ordered_at >= _midnight(wanted.first_date, zone))
+    if wanted.last_date:
+        query = query.where(
+            Order.ordered_at < _midnight(wanted.last_date + timedelta(days=1), zone)
+        )
+    return query
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def _order_contains(text: str) -> ColumnElement[bool]:
+    """Every word somewhere in number, invoice number, name or e-mail; or our own reference."""
+    words = and_(*(Order.search.contains(word, autoescape=True) for word in text.lower().split()))
+    return or_(words, Order.payment_reference == normalise_reference(text))
+
+
+def _has_status(word: str) -> ColumnElement[bool]:
+    is_late = Order.payment_code.in_(LATE_CODES)
+    if word == "open":
+        return Order.payment_status.in_(OPEN_STATUSES)
+    if word == "overdue":
+        return and_(Order.payment_status == "cancelled", is_late)
+    if word == "cancelled":
+        return and_(Order.payment_status == "cancelled", ~is_late)
+    if word == "overpaid":
+        return and_(Order.payment_status == "paid", _paid() > Order.total)
+    return Order.payment_status == word
+
+
+def order_sums(matching: Select[Any]) -> list[OrderSums]:
+    """The line under the list, the currency with the most orders first."""
+    found = matching.with_only_columns(
+        Order.currency,
+        Order.total,
+        case((Order.payment_status.in_(OPEN_STATUSES), Order.total - _paid()), else_=0).label(
+            "open"
+        ),
+    ).subquery()
+    rows = db.session.execute(
+        select(found.c.currency, func.count(), func.sum(found.c.total), func.sum(found.c.open))
+        .group_by(found.c.currency)
+        .order_by(func.count().desc(), found.c.currency)
+    )
+    return [OrderSums(*row) for row in rows]
+
+
+Cursor = tuple[datetime, int]
+
+
+def order_page(
+    matching: Select[Any], *, before: Cursor | None = None, after: Cursor | None = None
+) -> tuple[list[OrderRow], bool, bool]:
+    """(rows newest first, are there newer ones, are there older ones). One cursor at most."""
+    key = tuple_(Order.ordered_at, Order.id)
+    query = matching.add_columns(_paid())
+    if after is not None:
+        query = query.where(key > after).order_by(Order.ordered_at, Order.id)
+    else:
+        if before is not None:
+            query = query.where(key < before)
+        query = query.order_by(Order.ordered_at.desc(), Order.id.desc())
+    found = list(db.session.execute(query.limit(ORDERS_A_PAGE + 1)))
+    has_more, found = len(found) > ORDERS_A_PAGE, found[:ORDERS_A_PAGE]
+    notes = _order_notes([order.id for order, _ in found])
+    rows = [OrderRow(order, paid, notes.get(order.id)) for order, paid in found]
+    if after is not None:
+        return rows[::-1], has_more, True
+    return rows, before is not None, has_more
+
+
+def _order_notes(order_ids: Sequence[int]) -> dict[int, str]:
+    """What hinders an order, as the key of a text: a payment update or a mail that fails."""
+    if not order_ids:
+        return {}
+    mails = select(Mail.order_id).where(
+        Mail.order_id.in_(order_ids),
+        or_(Mail.status.in_(("failed", "unknown")), Mail.delivery.in_(("bounced", "complained"))),
+    )
+    notes = {order_id: "mail_failed" for order_id in db.session.scalars(mails) if order_id}
+    latest = (
+        select(PaymentUpdate)
+        .where(PaymentUpdate.order_id.in_(order_ids))
+        .distinct(PaymentUpdate.order_id)
+        .order_by(PaymentUpdate.order_id, PaymentUpdate.id.desc())
+    )
+    for update in db.session.scalars(latest):
+        if update.status == "failed":
+            notes[update.order_id] = "update_failed"
+        elif update.status == "queued" and update.attempts:
+            notes[update.order_id] = "update_waits"
+    return notes
+
+
+def order_of(merchant_id: int, order_id: int) -> Order | None:
+    return db.session.scalar(
+        select(Order).where(Order.merchant_id == merchant_id, Order.id == order_id)
+    )
+
+
+def order_rows(merchant_id: int, order_ids: Sequence[int]) -> dict[int, OrderRow]:
+    """Several orders with what they owe, by id; foreign ids are left out."""
+    if not order_ids:
+        return {}
+    found = db.session.execute(
+        select(Order, _paid()).where(Order.merchant_id == merchant_id, Order.id.in_(order_ids))
+    )
+    return {order.id: OrderRow(order, paid) for order, paid in found}
+
+
+def find_orders(merchant_id: int, text: str) -> list[OrderRow]:
+    """For the search of the postings page: open ones first, then the newest, paid ones too."""
+    found = db.session.execute(
+        select(Order, _paid())
+        .where(Order.merchant_id == merchant_id, _order_contains(text))
+        .order_by(Order.payment_status.in_(OPEN_STATUSES).desc(), Order.ordered_at.desc())
+        .limit(ORDERS_FOUND)
+    )
+    return [OrderRow(order, paid) for order, paid in found]
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRow:
+    """One line of an order's ledger. ``is_undone``: a later row reverses it."""
+
+    assignment: Assignment
+    posting: Posting | None
+    is_undone: bool
+
+
+def assignments_of_order(merchant_id: int, order_id: int) -> list[AssignmentRow]:
+    """Without the reversing rows: those show as ``is_undone`` of what they reverse."""
+    return _assignments(merchant_id, Assignment.order_id == order_id)
+
+
+def assignments_of_posting(merchant_id: int, posting_id: int) -> list[AssignmentRow]:
+    return _assignments(merchant_id, Assignment.posting_id == posting_id)
+
+
+def _assignments(merchant_id: int, wanted: ColumnElement[bool]) -> list[AssignmentRow]:
+    undo = aliased(Assignment)
+    rows = db.session.execute(
+        select(Assignment, Posting, exists().where(undo.reverses_id == Assignment.id))
+        .outerjoin(Posting, Posting.id == Assignment.posting_id)
+        .where(Assignment.merchant_id == merchant_id, wanted, Assignment.reverses_id.is_(None))
+        .order_by(Assignment.id)
+    )
+    return [AssignmentRow(*row) for row in rows]
+
+
+def assignment_of(merchant_id: int, assignment_id: int) -> Assignment | None:
+    return db.session.scalar(
+        select(Assignment).where(
+            Assignment.merchant_id == merchant_id, Assignment.id == assignment_id
+        )
+    )
+
+
+def invoices_of(merchant_id: int, order_id: int) -> list[Invoice]:
+    query = select(Invoice).where(Invoice.merchant_id == merchant_id, Invoice.order_id == order_id)
+    return list(db.session.scalars(query.order_by(Invoice.id)))
+
+
+def invoice_of(merchant_id: int, order_id: int, invoice_id: int) -> Invoice | None:
+    return db.session.scalar(
+        select(Invoice).where(
+            Invoice.merchant_id == merchant_id,
+            Invoice.order_id == order_id,
+            Invoice.id == invoice_id,
+        )
+    )
+
+
+def mails_of_order(merchant_id: int, order_id: int) -> list[Mail]:
+    query = select(Mail).where(Mail.merchant_id == merchant_id, Mail.order_id == order_id)
+    return list(db.session.scalars(query.order_by(Mail.id.desc())))
+
+
+def mail_of(merchant_id: int, mail_id: int) -> Mail | None:
+    return db.session.scalar(
+        select(Mail).where(Mail.merchant_id == merchant_id, Mail.id == mail_id)
+    )
+
+
+def updates_of_order(merchant_id: int, order_id: int) -> list[PaymentUpdate]:
+    query = select(PaymentUpdate).where(
+        PaymentUpdate.merchant_id == merchant_id, PaymentUpdate.order_id == order_id
+    )
+    return list(db.session.scalars(query.order_by(PaymentUpdate.id.desc())))
+
+
+def events_of_order(merchant_id: int, order_id: int) -> list[OrderEvent]:
+    query = select(OrderEvent).where(
+        OrderEvent.merchant_id == merchant_id, OrderEvent.order_id == order_id
+    )
+    return list(db.session.scalars(query.order_by(OrderEvent.id.desc())))
+
+
+# --- postings ---------------------------------------------------------------------------------
+
+POSTING_LISTS = ("open", "assigned", "ignored", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class PostingRow:
+    """``rest`` is what of the posting has not been assigned; ``probability`` of the best offer."""
+
+    posting: Posting
+    rest: Decimal
+    probability: Decimal | None = None
+
+
+def posting_page(
+    merchant_id: int, which: str, before_id: int | None = None
+) -> tuple[list[PostingRow], bool]:
+    """(rows newest first, are there older ones) of one of POSTING_LISTS."""
+    best = (
+        select(Suggestion.probability)
+        .where(Suggestion.posting_id == Posting.id, Suggestion.rank == 0)
+        .correlate(Posting)
+        .scalar_subquery()
+    )
+    query = select(Posting, _assigned(), best).where(Posting.merchant_id == merchant_id)
+    if which == "open":
+        query = query.where(Posting.is_open)
+    elif which == "ignored":
+        query = query.where(Posting.ignored_at.is_not(None))
+    elif which == "assigned":
+        query = query.where(_assigned() != 0)
+    if before_id is not None:
+        query = query.where(Posting.id < before_id)
+    rows = list(db.session.execute(query.order_by(Posting.id.desc()).limit(POSTINGS_A_PAGE + 1)))
+    found = [
+        PostingRow(posting, posting.amount - assigned, probability)
+        for posting, assigned, probability in rows[:POSTINGS_A_PAGE]
+    ]
+    return found, len(rows) > POSTINGS_A_PAGE
+
+
+def posting_row(merchant_id: int, posting_id: int) -> PostingRow | None:
+    found = db.session.execute(
+        select(Posting, _assigned()).where(
+            Posting.merchant_id == merchant_id, Posting.id == posting_id
+        )
+    ).one_or_none()
+    return PostingRow(found[0], found[0].amount - found[1]) if found else None
+
+
+def account_of(merchant_id: int, account_id: int) -> BankAccount | None:
+    return db.session.scalar(
+        select(BankAccount).where(
+            BankAccount.merchant_id == merchant_id, BankAccount.id == account_id
+        )
+    )
+
+
+def suggestions_of(merchant_id: int, posting_id: int) -> list[Suggestion]:
+    query = select(Suggestion).where(
+        Suggestion.merchant_id == merchant_id, Suggestion.posting_id == posting_id
+    )
+    return list(db.session.scalars(query.order_by(Suggestion.rank)))
+
+
+def suggestion_of(merchant_id: int, suggestion_id: int) -> Suggestion | None:
+    return db.session.scalar(
+        select(Suggestion).where(
+            Suggestion.merchant_id == merchant_id, Suggestion.id == suggestion_id
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingSums:
+    count: int
+    amounts: list[tuple[Decimal, str]]
+    oldest: datetime | None
+    with_suggestion: int
+
+
+def waiting_sums(merchant_id: int) -> WaitingSums:
+    """What waits to be assigned; amounts one a currency."""
+    offered = exists().where(Suggestion.posting_id == Posting.id)
+    found = (
+        select(
+            Posting.currency,
+            (Posting.amount - _assigned()).label("rest"),
+            Posting.created_at,
+            case((offered, 1), else_=0).label("offered"),
+        )
+        .where(Posting.merchant_id == merchant_id, Posting.is_open)
+        .subquery()
+    )
+    rows = db.session.execute(
+        select(
+            found.c.currency,
+            func.count(),
+            func.sum(found.c.rest),
+            func.min(found.c.created_at),
+            func.sum(found.c.offered),
+        )
+        .group_by(found.c.currency)
+        .order_by(func.count().desc())
+    ).all()
+    return WaitingSums(
+        sum(row[1] for row in rows),
+        [(row[2], row[0]) for row in rows],
+        min((row[3] for row in rows), default=None),
+        sum(row[4] for row in rows),
+    )
+
+
+# --- statements and accounts ------------------------------------------------------------------
+
+
+def statements(merchant_id: int) -> list[Statement]:
+    query = select(Statement).where(Statement.merchant_id == merchant_id)
+    return list(db.session.scalars(query.order_by(Statement.id.desc()).limit(STATEMENTS_SHOWN)))
+
+
+def statement_of(merchant_id: int, statement_id: int) -> Statement | None:
+    return db.session.scalar(
+        select(Statement).where(Statement.merchant_id == merchant_id, Statement.id == statement_id)
+    )
+
+
+def open_postings_of_statement(merchant_id: int, statement_id: int) -> int:
+    """How many postings of this delivery still wait for a person."""
+    waiting = select(func.count()).where(
+        Posting.merchant_id == merchant_id, Posting.statement_id == statement_id, Posting.is_open
+    )
+    return int(db.session.scalar(waiting) or 0)
+
+
+def payee_account(merchant_id: int) -> BankAccount | None:
+    """Where customers are asked to pay."""
+    return db.session.scalar(
+        select(BankAccount)
+        .where(BankAccount.merchant_id == merchant_id, BankAccount.is_payee)
+        .order_by(BankAccount.id)
+        .limit(1)
+    )
+
+
+# --- shops ------------------------------------------------------------------------------------
+
+
+def shops(merchant_id: int) -> list[Shop]:
+    query = select(Shop).where(Shop.merchant_id == merchant_id)
+    return list(db.session.scalars(query.order_by(Shop.name, Shop.id)))
+
+
+def waiting_updates(merchant_id: int) -> dict[int, int]:
+    """How many payment updates are on their way, by shop."""
+    rows = db.session.execute(
+        select(PaymentUpdate.shop_id, func.count())
+        .where(
+            PaymentUpdate.merchant_id == merchant_id,
+            PaymentUpdate.status.in_(("queued", "running")),
+        )
+        .group_by(PaymentUpdate.shop_id)
+    )
+    return dict(rows.tuples())
+
+
+def api_keys(merchant_id: int, shop_id: int | None) -> list[ApiKey]:
+    """The keys of a shop; of the bank if no shop is given. Working ones first."""
+    query = select(ApiKey).where(ApiKey.merchant_id == merchant_id, ApiKey.shop_id == shop_id)
+    return list(
+        db.session.scalars(
+            query.order_by(ApiKey.revoked_at.desc().nulls_first(), ApiKey.created_at)
+        )
+    )
+
+
+def sessions(user_id: int) -> list[UserSession]:
+    query = select(UserSession).where(UserSession.user_id == user_id)
+    return list(db.session.scalars(query.order_by(UserSession.seen_at.desc())))
+
+
+# --- today ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfChart:
+    """Money that came in on a booking date, and how much of it has an order."""
+
+    day: date
+    received: Decimal
+    assigned: Decimal
+
+
+def chart(merchant_id: int, currency: str, last_day: date) -> list[DayOfChart]:
+    """The last CHART_DAYS days, without gaps."""
+    first_day = last_day - timedelta(days=CHART_DAYS - 1)
+    incoming = (
+        select(Posting.booking_date, Posting.amount, _assigned().label("assigned"))
+        .where(
+            Posting.merchant_id == merchant_id,
+            Posting.currency == currency,
+            Posting.amount > 0,
+            Posting.ignored_at.is_(None),
+            Posting.is_batch_total.is_(False),
+            Posting.booking_date.between(first_day, last_day),
+        )
+        .subquery()
+    )
+    rows = db.session.execute(
+        select(
+            incoming.c.booking_date,
+            func.sum(incoming.c.amount),
+            func.sum(func.least(incoming.c.assigned, incoming.c.amount)),
+        ).group_by(incoming.c.booking_date)
+    )
+    found = {day: DayOfChart(day, received, assigned) for day, received, assigned in rows}
+    days = [first_day + timedelta(days=number) for number in range(CHART_DAYS)]
+    return [found.get(day, DayOfChart(day, ZERO, ZERO)) for day in days]
+
+
+def received_since(merchant_id: int, at: datetime) -> tuple[int, dict[str, Decimal]]:
+    """(count, {currency: sum}) of money that Kontor has heard of since then."""
+    rows = db.session.execute(
+        select(Posting.currency, func.count(), func.sum(Posting.amount))
+        .where(
+            Posting.merchant_id == merchant_id,
+            Posting.created_at >= at,
+            Posting.amount > 0,
+            Posting.is_batch_total.is_(False),
+        )
+        .group_by(Posting.currency)
+    ).all()
+    return sum(row[1] for row in rows), {row[0]: row[2] for row in rows}
+
+
+def automatic_share(merchant_id: int, since: datetime) -> Decimal | None:
+    """The part of the assignments that nobody had to make, 0 to 1; None if there are none."""
+    undo = aliased(Assignment)
+    automatic, all_of_them = db.session.execute(
+        select(func.count().filter(Assignment.origin == "auto"), func.count()).where(
+            Assignment.merchant_id == merchant_id,
+            Assignment.created_at >= since,
+            Assignment.reverses_id.is_(None),
+            Assignment.posting_id.is_not(None),
+            ~exists().where(undo.reverses_id == Assignment.id),
+        )
+    ).one()
+    return Decimal(automatic) / all_of_them if all_of_them else None
+
+
+def failed_mails(merchant_id: int, at: datetime) -> list[Mail]:
+    """Recent mails that did not arrive, the newest first."""
+    query = select(Mail).where(
+        Mail.merchant_id == merchant_id,
+        Mail.created_at > at - ATTENTION_LASTS,
+        or_(Mail.status.in_(("failed", "unknown")), Mail.delivery.in_(("bounced", "complained"))),
+    )
+    return list(db.session.scalars(query.order_by(Mail.id.desc()).limit(ORDERS_A_PAGE)))
+
+
+def failed_updates(merchant_id: int, at: datetime) -> list[PaymentUpdate]:
+    """Payment updates that ended without success and that no later one has replaced."""
+    later = aliased(PaymentUpdate)
+    replaced = exists().where(later.order_id == PaymentUpdate.order_id, later.id > PaymentUpdate.id)
+    query = select(PaymentUpdate).where(
+        PaymentUpdate.merchant_id == merchant_id,
+        PaymentUpdate.status == "failed",
+        PaymentUpdate.finished_at > at - ATTENTION_LASTS,
+        ~replaced,
+    )
+    return list(db.session.scalars(query.order_by(PaymentUpdate.id.desc()).limit(ORDERS_A_PAGE)))
+
+
+def failed_statements(merchant_id: int, at: datetime) -> list[Statement]:
+    query = select(Statement).where(
+        Statement.merchant_id == merchant_id,
+        Statement.status == "failed",
+        Statement.created_at > at - ATTENTION_LASTS,
+    )
+    return list(db.session.scalars(query.order_by(Statement.id.desc()).limit(STATEMENTS_SHOWN)))
+
+
+def has_statement(merchant_id: int) -> bool:
+    return bool(
+        db.session.scalar(select(exists().where(Statement.merchant_id == merchant_id)))
+        or db.session.scalar(select(exists().where(Posting.merchant_id == merchant_id)))
+    )
+
+
+def latest_events(merchant_id: int, kinds: Sequence[str]) -> list[tuple[OrderEvent, Order]]:
+    """What happened last, of the kinds that are worth a line."""
+    rows = db.session.execute(
+        select(OrderEvent, Order)
+        .join(Order, Order.id == OrderEvent.order_id)
+        .where(OrderEvent.merchant_id == merchant_id, OrderEvent.kind.in_(kinds))
+        .order_by(OrderEvent.id.desc())
+        .limit(EVENTS_SHOWN)
+    )
+    return [(event, order) for event, order in rows]

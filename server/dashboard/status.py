@@ -1,0 +1,105 @@
+"""How a status looks: an icon and a word, never a colour alone.
+
+The colour names are those of ``static/tokens.css``; a tint only where a person is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from server.dashboard.words import t
+from server.mail.models import Mail
+from server.shops.models import PaymentUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """``icon`` is a symbol of icons.svg; ``colour`` one of ok part warn bad back off."""
+
+    icon: str
+    colour: str
+    word: Markup
+    tinted: bool = False
+
+
+_ORDER = {
+    "unpaid": ("unpaid", "off"),
+    "partially_paid": ("partial", "part"),
+    "paid": ("paid", "ok"),
+    "overpaid": ("over", "ok"),
+    "cancelled": ("cancelled", "off"),
+    "overdue": ("overdue", "bad"),
+    "refunded": ("refunded", "back"),
+    "partially_refunded": ("refunded", "back"),
+    "collection": ("collection", "bad"),
+    "removed": ("removed", "off"),
+    "not_managed": ("unmanaged", "off"),
+}
+ORDER_WORDS = tuple(_ORDER)
+_SHOP = {
+    "not_connected": ("unmanaged", "off"),
+    "connected": ("check", "ok"),
+    "error": ("warn", "bad"),
+    "disabled": ("cancelled", "off"),
+    "deregistered": ("removed", "off"),
+}
+_MAIL = {
+    "queued": ("overdue", "off"),
+    "running": ("overdue", "off"),
+    "done": ("check", "ok"),
+    "failed": ("warn", "bad"),
+    "withheld": ("cancelled", "off"),
+    "unknown": ("warn", "warn"),
+    "bounced": ("warn", "bad"),
+    "complained": ("warn", "bad"),
+}
+_UPDATE = {
+    "queued": ("overdue", "off"),
+    "retried": ("warn", "warn"),
+    "running": ("overdue", "off"),
+    "failed": ("warn", "bad"),
+    "withheld": ("cancelled", "off"),
+    "applied": ("check", "ok"),
+    "already_there": ("check", "ok"),
+    "no_longer_open": ("cancelled", "off"),
+    "not_supported": ("cancelled", "off"),
+    "done": ("check", "ok"),
+}
+
+
+def order_word(payment_status: str, payment_code: str, *, is_overpaid: bool = False) -> str:
+    """The word of a status: cancelled reads overdue where goods have left already."""
+    if payment_status == "cancelled" and payment_code in {"invoice", "cash_on_delivery"}:
+        return "overdue"
+    if payment_status == "paid" and is_overpaid:
+        return "overpaid"
+    return payment_status
+
+
+def order_badge(word: str) -> Badge:
+    icon, colour = _ORDER[word]
+    return Badge(icon, colour, t(f"payment_status.{word}"), tinted=colour == "bad")
+
+
+def shop_badge(status: str) -> Badge:
+    """The connection of K12."""
+    icon, colour = _SHOP[status]
+    return Badge(icon, colour, t(f"shop_status.{status}"), tinted=colour == "bad")
+
+
+def mail_badge(mail: Mail) -> Badge:
+    word = mail.delivery if mail.delivery in {"bounced", "complained"} else mail.status
+    icon, colour = _MAIL[word]
+    return Badge(icon, colour, t(f"mail_status.{word}"), tinted=colour == "bad")
+
+
+def update_badge(update: PaymentUpdate) -> Badge:
+    word = update.status
+    if word == "done" and update.outcome in _UPDATE:
+        word = update.outcome
+    elif word == "queued" and update.attempts:
+        word = "retried"
+    icon, colour = _UPDATE[word]
+    return Badge(icon, colour, t(f"update_status.{word}"), tinted=colour == "bad")

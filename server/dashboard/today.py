@@ -1,0 +1,271 @@
+"""Today: what needs a person, three figures, thirty days of money, what happened last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from flask import Blueprint, Response, g, url_for
+from markupsafe import Markup
+from sqlalchemy import select
+
+from server.dashboard import queries, words
+from server.dashboard.pages import page
+from server.dashboard.queries import AccountAsOf, DayOfChart
+from server.dashboard.words import t
+from server.db import db, now
+from server.orders.models import Order
+
+pages = Blueprint("today", __name__)
+
+AUTOMATIC_OVER = timedelta(days=30)
+LINKS_SHOWN = 3
+CHART_WIDTH, CHART_HEIGHT = 720, 160
+CHART_LINES = 4
+EVENT_KINDS = ("assigned", "marked_as_paid", "assignment_undone", "received", "removed")
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One line of "waits for you": what, why, and the way to deal with it."""
+
+    icon: str
+    colour: str
+    title: Markup
+    text: Markup
+    href: str
+    action: Markup
+    links: tuple[tuple[str, str], ...] = ()
+
+
+@pages.get("/")
+def show() -> Response:
+    at, merchant_id = now(), g.merchant_id
+    steps = _setup_steps(merchant_id)
+    matching = queries.matching_orders(
+        merchant_id, queries.OrderFilter(status="open"), words.zone()
+    )
+    sums = queries.order_sums(matching)
+    currency = sums[0].currency if sums else "EUR"
+    days = queries.chart(merchant_id, currency, words.today())
+    return page(
+        "today.html",
+        today=words.today(),
+        steps=[] if all(step["is_done"] for step in steps) else steps,
+        attention=_attention(merchant_id, at),
+        sums=sums,
+        received=queries.received_since(merchant_id, _midnight()),
+        automatic=queries.automatic_share(merchant_id, at - AUTOMATIC_OVER),
+        currency=currency,
+        days=days,
+        chart=_chart(days),
+        events=queries.latest_events(merchant_id, EVENT_KINDS),
+        is_new=not sums and not queries.has_statement(merchant_id),
+    )
+
+
+def _midnight() -> datetime:
+    return datetime.combine(words.today(), time(), words.zone()).astimezone(UTC)
+
+
+# --- the first steps --------------------------------------------------------------------------
+
+
+def _setup_steps(merchant_id: int) -> list[dict[str, Any]]:
+    """What a new merchant does, in this order; the first that is open is the one to do now."""
+    steps: list[dict[str, Any]] = [
+        {
+            "key": "account",
+            "href": url_for("dashboard.bank.show"),
+            "is_done": queries.payee_account(merchant_id) is not None,
+        },
+        {
+            "key": "shop",
+            "href": url_for("dashboard.shops.show_all"),
+            "is_done": any(shop.connected_at for shop in queries.shops(merchant_id)),
+        },
+        {
+            "key": "statement",
+            "href": url_for("dashboard.statements.show_all"),
+            "is_done": queries.has_statement(merchant_id),
+        },
+    ]
+    current = next((step for step in steps if not step["is_done"]), None)
+    for step in steps:
+        step["is_now"] = step is current
+    return steps
+
+
+# --- what needs attention ---------------------------------------------------------------------
+
+
+def _attention(merchant_id: int, at: datetime) -> list[Attention]:
+    """The urgent things first: what stops money from being seen, then what stops telling it."""
+    lines = [
+        *_waiting_postings(merchant_id),
+        *_shops_in_error(merchant_id),
+        *_failed_updates(merchant_id, at),
+        *_stale_accounts(queries.accounts_as_of(merchant_id, at)),
+        *_failed_statements(merchant_id, at),
+        *_failed_mails(merchant_id, at),
+    ]
+    return lines
+
+
+def _waiting_postings(merchant_id: int) -> list[Attention]:
+    sums = queries.waiting_sums(merchant_id)
+    if not sums.count:
+        return []
+    amounts = " + ".join(words.money(amount, currency) for amount, currency in sums.amounts)
+    text = t("today.postings_text", amounts=amounts, oldest=words.moment(sums.oldest))
+    if sums.with_suggestion:
+        text += Markup(" ") + t("today.postings_offered", n=sums.with_suggestion)
+    return [
+        Attention(
+            icon="inbox",
+            colour="part",
+            title=t("today.postings", n=sums.count),
+            text=text,
+            href=url_for("dashboard.postings.show_all"),
+            action=t("action.assign"),
+        )
+    ]
+
+
+def _shops_in_error(merchant_id: int) -> list[Attention]:
+    waiting = queries.waiting_updates(merchant_id)
+    return [
+        Attention(
+            icon="shop",
+            colour="bad",
+            title=t("today.shop_error", shop=shop.name),
+            text=t(
+                "today.shop_error_text",
+                n=waiting.get(shop.id, 0),
+                since=words.moment(shop.error_since),
+                error=shop.error or "",
+            ),
+            href=url_for("dashboard.shops.show", shop_id=shop.id),
+            action=t("action.look"),
+        )
+        for shop in queries.shops(merchant_id)
+        if shop.status == "error"
+    ]
+
+
+def _failed_updates(merchant_id: int, at: datetime) -> list[Attention]:
+    failed = queries.failed_updates(merchant_id, at)
+    if not failed:
+        return []
+    return [
+        Attention(
+            icon="warn",
+            colour="bad",
+            title=t("today.updates", n=len(failed)),
+            text=t("today.updates_text"),
+            href=_order_href(failed[0].order_id),
+            action=t("action.look"),
+            links=_links([(update.order_id, update.number) for update in failed]),
+        )
+    ]
+
+
+def _stale_accounts(accounts: list[AccountAsOf]) -> list[Attention]:
+    return [
+        Attention(
+            icon="bank",
+            colour="warn",
+            title=t("today.stale", bank=account.name),
+            text=t("today.stale_text", since=words.moment(account.at)),
+            href=url_for("dashboard.statements.show_all"),
+            action=t("action.upload"),
+        )
+        for account in accounts
+        if account.is_stale
+    ]
+
+
+def _failed_statements(merchant_id: int, at: datetime) -> list[Attention]:
+    return [
+        Attention(
+            icon="upload",
+            colour="warn",
+            title=t("today.statement", file=statement.filename),
+            text=t("today.statement_text"),
+            href=url_for("dashboard.statements.show", statement_id=statement.id),
+            action=t("action.look"),
+        )
+        for statement in queries.failed_statements(merchant_id, at)[:LINKS_SHOWN]
+    ]
+
+
+def _failed_mails(merchant_id: int, at: datetime) -> list[Attention]:
+    failed = queries.failed_mails(merchant_id, at)
+    if not failed:
+        return []
+    ids = {mail.order_id for mail in failed if mail.order_id}
+    numbers = dict(
+        db.session.execute(
+            select(Order.id, Order.number).where(
+                Order.merchant_id == merchant_id, Order.id.in_(ids)
+            )
+        ).tuples()
+    )
+    orders = {order_id: numbers[order_id] for order_id in ids if order_id in numbers}
+    first = url_for("dashboard.orders.show_mail", mail_id=failed[0].id)
+    return [
+        Attention(
+            icon="mail",
+            colour="warn",
+            title=t("today.mails", n=len(failed)),
+            text=t("today.mails_text", recipient=failed[0].recipient),
+            href=first,
+            action=t("action.look"),
+            links=_links(sorted(orders.items(), reverse=True)),
+        )
+    ]
+
+
+def _links(orders: list[tuple[int, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((number, _order_href(order_id)) for order_id, number in orders[:LINKS_SHOWN])
+
+
+def _order_href(order_id: int) -> str:
+    return url_for("dashboard.orders.show", order_id=order_id)
+
+
+# --- the chart --------------------------------------------------------------------------------
+
+
+def _chart(days: list[DayOfChart]) -> dict[str, Any]:
+    """The bars in the units of the drawing, and the lines behind them with their amounts."""
+    highest = max((day.received for day in days), default=Decimal(0))
+    top = _round_up(highest)
+    step = CHART_WIDTH / len(days)
+    bars = [
+        {
+            "day": day,
+            "x": round(number * step + step / 6, 1),
+            "width": round(step * 2 / 3, 1),
+            "received": _height(day.received, top),
+            "assigned": _height(day.assigned, top),
+        }
+        for number, day in enumerate(days)
+        if day.received > 0
+    ]
+    lines = [top * number / CHART_LINES for number in range(CHART_LINES, -1, -1)]
+    return {"bars": bars, "lines": lines, "width": CHART_WIDTH, "height": CHART_HEIGHT}
+
+
+def _height(amount: Decimal, top: Decimal) -> float:
+    return round(float(amount / top * CHART_HEIGHT), 1)
+
+
+def _round_up(amount: Decimal) -> Decimal:
+    """The next of 20, 40, 60, 80, 120, 200 ... that is at least this much: whole lines."""
+    if amount <= 0:
+        return Decimal(CHART_LINES)
+    scale = Decimal(10) ** max(amount.adjusted(), 1)
+    return next(factor * scale for factor in (2, 4, 6, 8, 12) if factor * scale >= amount)

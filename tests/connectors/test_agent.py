@@ -1,0 +1,342 @@
+"""The agent between a shop and Kontor: nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from connectors.woocommerce import WooCommerce
+from plugin_sdk.agent import Agent, Pace
+from plugin_sdk.client import Client
+from plugin_sdk.errors import Misconfigured
+from plugin_sdk.testing.fake_woocommerce import (
+    CONSUMER_KEY,
+    CONSUMER_SECRET,
+    WEBHOOK_SECRET,
+    FakeWooCommerce,
+)
+from plugin_sdk.types import Outcome, PaymentCode
+from tests.connectors.stand_in import KEY, StandIn, until
+
+TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
+
+
+@pytest.fixture
+def shop():
+    with FakeWooCommerce() as fake:
+        yield fake
+
+
+@pytest.fixture
+def kontor():
+    with StandIn() as server:
+        yield server
+
+
+@pytest.fixture
+def begin(shop, kontor, tmp_path):
+    """Start an agent between the two; several ones run one after the other."""
+    running = []
+
+    def begin(directory="state", **pace):
+        stop = threading.Event()
+        settings = {
+            "shop_url": shop.url,
+            "consumer_key": CONSUMER_KEY,
+            "consumer_secret": CONSUMER_SECRET,
+            "webhook_secret": WEBHOOK_SECRET,
+        }
+        agent = Agent(
+            WooCommerce(settings),
+            Client(kontor.url, KEY, budget_seconds=0.1, stop=stop),
+            tmp_path / directory,
+            listen=("127.0.0.1", 0),
+            report=lines.append,
+            stop=stop,
+            pace=Pace(**{"heartbeat_seconds": 0.1, "poll_seconds": 1, **pace}),
+        )
+        running.append(agent)
+        agent.start()
+        return agent
+
+    lines = []
+    begin.lines = lines
+    yield begin
+    for agent in running:
+        if agent.running:
+            agent.stop()
+
+
+def subscribe(shop, agent):
+    host, port = agent.address
+    for topic in TOPICS:
+        shop.add_webhook(topic, f"http://{host}:{port}/hook")
+
+
+def send(agent, headers, body):
+    connection = http.client.HTTPConnection(*agent.address, timeout=10)
+    connection.request("POST", "/hook", body, headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def update_for(key, **more):
+    return {
+        "id": f"pu-{key}",
+        "external_id": key,
+        "number": key,
+        "payment_status": "paid",
+        "paid_total": "39.90",
+        "currency": "EUR",
+        "intent": "paid",
+        "created_at": datetime.now(UTC).isoformat(),
+        **more,
+    }
+
+
+@pytest.mark.feature("S28", "S32")
+def test_the_first_comparison_brings_what_is_there(shop, kontor, begin):
+    made = {shop.add_order() for _ in range(3)}
+    begin()
+    until(lambda: set(kontor.orders) == made, "the first comparison")
+    assert kontor.wire_versions == {"1"}
+
+
+def test_the_server_hears_of_the_defaults_before_the_first_order(shop, kontor, begin):
+    shop.add_order()
+    begin()
+    until(lambda: kontor.orders, "a push")
+    calls = kontor.order_of_calls
+    assert calls.index("POST heartbeat") < calls.index("POST orders/batch")
+    assert kontor.heartbeats[0].connector == "woocommerce"
+    assert kontor.heartbeats[0].defaults[PaymentCode.PREPAYMENT].paid_status == "processing"
+
+
+@pytest.mark.feature("S31")
+def test_a_new_order_is_pushed_at_once_and_once(shop, kontor, begin):
+    agent = begin()
+    subscribe(shop, agent)
+    until(lambda: "compared all orders" in begin.lines, "the first comparison")
+    shop.sender.hold()
+    key = shop.add_order()
+    shop.sender.release(reverse=True, times=3)
+    until(lambda: key in kontor.orders, "the push")
+    shop.sender.settle()
+    second = shop.add_order()
+    until(lambda: second in kontor.orders, "the next push")
+    assert kontor.pushes == [key, second]
+
+
+def test_what_a_webhook_says_is_not_believed(shop, kontor, begin):
+    agent = begin()
+    key = shop.add_order()
+    headers, body = shop.delivery("order.updated", key)
+    shop.set_status(key, "completed")
+    assert send(agent, headers, body) == 200
+    until(lambda: key in kontor.orders, "the push")
+    assert kontor.orders[key].shop_status == "completed"
+
+
+def test_forgeries_are_refused_and_pings_are_not(shop, kontor, begin):
+    agent = begin()
+    key = shop.add_order()
+    headers, body = shop.delivery("order.updated", key)
+    assert send(agent, headers, body + b" ") == 401
+    assert send(agent, {}, body) == 401
+    assert send(agent, {}, b"webhook_id=1") == 200
+    assert send(agent, {"Content-Length": "99999999999"}, b"") == 413
+
+
+@pytest.mark.feature("S41")
+def test_a_trashed_order_is_reported_with_its_evidence(shop, kontor, begin):
+    agent = begin()
+    subscribe(shop, agent)
+    key = shop.add_order()
+    until(lambda: key in kontor.orders, "the push")
+    shop.trash(key)
+    until(lambda: kontor.gone, "the report")
+    assert kontor.gone == [{"external_ids": [key], "evidence": "trashed"}]
+    shop.restore(key)
+    until(lambda: key in kontor.orders, "the return")
+
+
+@pytest.mark.feature("S41")
+def test_a_deletion_that_nobody_tells_is_found_by_asking(shop, kontor, begin):
+    kept, deleted = shop.add_order(), shop.add_order()
+    agent = begin()
+    until(lambda: len(kontor.orders) == 2, "the first comparison")
+    shop.delete(deleted)
+    agent.compare_all()
+    until(lambda: kontor.gone, "the report")
+    assert kontor.gone == [{"external_ids": [deleted], "evidence": "gone"}]
+    assert set(kontor.orders) == {kept}
+
+
+def test_absence_is_no_evidence_while_the_shop_is_in_trouble(shop, kontor, begin):
+    key = shop.add_order()
+    agent = begin()
+    until(lambda: "compared all orders" in begin.lines, "the first comparison")
+    shop.fail("html", times=3)
+    agent.compare_all()
+    until(lambda: begin.lines.count("compared all orders") == 2, "the second comparison")
+    assert kontor.gone == []
+    assert key in kontor.orders
+
+
+@pytest.mark.feature("S31")
+def test_orders_made_while_the_server_is_away_are_caught_up(shop, kontor, begin):
+    agent = begin()
+    subscribe(shop, agent)
+    until(lambda: "compared all orders" in begin.lines, "the first comparison")
+    kontor.down = True
+    key = shop.add_order()
+    shop.sender.settle()
+    agent.stop()  # the machine restarts meanwhile
+    shop.set_status(key, "processing")
+    kontor.down = False
+    begin(compare_seconds=3600)
+    until(lambda: key in kontor.orders, "catching up")
+    assert kontor.orders[key].shop_status == "processing"
+
+
+def test_the_next_start_goes_on_where_the_last_one_stood(shop, kontor, begin):
+    shop.add_order()
+    agent = begin()
+    until(lambda: "compared all orders" in begin.lines, "the first comparison")
+    agent.stop()
+    new = shop.add_order()
+    kontor.pushes.clear()
+    begin()
+    until(lambda: new in kontor.orders, "the push")
+    assert kontor.pushes == [new]
+
+
+@pytest.mark.feature("S26", "S42")
+def test_a_payment_reaches_the_shop(shop, kontor, begin):
+    key = shop.add_order()
+    kontor.updates.append(update_for(key))
+    begin()
+    until(lambda: kontor.acknowledged, "the acknowledgement")
+    name, acknowledgement = kontor.acknowledged[0]
+    assert (name, acknowledgement.outcome) == (f"pu-{key}", Outcome.APPLIED)
+    assert shop.status_of(key) == "processing"
+
+
+@pytest.mark.feature("S42")
+def test_a_lost_acknowledgement_repeats_and_writes_nothing(shop, kontor, begin):
+    key = shop.add_order()
+    agent = begin()
+    until(lambda: key in kontor.orders, "the push")
+    kontor.updates.append(update_for(key))
+    until(lambda: kontor.acknowledged, "the acknowledgement")
+    kontor.updates.append(update_for(key))  # its lease ran out, so it comes again
+    until(lambda: len(kontor.acknowledged) > 1, "the second acknowledgement")
+    assert kontor.acknowledged[-1][1].outcome is Outcome.ALREADY_THERE
+    assert len(shop.writes) == 1
+    assert agent.running
+
+
+def test_trouble_with_the_shop_is_in_the_heartbeat_until_it_is_over(shop, kontor, begin):
+    key = shop.add_order()
+    begin()
+    until(lambda: key in kontor.orders, "the push")
+    shop.fail("500", times=2)
+    kontor.updates.append(update_for(key))
+    until(lambda: any(each.last_error for each in kontor.heartbeats), "the error")
+    kontor.updates.append(update_for(key))
+    until(lambda: kontor.heartbeats[-1].last_error is None, "the end of the error")
+
+
+def test_an_order_that_the_server_refuses_holds_up_no_other(shop, kontor, begin):
+    bad, good = shop.add_order(), shop.add_order()
+    kontor.refuse.add(bad)
+    begin()
+    until(lambda: good in kontor.orders, "the push")
+    until(lambda: any("not today" in line for line in begin.lines), "the report")
+    assert bad not in kontor.orders
+
+
+def test_an_order_that_cannot_be_read_holds_up_no_other(shop, kontor, begin):
+    agent = begin()
+    bad, good = shop.add_order(), shop.add_order()
+    shop.orders[int(bad)]["currency"] = "bananas"
+    for key in (bad, good):
+        assert send(agent, *shop.delivery("order.updated", key)) == 200
+    until(lambda: good in kontor.orders, "the push")
+    until(lambda: any("no currency" in line for line in begin.lines), "the report")
+
+
+def test_one_agent_a_directory(begin):
+    begin()
+    with pytest.raises(Misconfigured, match="Another agent"):
+        begin()
+
+
+def test_what_is_reported_names_no_person(shop, kontor, begin):
+    key = shop.add_order()
+    kontor.updates.append(update_for(key))
+    agent = begin()
+    subscribe(shop, agent)
+    until(lambda: kontor.acknowledged, "the acknowledgement")
+    text = "\n".join(begin.lines)
+    assert "Mustermann" not in text
+    assert "@" not in text
+    assert CONSUMER_SECRET not in text
+
+
+@pytest.fixture
+def process(shop, kontor, tmp_path):
+    """`kontor run` as a process of its own."""
+    environment = {
+        **os.environ,
+        "KONTOR_URL": kontor.url,
+        "KONTOR_API_KEY": KEY,
+        "KONTOR_CONNECTOR": "woocommerce",
+        "KONTOR_STATE": str(tmp_path / "state"),
+        "KONTOR_SHOP_URL": shop.url,
+        "KONTOR_CONSUMER_KEY": CONSUMER_KEY,
+        "KONTOR_CONSUMER_SECRET": CONSUMER_SECRET,
+        "KONTOR_WEBHOOK_SECRET": WEBHOOK_SECRET,
+    }
+    command = [sys.executable, "-m", "plugin_sdk.cli", "run", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        yield started
+        if started.poll() is None:
+            started.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_runs_and_stops_when_told(shop, kontor, process, number):
+    assert process.stdout.readline().startswith("listening http://127.0.0.1:")
+    key = shop.add_order()
+    until(lambda: key in kontor.orders, "the push")
+    process.send_signal(number)  # while it waits for payment updates
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert out.rstrip().endswith("stopped")
+
+
+def test_a_kill_in_the_middle_loses_nothing(shop, kontor, process, begin):
+    line = process.stdout.readline()
+    port = int(line.rstrip("/\n").rpartition(":")[2])
+    until(lambda: kontor.heartbeats, "the start")
+    kontor.down = True
+    shop.add_webhook("order.updated", f"http://127.0.0.1:{port}/hook")
+    shop.sender.settle()
+    key = shop.add_order()
+    shop.sender.settle()
+    process.kill()
+    process.wait(20)
+    kontor.down = False
+    begin(compare_seconds=3600)
+    until(lambda: key in kontor.orders, "catching up")
