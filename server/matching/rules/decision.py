@@ -351,13 +351,15 @@ def _single(
     if not mention.is_exact and confirmation < mention.confirmation:
         vetoes.append("slip_unconfirmed")
     if not is_open:
-        status = order.payment_status if not order.is_open else "paid"
+        waits = order.payment_status in ("unpaid", "partially_paid")
+        status = "paid" if waits else order.payment_status
         vetoes.append(f"order_{status}")
     if posting.currency is not None and posting.currency != order.currency:
         vetoes.append("other_currency")
     log_odds = PRIOR + sum(each.weight for each in evidence)
     exact = is_open and is_exact(posting.available, owed, tolerance)
-    share = Share(order, min(posting.available, owed) if is_open else ZERO)
+    # What a person would book: a second payment of a paid order is a surplus there.
+    share = Share(order, min(posting.available, owed) if owed > ZERO else posting.available)
     return Hypothesis(
         (share,), log_odds, tuple(evidence), exact, tuple(vetoes), not mention.is_exact
     )

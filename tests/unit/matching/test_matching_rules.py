@@ -396,6 +396,9 @@ def test_money_is_never_made(postings):
             assert paid[share.order.id] <= share.order.outstanding
         if decision.choice == "none":
             assert not (decision.evidence or decision.vetoes or decision.proposals)
+        for proposal in decision.proposals:  # what a person can confirm as it stands
+            assert all(share.amount > 0 for share in proposal.shares)
+            assert sum(share.amount for share in proposal.shares) <= decision.posting.available
         probabilities = [proposal.probability for proposal in decision.proposals]
         assert probabilities == sorted(probabilities, reverse=True)
         assert sum(probabilities) <= 1.0 + 1e-9
