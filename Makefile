@@ -1,0 +1,57 @@
+# Everything needs only python3 (3.11 or 3.12), git and make. See README.md.
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+BIN := .venv/bin
+TESTS ?=
+
+.PHONY: help setup run demo test check bench torture docs golden clean
+
+help:
+	@echo "make run      everything on this machine, with a demo shop; Ctrl-C stops it"
+	@echo "make demo     play the main story once and check every step"
+	@echo "make test     all tests, browser tests included"
+	@echo "make check    style, types, architecture, migrations, docs, wheel"
+	@echo "make bench    how fast it is, as ratios"
+	@echo "make torture  the full counts of what make test samples"
+	@echo "make docs     build the documentation into site/"
+	@echo "make golden   write the golden mails anew (then look at the diff)"
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt tools/setup.py
+	@$(PYTHON) tools/setup.py .venv
+	@touch $@
+
+run: setup
+	@$(BIN)/python -m server run
+
+demo: setup
+	@$(BIN)/python -m server demo --exit --json
+
+test: setup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md STYLE.md docs server plugin_sdk connectors
+	$(BIN)/python tools/check_migrations.py
+	$(BIN)/mkdocs build --strict --quiet --site-dir var/site
+	$(BIN)/python tools/check_wheel.py
+
+bench: setup
+	@$(BIN)/python -m bench
+
+torture: setup
+	@KONTOR_TORTURE=1 $(BIN)/python -m pytest -m torture -n 0 $(TESTS)
+
+docs: setup
+	@$(BIN)/mkdocs build --strict
+
+golden: setup
+	@KONTOR_GOLDEN=1 $(BIN)/python -m pytest -n 0 -q tests/unit/mail
+
+clean:
+	rm -rf .venv site build dist *.egg-info
