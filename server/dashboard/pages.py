@@ -35,7 +35,7 @@ def part(template: str, **facts: Any) -> str:
 def _frame() -> dict[str, Any]:
     """What stands around every page: the waiting postings and how old the bank data is."""
     return {
-        "waiting": queries.waiting_count(g.merchant_id),
+        "postings_waiting": queries.waiting_count(g.merchant_id),
         "accounts_as_of": queries.accounts_as_of(g.merchant_id, now()),
     }
 

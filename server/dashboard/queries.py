@@ -521,7 +521,7 @@ def waiting_updates(merchant_id: int) -> dict[int, int]:
         )
         .group_by(PaymentUpdate.shop_id)
     )
-    return dict(rows.tuples())
+    return dict(rows.tuples().all())
 
 
 def api_keys(merchant_id: int, shop_id: int | None) -> list[ApiKey]:

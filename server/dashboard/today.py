@@ -211,7 +211,7 @@ def _failed_mails(merchant_id: int, at: datetime) -> list[Attention]:
             select(Order.id, Order.number).where(
                 Order.merchant_id == merchant_id, Order.id.in_(ids)
             )
-        ).tuples()
+        ).tuples().all()
     )
     orders = {order_id: numbers[order_id] for order_id in ids if order_id in numbers}
     first = url_for("dashboard.orders.show_mail", mail_id=failed[0].id)

@@ -48,6 +48,8 @@ _MINUS = "\u2212"
 _NOT_AMOUNT = re.compile(r"[\s\u00a0\u202f€]|EUR|CHF")
 _AMOUNT = re.compile(r"(-?)(\d{1,3}(?:\.\d{3})+|\d{1,3}(?:,\d{3})+|\d{1,12})(?:[.,](\d{1,2}))?")
 
+COUNTED = {"one", "other"}
+
 Text = str | dict[str, str]
 
 
@@ -61,7 +63,7 @@ def texts(language: str) -> Mapping[str, Text]:
 def _flat(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, Text]]:
     found: list[tuple[str, Text]] = []
     for name, value in tree.items():
-        if isinstance(value, dict) and "other" not in value:
+        if isinstance(value, dict) and set(value) != COUNTED:
             found += _flat(value, f"{prefix}{name}.")
         else:
             found.append((prefix + name, value))
