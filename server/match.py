@@ -102,6 +102,7 @@ def _order(line: Line, number: int) -> OpenOrder:
     paid = _amount(line, "paid_total") or Decimal(0)
     addresses = [_object(line, name) for name in ("billing_address", "shipping_address")]
     order_number = _required(line, "number")
+    payers = tuple(_payer(address) for address in addresses if address)
     status = _text(line, "payment_status") or payment_status(total, paid)
     return OpenOrder(
         id=number,
@@ -111,7 +112,7 @@ def _order(line: Line, number: int) -> OpenOrder:
         outstanding=max(total - paid, Decimal(0)),
         payment_status=status,
         ordered_date=_day(_required(line, "ordered_at"), "ordered_at"),
-        payers=tuple(_payer(address) for address in addresses if address),
+        payers=payers,
         discount=_discount(_object(line, "payment_terms")),
         keys=order_keys(
             order_number,
@@ -119,6 +120,8 @@ def _order(line: Line, number: int) -> OpenOrder:
                 _required(invoice, "number") for invoice in _objects(line, "invoices")
             ],
             references=_texts(line, "references"),
+            names=[name for payer in payers for name in (payer.last_name, payer.company)],
+            total=total,
         ),
     )
 

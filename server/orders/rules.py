@@ -157,12 +157,16 @@ KeyKind = Literal[
     "payment_reference",
     "creditor_reference",
     "external_reference",
+    "name_and_total",
 ]
 
 MIN_KEY_LENGTH: Final = 3
 MAX_KEY_LENGTH: Final = 35  # the longest end-to-end id a bank carries
 MIN_TAIL_LENGTH: Final = 4  # a shorter last group says too little without what stands before
 FOLDED_MARK: Final = "~"  # keeps look-alike keys apart from what is really written
+NAME_MARK: Final = "@"
+MIN_NAME_LENGTH: Final = 3
+MAX_NAME_LENGTH: Final = 20
 
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^A-Z0-9]+")
 _LEADING_WORD: Final = re.compile(r"\s*[^\W\d_]+\s*(?:[-_/.:#\s]\s*|(?=\d))")
@@ -187,6 +191,8 @@ def order_keys(
     invoice_numbers: Iterable[str] = (),
     payment_reference: str | None = None,
     references: Iterable[str] = (),
+    names: Iterable[str] = (),
+    total: Decimal | None = None,
 ) -> tuple[tuple[str, KeyKind], ...]:
     """What a payer may write to mean this order: (normalised key, kind), without repetition.
 
@@ -194,6 +200,8 @@ def order_keys(
     often written ``4711``), as their last group (``2026-04711`` as ``04711``) and folded for
     look-alikes. ``references`` are numbers of others, for
     instance a marketplace's. Keys shorter than 3 or longer than 35 characters are left out.
+    ``names`` are family names and companies: with the ``total`` they find the order of a payer
+    who wrote no number at all.
     """
     keys: dict[tuple[str, KeyKind], None] = {}
     _add_number(keys, number, "order_number", "order_number_part", "order_number_folded")
@@ -204,11 +212,25 @@ def order_keys(
         keys[creditor_reference(payment_reference), "creditor_reference"] = None
     for reference in references:
         keys[normalise_reference(reference), "external_reference"] = None
+    if total is not None:
+        for word in (word for name in names for word in name.split()):
+            keys[name_key(word, total), "name_and_total"] = None
     return tuple(
         (key, kind)
         for key, kind in keys
         if MIN_KEY_LENGTH <= len(key.removeprefix(FOLDED_MARK)) <= MAX_KEY_LENGTH
     )
+
+
+def name_key(word: str, amount: Decimal) -> str:
+    """The key of a word of a name with an amount; empty for a word too short to say anything.
+
+    Ü, UE and U are one: ``@MULLER:49.90``.
+    """
+    folded = re.sub("([AOU])E", r"\1", normalise_reference(word))
+    if len(folded) < MIN_NAME_LENGTH:
+        return ""
+    return f"{NAME_MARK}{folded[:MAX_NAME_LENGTH]}:{amount:.2f}"
 
 
 def _add_number(

@@ -1,8 +1,9 @@
 """Which orders a posting names, exactly or with a slip of the pen, and how surely.
 
 The store is asked twice a batch: for what is written, and, for the postings that are not clear
-by that, for what could have been meant. The second question matters most where something *was*
-found: where numbers are given in sequence, one wrong digit names another customer's order.
+by that, for what could have been meant; where nothing is written, by name and amount. The second
+question matters most where something *was* found: where numbers are given in sequence, one wrong
+digit names another customer's order.
 """
 
 from collections import defaultdict
@@ -31,8 +32,9 @@ from server.matching.rules.facts import (
     OrderId,
     PostingFacts,
 )
+from server.matching.rules.names import telling_words
 from server.matching.rules.text import Reading, before, clean, readings
-from server.orders.rules import FOLDED_MARK, fold_look_alikes, normalise_reference
+from server.orders.rules import FOLDED_MARK, fold_look_alikes, name_key, normalise_reference
 
 MIN_SLIP_LENGTH: Final = 4
 MAX_SLIP_LENGTH: Final = 16
@@ -42,6 +44,7 @@ MAX_SLIP_READINGS: Final = 6  # a posting is searched for slips in so many numbe
 MAX_SLIP_WORDS: Final = 3  # and in so many words
 CLEAR: Final = 3.0  # a reference this sure, the exact amount,
 CLEAR_NAME: Final = 2.0  # and more than the family name leave no question
+NEVER_CONFIRMED: Final = 99.0
 SEPARATORS: Final = " -_/.:#\n"
 DIGITS: Final = "0123456789"
 LETTERS_AND_DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -65,6 +68,7 @@ class Mention:
     is_exact: bool
     is_checked: bool
     confirmation: float = 0.0  # what amount and name must weigh together before it is booked
+    doubt: str = ""  # the veto if they do not
 
 
 @dataclass(slots=True)
@@ -93,12 +97,20 @@ def find_candidates(
         for index, context in enumerate(contexts)
         if context.posting.available > 0 and not _is_clear(context, tolerance)
     }
-    found = store.find({key for slips in unclear.values() for key in slips})
+    nameless = {
+        index: _name_keys(contexts[index].posting)
+        for index in unclear
+        if not contexts[index].mentions
+    }
+    wanted = {key for keys in (*unclear.values(), *nameless.values()) for key in keys}
+    found = store.find(wanted)
     missing = {hit.order_id for hits in found.values() for hit in hits} - orders.keys()
     orders.update(store.load(missing))
     for index, slips in unclear.items():
         context = contexts[index]
         context.mentions += _slip_mentions(context, slips, found, orders)
+        if not context.mentions:
+            context.mentions += _name_mentions(context, nameless[index], found, orders)
     return contexts
 
 
@@ -143,7 +155,9 @@ def _mention(
     how = "is" if not slip else "is nearly"
     sentence = f"{reading.key} {how} its {kind}"
     evidence = Evidence(sentence, weight - discount + slip)
-    return Mention(order, reading, evidence, not slip, False, _CONFIRMATIONS.get(slip, 0.0))
+    if not slip:
+        return Mention(order, reading, evidence, True, False)
+    return Mention(order, reading, evidence, False, False, _CONFIRMATIONS[slip], "slip_unconfirmed")
 
 
 @lru_cache(maxsize=100_000)
@@ -285,3 +299,30 @@ def _slip_mentions(
             order = orders.get(hit.order_id)
             if order is not None and order.id not in named:
                 yield _mention(context, reading, hit, order, slip=weight)
+
+
+# --- No number at all -------------------------------------------------------------------------
+
+
+def _name_keys(posting: PostingFacts) -> Set[str]:
+    words = telling_words(posting.counterparty_name)
+    return {name_key(word, posting.available) for word in words} - {""}
+
+
+def _name_mentions(
+    context: Context,
+    keys: Set[str],
+    found: Mapping[str, Sequence[KeyHit]],
+    orders: Mapping[OrderId, OpenOrder],
+) -> Iterator[Mention]:
+    """Open orders of such a name that owe exactly this: worth offering, never worth booking."""
+    seen: set[OrderId] = set()
+    for hit in (hit for key in sorted(keys) for hit in found.get(key, ())):
+        order = orders.get(hit.order_id)
+        if order is None or not order.is_open or order.id in seen:
+            continue
+        seen.add(order.id)
+        if name_evidence(context.posting, order).weight > 0:
+            nowhere = Reading("", -1, 0, 0)
+            evidence = Evidence("no number that could be an order's", 0.0)
+            yield Mention(order, nowhere, evidence, False, False, NEVER_CONFIRMED, "no_reference")

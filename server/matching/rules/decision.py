@@ -349,7 +349,7 @@ def _single(
     vetoes = []
     confirmation = evidence[1].weight + evidence[2].weight
     if not mention.is_exact and confirmation < mention.confirmation:
-        vetoes.append("slip_unconfirmed")
+        vetoes.append(mention.doubt)
     if not is_open:
         waits = order.payment_status in ("unpaid", "partially_paid")
         status = "paid" if waits else order.payment_status

@@ -48,6 +48,12 @@ def likeness(counterparty_name: str | None, payers: Iterable[Payer]) -> Likeness
     return max((_compare(words, payer) for payer in known), key=lambda likeness: _RANK[likeness])
 
 
+def telling_words(name: str | None) -> tuple[str, ...]:
+    """The words of an account holder's name by which an order may be looked for."""
+    words = _words(name or "")
+    return tuple(word for word in words if len(word) > 1 and _plain(word) not in _LEGAL_FORMS)
+
+
 def same_name(one: str | None, other: str | None) -> bool:
     """Whether two account holders are written with the same words, in whatever order."""
     if one is None or other is None:

@@ -34,7 +34,11 @@ def make_order(number="ANNA-20017", total="49.90", *, invoice=None, own=None, **
         "ordered_date": date(2026, 11, 2),
         "payers": (ERIKA,),
         "keys": order_keys(
-            number, invoice_numbers=[invoice] if invoice else [], payment_reference=own
+            number,
+            invoice_numbers=[invoice] if invoice else [],
+            payment_reference=own,
+            names=["Mustermann"],
+            total=Decimal(total),
         ),
     }
     return OpenOrder(**(facts | over))
@@ -281,6 +285,19 @@ def test_a_wrong_creditor_reference_is_no_check():
     posting = make_posting(wrong, "30.00", counterparty_name="Bob Fremd")
     assert decided(replace(posting, remittance_information=right)).choice == "auto"
     assert decided(posting).choice == "suggest"
+
+
+# --- No number at all ---
+
+
+@pytest.mark.feature("K43")
+@pytest.mark.parametrize("text", [None, "", "Rechnung", "vom 3.11.", "Kd.Nr. 99"])
+def test_without_a_number_name_and_amount_suggest(text):
+    decision = decided(make_posting(text))
+    assert (decision.choice, decision.vetoes) == ("suggest", ("no_reference",))
+    assert [p.shares[0].order.number for p in decision.proposals] == ["ANNA-20017"]
+    assert decided(make_posting(text, "49.91")).choice == "none"
+    assert decided(make_posting(text, counterparty_name="Bob Fremd")).choice == "none"
 
 
 # --- Several orders ---

@@ -18,6 +18,7 @@ from server.orders.rules import (
     is_payment_reference,
     make_payment_reference,
     mod97,
+    name_key,
     normalise_reference,
     order_keys,
     payment_status,
@@ -208,6 +209,15 @@ def test_an_order_is_found_by_number_invoice_and_reference():
         ("02812345677654321", "external_reference"),
     }
     assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("name", ["Müller", "MUELLER", "Muller", "von Müller"])
+def test_an_order_is_found_by_name_and_total(name):
+    keys = order_keys("4711", names=["Müller"], total=Decimal("49.9"))
+    assert ("@MULLER:49.90", "name_and_total") in keys
+    words = {name_key(word, Decimal("49.90")) for word in name.split()}
+    assert "@MULLER:49.90" in words
+    assert name_key("Li", Decimal(1)) == ""
 
 
 def test_a_number_in_groups_is_found_by_its_last_group():
