@@ -113,4 +113,8 @@ def _opened(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO | Prob
 
 def _is_clutter(entry: zipfile.ZipInfo) -> bool:
     name = entry.filename.rpartition("/")[2]
-    return entry.is_dir() or name.startswith(".") or entry.filename.startswith("__MACOSX/")
+    return (
+        entry.filename.endswith("/")
+        or name.startswith(".")
+        or entry.filename.startswith("__MACOSX/")
+    )

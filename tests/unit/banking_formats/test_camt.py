@@ -208,6 +208,14 @@ def test_windows_letters_in_a_file_that_claims_utf8_are_read() -> None:
     assert postings(text.encode("utf-8")) == [posting]
 
 
+def test_a_bare_ampersand_or_a_control_character_costs_nothing() -> None:
+    texts = ["Muster & Söhne", "a &uuml; b", "A&amp;B &lt;", "x&#1;y", "\x02z", "&#228;", "R&D &"]
+    leaves = [f"<NtryDtls>{details('1.00', text)}</NtryDtls>" for text in texts]
+    found = postings(message(*[entry("1.00", leaf) for leaf in leaves * 400]))
+    read = ["Muster & Söhne", "a &uuml; b", "A&B <", "xy", "z", "ä", "R&D &"]
+    assert [one.remittance_information for one in found] == read * 400
+
+
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;">'
     b'<!ENTITY c "&b;&b;&b;&b;&b;&b;">]>'
