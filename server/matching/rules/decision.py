@@ -20,6 +20,7 @@ from server.matching.rules.candidates import Context, Mention, find_candidates
 from server.matching.rules.evidence import (
     EXACT_ODD,
     PRIOR,
+    WILD,
     Evidence,
     amount_evidence,
     date_evidence,
@@ -350,6 +351,8 @@ def _single(
     confirmation = evidence[1].weight + evidence[2].weight
     if not mention.is_exact and confirmation < mention.confirmation:
         vetoes.append(mention.doubt)
+    if evidence[1].weight <= WILD and not mention.is_checked:
+        vetoes.append("amount_far_off")
     if not is_open:
         waits = order.payment_status in ("unpaid", "partially_paid")
         status = "paid" if waits else order.payment_status

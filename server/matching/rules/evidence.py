@@ -96,7 +96,7 @@ NEARLY: Final = -0.5
 IN_PARTS: Final = -0.7  # a half, a third, a quarter, a tenth
 LESS: Final = -1.5
 MORE: Final = -1.5
-WILD: Final = -3.0
+WILD: Final = -3.0  # more than twice, less than a tenth
 
 MAX_FEE: Final = Decimal(15)
 DISCOUNT_GRACE_DAYS: Final = 3  # the transfer's own days

@@ -221,6 +221,13 @@ def test_a_strangers_number_with_a_wild_amount_is_only_suggested(amount):
     assert decision.choice == "suggest"
 
 
+@pytest.mark.parametrize("amount", ["150.00", "4.00"])
+def test_an_amount_far_off_is_suggested_unless_the_reference_checks(amount):
+    decision = decided(make_posting(amount=amount))
+    assert (decision.choice, decision.vetoes) == ("suggest", ("amount_far_off",))
+    assert decided(make_posting(OWN, amount)).choice == "auto"
+
+
 def test_a_strangers_part_payment_needs_more_than_a_number_among_neighbours():
     posting = make_posting("ANNA-20017", "30.00", counterparty_name="Bob Fremd")
     assert decided(posting).choice == "suggest"
