@@ -9,6 +9,7 @@ the general one. No message that leaves here holds a secret or a query string.
 from __future__ import annotations
 
 import json as json_module
+import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,7 @@ DEADLINE_SECONDS = 120.0
 MAX_ANSWER_BYTES = 10 * 1024 * 1024
 MAX_RETRY_AFTER_SECONDS = 86_400
 MAX_QUOTED = 200
+SHORTEST_SECRET = 4  # cutting out shorter ones would make every text unreadable
 MAX_JSON_STARTS = 20  # places tried where JSON may begin behind PHP's notices
 CHUNK_BYTES = 64 * 1024
 
@@ -80,6 +82,20 @@ class Answer:
     body: Any
 
 
+class _NoQuery(logging.Filter):
+    """Cuts query strings out of urllib3's debug lines: some shops want their key in there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                each.partition("?")[0] if isinstance(each, str) else each for each in record.args
+            )
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_NoQuery())
+
+
 class NoAuth(AuthBase):
     """Adds nothing. Without an explicit choice requests would send what it finds in .netrc."""
 
@@ -104,7 +120,7 @@ class HttpSession:
     ) -> None:
         self.peer = peer
         self._rules = (*rules, *GENERAL_RULES)
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
         self._user_agent = user_agent
         self._of_thread = threading.local()
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from plugin_sdk.currencies import CURRENCIES
 from plugin_sdk.errors import Rejected
-from plugin_sdk.schemas import MAX_DECIMALS, MAX_ITEMS, MAX_REFERENCES
+from plugin_sdk.schemas import MAX_ITEMS, MAX_REFERENCES
 from plugin_sdk.types import Address, Customer, Invoice, Item, Order
 
 DRAFT_STATUSES = frozenset({"checkout-draft", "auto-draft", "draft"})
@@ -55,6 +55,9 @@ VAT_ID_KEYS = (
 LANGUAGE_KEYS = ("wpml_language", "trp_language", "weglot_language")
 TRACKING_KEY = "_wc_shipment_tracking_items"
 MAX_INVOICES = 20
+CENT, FILS = Decimal("0.01"), Decimal("0.001")
+THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})  # of ISO 4217
+QUANTITY_DECIMALS = 6
 AMOUNT_LIMIT = Decimal(10) ** 12  # the wire has room for twelve digits
 
 
@@ -152,14 +155,10 @@ def _amount_due(order: Mapping[str, Any], external_id: str) -> Decimal:
         total += credited
     if total >= AMOUNT_LIMIT:
         raise Rejected(f"Order {external_id}: its total is too large.")
-    return max(Decimal("0.00"), _with_cents(total))
-
-
-def _with_cents(amount: Decimal) -> Decimal:
-    """Decimals are a setting of the shop: "53", "53.31" and "53.3100" are all seen."""
-    if amount == amount.quantize(Decimal(1).scaleb(-MAX_DECIMALS)):
-        return amount
-    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+    # The decimals are a setting of the shop: "53", "53.31" and "53.3149" are all seen. Nobody can
+    # transfer the fourth one.
+    smallest = FILS if order["currency"].upper() in THREE_DECIMALS else CENT
+    return max(Decimal(0), total).quantize(smallest, ROUND_HALF_UP)
 
 
 def _customer(
@@ -226,12 +225,19 @@ def _invoice_date(value: Any) -> date | None:
 
 def _items(order: Mapping[str, Any]) -> Iterator[Item]:
     for line in _dicts(order.get("line_items")):
-        quantity = _decimal(line.get("quantity"))
         yield Item(
             name=_text(line.get("name"), 500) or "",
-            quantity=Decimal(1) if quantity is None else quantity,
+            quantity=_quantity(line.get("quantity")),
             number=_text(line.get("sku"), 128),
         )
+
+
+def _quantity(value: Any) -> Decimal:
+    """Metres and hours may be fractions; what is no sensible number is one piece."""
+    quantity = _decimal(value)
+    if quantity is None or abs(quantity) >= AMOUNT_LIMIT:
+        return Decimal(1)
+    return round(quantity, QUANTITY_DECIMALS).normalize()
 
 
 def _tracking_numbers(meta: Mapping[str, Any]) -> Iterator[str]:
