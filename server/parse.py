@@ -120,7 +120,8 @@ def _items(file: str, columns: ColumnMapping | None) -> Iterator[tuple[str, Item
 
 def _complain(file: str, where: str | None, what: str) -> None:
     place = f"{file}:{where}" if where else file
-    sys.stderr.write(f"{place}: {' '.join(what.split())}\n")
+    line = "".join(one if one.isprintable() else " " for one in f"{place}: {what}")
+    sys.stderr.write(f"{line}\n")
 
 
 def _as_json(posting: ParsedPosting, file: str) -> str:

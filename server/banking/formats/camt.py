@@ -33,6 +33,7 @@ from server.banking.formats.items import (
 
 MAX_UNSPLIT_TEXTS = 500
 HEAD_BYTES = 4096
+MAX_UNSTATED_CHARGES = Decimal("0.1")  # of what was paid
 
 PENDING_STATUSES = {"PDNG", "INFO", "FUTR"}
 RETURN_FAMILIES = {"RRTN", "UPDD", "PRDD", "UPCT", "RPCR"}  # ISO external code list, sub-families
@@ -236,16 +237,17 @@ def read(source: BinaryIO) -> Iterator[Item]:
             yield from walker.read(element)
     except etree.XMLSyntaxError as error:
         if not seen:
-            raise Unreadable(f"this is XML, but broken before its first entry: {error}") from error
+            reason = fields.shown(str(error))
+            raise Unreadable(f"this is XML, but broken before its first entry: {reason}") from error
         yield from walker.read_cut()
         yield Problem(
             f"entry {walker.entries + 1}",
-            f"the file breaks here and what follows is not read: {error}",
+            f"the file breaks here and what follows is not read: {fields.shown(str(error))}",
         )
         return
     _refuse_doctype(context.root)
     if not seen and not _is_message(context.root):
-        name = etree.QName(context.root).localname
+        name = fields.shown(etree.QName(context.root).localname)
         raise Unreadable(f"this is XML, but no camt.052, camt.053 or camt.054 (it is “{name}”)")
 
 
@@ -286,10 +288,19 @@ class _Entry:
     unsplit: list[_Found] = field(default_factory=list)
     unsplit_count: int = 0
 
-    def charged(self, leaf: _Found) -> bool:
-        """Whether the entry or its leaf states charges."""
+    def holds_charges(self, amount: Decimal, leaf: _Found) -> bool:
+        """Whether what the only leaf leaves over is charges: stated ones, or as low as charges are.
+
+        Anything else is a leaf that tells of another amount than the account's.
+        """
+        assert self.amount is not None
+        charges = amount - self.amount
+        if charges == 0:
+            return False
         stated = (*leaf.get("charges", ()), *self.values.get("charges", ()))
-        return any(fields.plain_amount(printed) for printed, _ in stated)
+        if any(fields.plain_amount(printed) for printed, _ in stated):
+            return True
+        return 0 < charges <= abs(amount) * MAX_UNSTATED_CHARGES
 
 
 class _Walker:
@@ -377,9 +388,9 @@ class _Walker:
             yield Problem(entry.where, what)
 
     def _single(self, entry: _Entry, found: _Found) -> Iterator[Item]:
-        """The only leaf: what the account shows, unless stated charges explain a difference."""
+        """The only leaf: what the account shows, unless charges explain a difference."""
         amount = _leaf_amount(found, entry)
-        if entry.amount is not None and amount and amount != entry.amount and entry.charged(found):
+        if amount and entry.amount is not None and entry.holds_charges(amount, found):
             yield self._posting(entry, found, amount, 0)
             yield self._fee(entry, entry.amount - amount)
         elif entry.amount is None and amount is not None:
@@ -509,7 +520,8 @@ def _drop(element: Any) -> None:
 def _open(entry: _Entry, element: Any, namespace: str) -> None:
     """Read what the entry itself says, as far as it stands in the file by now."""
     entry.values = values = _collect(element, _shape("entry", namespace), {})
-    printed, entry.currency = values.get("amount", [(None, None)])[0]
+    printed, printed_currency = values.get("amount", [(None, None)])[0]
+    entry.currency = fields.currency(printed_currency)
     entry.amount = _signed(fields.plain_amount(printed), values.get("direction"))
 
 
@@ -541,7 +553,7 @@ def _unreadable_values(entry: _Entry) -> Iterator[str]:
     for key, name in (("booked", "booking date"), ("valued", "value date")):
         printed = values.get(key)
         if printed and _day(printed) is None:
-            yield f"the {name} “{printed.strip()}” is no date"
+            yield f"the {name} “{fields.shown(printed)}” is no date"
 
 
 def _day(printed: str | None) -> date | None:
@@ -553,7 +565,7 @@ def _balance(values: _Found) -> tuple[str | None, Balance | None]:
     amount = _signed(fields.plain_amount(printed), values.get("direction"))
     if amount is None:
         return None, None
-    return values.get("code"), Balance(amount, currency, _day(values.get("on")))
+    return values.get("code"), Balance(amount, fields.currency(currency), _day(values.get("on")))
 
 
 def _counterparty(

@@ -426,7 +426,7 @@ def _printed_balance(cells: list[str], header: _Header) -> Balance | None:
 def _unknown(before: list[str], columns: ColumnMapping | None) -> str:
     widest = max(before, key=lambda one: max(one.count(sign) for sign in DELIMITERS), default="")
     seen = next((one for one in before if one.count(";") > 2 or one.count(",") > 2), widest)
-    shown = seen.strip()[:500]
+    shown = fields.shown(seen)
     if columns is None:
         return f"the header of this CSV is not known, please name its columns; it is “{shown}”"
     wanted = ", ".join(header for headers in columns.columns.values() for header in headers)
@@ -472,7 +472,7 @@ def _items(record: _Record, header: _Header, facts: _Facts) -> Iterator[Item]:
         if _FOOTER.match(record.cells[0].strip()):
             header.closing = header.closing or _printed_balance(record.cells, header)
             return
-        shown = header.delimiter.join(record.cells)[:80]
+        shown = fields.shown(header.delimiter.join(record.cells)[:80])
         yield Problem(where, f"no amount found in “{shown}”")
         return
     posting = row.posting(amount, where)
@@ -541,7 +541,7 @@ class _Row:
             return None
         found = _formatted_date(printed, self._layout.date_format)
         if found is None:
-            self._problems.append(f"the {key} “{printed[:40]}” is no date")
+            self._problems.append(f"the {key} “{fields.shown(printed[:40])}” is no date")
         return found
 
     def _iban(self, key: str) -> str | None:
@@ -586,7 +586,7 @@ class _Row:
 
     def _currency(self) -> str | None:
         printed = (self._text("currency") or "").upper().replace("€", "EUR")
-        return printed if re.fullmatch(r"[A-Z]{3}", printed) else self._header.currency
+        return fields.currency(printed) or self._header.currency
 
 
 def _formatted_date(printed: str, date_format: str | None) -> date | None:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 MAX_LINE_CHARACTERS = 1_000_000
 MAX_TEXT_CHARACTERS = 10_000
+MAX_SHOWN_CHARACTERS = 500
 MAX_INTEGER_DIGITS = 15
 OLDEST_YEAR, NEWEST_YEAR = 1970, 2099
 
@@ -23,6 +24,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _NOTHING = {"NOTPROVIDED", "NOTAVAILABLE", "NONREF", "NOREF"}
 _LONGEST = len("NOT AVAILABLE")
 _IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 _PLAIN_AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{0,15})?")
 _ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:$|[T +\-Z])")
@@ -43,6 +45,17 @@ def text(value: str | None) -> str | None:
     if not value or (len(value) <= _LONGEST and value.upper().replace(" ", "") in _NOTHING):
         return None
     return value[:MAX_TEXT_CHARACTERS]
+
+
+def shown(printed: str) -> str:
+    """A piece of the file for a message: one line, bounded, nothing that a terminal obeys."""
+    cleaned = "".join(one if one.isprintable() else " " for one in printed[:MAX_SHOWN_CHARACTERS])
+    return cleaned.strip()
+
+
+def currency(value: str | None) -> str | None:
+    """A currency code (ISO 4217) by its shape."""
+    return value if value and _CURRENCY.fullmatch(value) else None
 
 
 def iban(value: str | None) -> str | None:

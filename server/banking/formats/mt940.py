@@ -189,7 +189,9 @@ def _note(statement: _Statement, part: _Field) -> Iterator[Problem]:
         statement.is_open = True
         balance = _balance(content)
         if balance is None:
-            yield Problem(f"line {part.line_number}", f"the balance “{content}” is not readable")
+            yield Problem(
+                f"line {part.line_number}", f"the balance “{fields.shown(content)}” is not readable"
+            )
         elif part.tag.startswith("60"):
             statement.opening = statement.opening or balance
             statement.is_preliminary = False
@@ -235,7 +237,7 @@ def _items(line: _Line, statement: _Statement) -> Iterator[Item]:
     found = _match_line(line.printed)
     amount = _amount(found["amount"]) if found else None
     if found is None or amount is None:
-        printed = " ".join(line.printed.lines)[:80]
+        printed = fields.shown(" ".join(line.printed.lines)[:80])
         yield Problem(where, f"no amount found in “{printed}”")
         return
     problems: list[str] = []
@@ -268,7 +270,7 @@ def _dates(found: re.Match[str], problems: list[str]) -> tuple[date | None, date
     printed_value, printed_entry = found["value"].strip(), found["entry"]
     value_date = _value_date(printed_value)
     if value_date is None:
-        problems.append(f"the value date “{printed_value}” is no date")
+        problems.append(f"the value date “{fields.shown(printed_value)}” is no date")
     if not printed_entry:
         return value_date, value_date
     booking_date = _booking_date(printed_entry, value_date, printed_value)

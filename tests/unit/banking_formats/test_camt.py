@@ -155,6 +155,21 @@ def test_stated_charges_become_a_leaf_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("leaf", "expected"),
+    [("10.50", ["10.50", "-0.50"]), ("9.50", ["10.00"]), ("105.00", ["10.00"]), ("0", ["10.00"])],
+)
+def test_a_small_difference_is_charges_and_another_is_not(leaf: str, expected: list[str]) -> None:
+    found = postings(message(entry(inside=f"<NtryDtls>{details(leaf)}</NtryDtls>")))
+    assert [str(one.amount) for one in found] == expected
+
+
+@pytest.mark.parametrize("currency", ["EURO", "", "e\x07u", "eur"])
+def test_what_is_no_currency_is_left_out(currency: str) -> None:
+    [posting] = postings(message(entry()).replace(b"EUR", currency.encode()))
+    assert (posting.amount, posting.currency) == (Decimal("10.00"), None)
+
+
+@pytest.mark.parametrize(
     ("inside", "is_batch"),
     [
         ("<NtryDtls><Btch><NbOfTxs>3</NbOfTxs></Btch></NtryDtls>", True),

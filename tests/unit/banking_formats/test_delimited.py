@@ -201,3 +201,13 @@ def test_no_text_crashes_the_reader(rows: list[str]) -> None:
     found = items(HEADER + "2025-11-18;x;5,00;\n" + "\n".join(rows))
     assert isinstance(found[0], ParsedPosting)
     assert found[0].amount == 5
+
+
+def test_messages_hold_nothing_that_a_terminal_or_a_database_would_choke_on() -> None:
+    hostile = "\x1b[2J\x00\x07"
+    found = problems(HEADER + f"{hostile};x;{hostile};\nx{hostile};x;1;\n")
+    assert len(found) == 2
+    assert all(one.what.isprintable() for one in found)
+    with pytest.raises(Unreadable) as refused:
+        items(f"Day{hostile};Text;Amount;Other\n", None)
+    assert str(refused.value).isprintable()
