@@ -485,6 +485,14 @@ def statement_of(merchant_id: int, statement_id: int) -> Statement | None:
     )
 
 
+def statement_head(merchant_id: int, statement_id: int, size: int) -> bytes:
+    """The first bytes of the file; it may be large, and nothing more is looked at."""
+    head = select(func.substr(Statement.content, 1, size)).where(
+        Statement.merchant_id == merchant_id, Statement.id == statement_id
+    )
+    return bytes(db.session.scalar(head) or b"")
+
+
 def open_postings_of_statement(merchant_id: int, statement_id: int) -> int:
     """How many postings of this delivery still wait for a person."""
     waiting = select(func.count()).where(
@@ -521,7 +529,7 @@ def waiting_updates(merchant_id: int) -> dict[int, int]:
         )
         .group_by(PaymentUpdate.shop_id)
     )
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def api_keys(merchant_id: int, shop_id: int | None) -> list[ApiKey]:
@@ -638,6 +646,17 @@ def failed_statements(merchant_id: int, at: datetime) -> list[Statement]:
         Statement.created_at > at - ATTENTION_LASTS,
     )
     return list(db.session.scalars(query.order_by(Statement.id.desc()).limit(STATEMENTS_SHOWN)))
+
+
+def latest_statements(merchant_id: int) -> list[Statement]:
+    """The last ones that brought something new."""
+    query = select(Statement).where(
+        Statement.merchant_id == merchant_id,
+        Statement.status == "done",
+        Statement.postings_new > 0,
+        Statement.finished_at.is_not(None),
+    )
+    return list(db.session.scalars(query.order_by(Statement.id.desc()).limit(EVENTS_SHOWN)))
 
 
 def has_statement(merchant_id: int) -> bool:

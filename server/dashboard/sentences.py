@@ -67,7 +67,7 @@ def say(english: str) -> Sentence:
         found = pattern.fullmatch(english)
         if found:
             values = {name: _local(value) for name, value in found.groupdict().items()}
-            template = german if words.language() == "de" else _english(pattern)
+            template = german if words.language() == "de" else _ENGLISH[pattern]
             return Sentence(_filled(template, values))
     return Sentence(english, None if words.language() == "en" else "en")
 
@@ -83,7 +83,7 @@ def _local(value: str) -> str:
     if _DECIMAL.fullmatch(value):
         locale = "de" if words.language() == "de" else "en_GB"
         return format_decimal(Decimal(value), format="#,##0.00#", locale=locale)
-    key = "sentence_word." + value.replace(" ", "_")
+    key = f"sentence_word.{value.replace(' ', '_')}"
     return str(t(key)) if words.has_text(key) else value
 
 
@@ -110,7 +110,3 @@ def _pattern(english: str) -> re.Pattern[str]:
 
 def _shape(name: str) -> str:
     return r"[\d.,]+" if name in {"amount", "owed", "number", "count", "percent"} else ".+?"
-
-
-def _english(pattern: re.Pattern[str]) -> str:
-    return _ENGLISH[pattern]

@@ -70,6 +70,7 @@ def _row(statement: Statement) -> dict[str, Any]:
     return {
         "statement": statement,
         "is_busy": statement.status in IN_WORK,
+        "asks_columns": statement.status == "failed" and "header" in (statement.error or ""),
         "waiting": (
             queries.open_postings_of_statement(g.merchant_id, statement.id) if is_done else 0
         ),
@@ -106,7 +107,7 @@ def _detail_page(statement: Statement, problem: str | None = None) -> Response:
         row=_row(statement),
         statement=statement,
         is_busy=statement.status in IN_WORK,
-        table=csv_head(statement.content) if statement.status == "failed" else None,
+        table=_table(statement) if statement.status == "failed" else None,
         fields=FIELDS,
         chosen=_chosen(statement),
         problem=problem,
@@ -123,7 +124,7 @@ def show_row(statement_id: int) -> str:
 def name_columns(statement_id: int) -> BaseResponse:
     """Read it again with the columns that a person named."""
     statement = _statement_or_404(statement_id)
-    table = csv_head(statement.content)
+    table = _table(statement)
     if statement.status != "failed" or table is None:
         return redirect(url_for(".show", statement_id=statement.id), 303)
     columns = _named_columns(table)
@@ -134,6 +135,10 @@ def name_columns(statement_id: int) -> BaseResponse:
     service.retry_statement(g.merchant_id, statement.id, columns, now())
     db.session.commit()
     return redirect(url_for(".show_all", done="columns_named"), 303)
+
+
+def _table(statement: Statement) -> CsvHead | None:
+    return csv_head(queries.statement_head(g.merchant_id, statement.id, HEAD_BYTES))
 
 
 def _named_columns(table: CsvHead) -> dict[str, Any]:
@@ -154,7 +159,7 @@ def _chosen(statement: Statement) -> dict[str, str]:
         if isinstance(headers, list)
         for header in headers
     }
-    table = csv_head(statement.content) if request.method == "POST" else None
+    table = _table(statement) if request.method == "POST" else None
     if table is not None:
         chosen |= {
             header: request.form.get(f"column-{at}", "") for at, header in enumerate(table.header)
@@ -181,13 +186,13 @@ class CsvHead:
     example: list[str]
 
 
-def csv_head(content: bytes) -> CsvHead | None:
+def csv_head(head: bytes) -> CsvHead | None:
     """Where the table of a text file seems to start; None if it is no table at all.
 
     Banks write lines of their own above the header, so the header is the first of the lines
     with the most cells.
     """
-    text = _decoded(content[:HEAD_BYTES])
+    text = _decoded(head)
     if text is None or text.lstrip().startswith(("<", ":20:", "{1:")):
         return None
     lines = [line for line in text.splitlines() if line.strip()][:MAX_HEADER_LINE]

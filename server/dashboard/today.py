@@ -24,7 +24,6 @@ AUTOMATIC_OVER = timedelta(days=30)
 LINKS_SHOWN = 3
 CHART_WIDTH, CHART_HEIGHT = 720, 160
 CHART_LINES = 4
-EVENT_KINDS = ("assigned", "marked_as_paid", "assignment_undone", "received", "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def show() -> Response:
         currency=currency,
         days=days,
         chart=_chart(days),
-        events=queries.latest_events(merchant_id, EVENT_KINDS),
+        latest=_latest(merchant_id),
         is_new=not sums and not queries.has_statement(merchant_id),
     )
 
@@ -119,7 +118,7 @@ def _waiting_postings(merchant_id: int) -> list[Attention]:
     if not sums.count:
         return []
     amounts = " + ".join(words.money(amount, currency) for amount, currency in sums.amounts)
-    text = t("today.postings_text", amounts=amounts, oldest=words.moment(sums.oldest))
+    text = t("today.postings_text", amounts=amounts, oldest=words.day(sums.oldest, "long"))
     if sums.with_suggestion:
         text += Markup(" ") + t("today.postings_offered", n=sums.with_suggestion)
     return [
@@ -206,14 +205,10 @@ def _failed_mails(merchant_id: int, at: datetime) -> list[Attention]:
     if not failed:
         return []
     ids = {mail.order_id for mail in failed if mail.order_id}
-    numbers = dict(
-        db.session.execute(
-            select(Order.id, Order.number).where(
-                Order.merchant_id == merchant_id, Order.id.in_(ids)
-            )
-        ).tuples().all()
+    found = db.session.execute(
+        select(Order.id, Order.number).where(Order.merchant_id == merchant_id, Order.id.in_(ids))
     )
-    orders = {order_id: numbers[order_id] for order_id in ids if order_id in numbers}
+    orders = {row[0]: row[1] for row in found}
     first = url_for("dashboard.orders.show_mail", mail_id=failed[0].id)
     return [
         Attention(
@@ -234,6 +229,24 @@ def _links(orders: list[tuple[int, str]]) -> tuple[tuple[str, str], ...]:
 
 def _order_href(order_id: int) -> str:
     return url_for("dashboard.orders.show", order_id=order_id)
+
+
+# --- what happened last -----------------------------------------------------------------------
+
+
+def _latest(merchant_id: int) -> list[dict[str, Any]]:
+    """Orders that changed their status and statements that were read, the newest first."""
+    changed = [
+        {"at": event.at, "order": order, "after": event.facts["after"]}
+        for event, order in queries.latest_events(merchant_id, ["status_changed"])
+    ]
+    read = [
+        {"at": statement.finished_at, "statement": statement}
+        for statement in queries.latest_statements(merchant_id)
+    ]
+    return sorted([*changed, *read], key=lambda one: one["at"], reverse=True)[
+        : queries.EVENTS_SHOWN
+    ]
 
 
 # --- the chart --------------------------------------------------------------------------------

@@ -46,7 +46,10 @@ _DATES = {
 _WHOLE = {"de": "#,##0\u00a0¤", "en": "¤#,##0"}
 _MINUS = "\u2212"
 _NOT_AMOUNT = re.compile(r"[\s\u00a0\u202f€]|EUR|CHF")
-_AMOUNT = re.compile(r"(-?)(\d{1,3}(?:\.\d{3})+|\d{1,3}(?:,\d{3})+|\d{1,12})(?:[.,](\d{1,2}))?")
+_AMOUNT = re.compile(
+    r"(-?)(\d{1,12}|\d{1,3}(?:\.\d{3})+(?=,|$)|\d{1,3}(?:,\d{3})+(?=\.|$))(?:[.,](\d{1,2}))?",
+    re.ASCII,
+)
 
 COUNTED = {"one", "other"}
 
@@ -196,8 +199,13 @@ def today() -> date:
 
 
 def iban(value: str) -> str:
-    """In groups of four, which do not break at a line end."""
-    return "\u00a0".join(value[at : at + 4] for at in range(0, len(value), 4))
+    """In groups of four, as it is printed and compared."""
+    return " ".join(value[at : at + 4] for at in range(0, len(value), 4))
+
+
+def address(value: str) -> Markup:
+    """An e-mail address that breaks at its @ before it breaks anywhere else."""
+    return escape(value).replace("@", Markup("@<wbr>"))
 
 
 def _locale() -> Locale:
@@ -207,8 +215,8 @@ def _locale() -> Locale:
 def read_amount(typed: str) -> Decimal | None:
     """``1.284,60``, ``1284.6`` or ``€ 12``; None if it is no amount.
 
-    The last point or comma followed by one or two digits is the decimal mark in both languages;
-    anything else that could be read in two ways is refused rather than guessed.
+    One or two digits after a point or comma are cents, in both languages; three digits after it
+    are thousands. Anything else is refused rather than guessed.
     """
     plain = _NOT_AMOUNT.sub("", typed).replace(_MINUS, "-")
     found = _AMOUNT.fullmatch(plain)

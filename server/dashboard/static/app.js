@@ -92,9 +92,14 @@ function cents(text) {
   return BigInt(found[1] + whole + (found[3] ?? "").padEnd(2, "0"));
 }
 
-// --- upload by dragging -----------------------------------------------------------------------
+// --- upload: choosing or dropping is enough ----------------------------------------------------
 
 for (const zone of all("form[data-drop]")) {
+  zone.addEventListener("change", () => zone.requestSubmit());
+  zone.addEventListener("submit", () => {
+    const told = first("[data-sending]", zone);
+    told.textContent = told.dataset.sending;
+  });
   for (const kind of ["dragover", "dragleave", "drop"]) {
     zone.addEventListener(kind, (event) => {
       event.preventDefault();
