@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from email.headerregistry import Address
 from email.utils import parseaddr
+from functools import cache, lru_cache
+from typing import Any
 
 from sqlalchemy.dialects.postgresql import insert
 
@@ -27,13 +29,21 @@ from server.mail.smtp import SmtpSession
 from server.mail.theme import Theme
 from server.work import announce
 
-__all__ = ["SmtpSession", "deliver_mail", "preview_mail", "queue_mail", "sender_of"]
+__all__ = [
+    "SmtpSession",
+    "deliver_mail",
+    "insert_mail",
+    "mail_content",
+    "preview_mail",
+    "queue_mail",
+    "sender_of",
+]
 
 FALLBACK_DOMAIN = "kontor.invalid"  # RFC 2606; only where the sender address is no address
 RANDOM_BYTES = 15
 
 
-def queue_mail(  # noqa: PLR0913 - one argument a column
+def queue_mail(  # noqa: PLR0913  a mail has that many columns
     kind: str,
     *,
     merchant_id: int,
@@ -54,15 +64,37 @@ def queue_mail(  # noqa: PLR0913 - one argument a column
     keep an order out, and the merchant sees it on the mail (S5). Facts that the kind does not
     know or that are missing raise FactError, because they are a mistake of the caller.
     """
+    content = mail_content(
+        kind,
+        language=language,
+        recipient=recipient,
+        facts=facts,
+        theme=theme,
+        sender_name=sender_name,
+        sender_address=sender_address,
+        reply_to=reply_to,
+    )
+    ids = {"merchant_id": merchant_id, "shop_id": shop_id, "order_id": order_id, "once": once}
+    return insert_mail(content | ids)
+
+
+def mail_content(
+    kind: str,
+    *,
+    language: str,
+    recipient: str,
+    facts: Facts,
+    theme: Theme,
+    sender_name: str,
+    sender_address: str,
+    reply_to: str | None,
+) -> dict[str, Any]:
+    """The columns of a mail that say what it says; the caller adds whose it is and ``once``."""
     check_fact_names(kind, facts)
-    row = {
-        "merchant_id": merchant_id,
-        "shop_id": shop_id,
-        "order_id": order_id,
+    return {
         "kind": kind,
         "language": language,
         "recipient": recipient,
-        "once": once,
         "facts": dict(facts),
         "theme": asdict(theme),
         "sender_name": sender_name,
@@ -70,7 +102,11 @@ def queue_mail(  # noqa: PLR0913 - one argument a column
         "reply_to": reply_to,
         "message_id": _new_message_id(sender_address),
     }
-    stored = insert(Mail).values(row).on_conflict_do_nothing(index_elements=["once"])
+
+
+def insert_mail(values: Mapping[str, Any]) -> bool:
+    """Write ``mail_content`` with merchant, shop, order and ``once``; False if that was there."""
+    stored = insert(Mail).values(values).on_conflict_do_nothing(index_elements=["once"])
     written = db.session.execute(stored.returning(Mail.id)).first() is not None
     if written:
         announce(Mail)
@@ -116,6 +152,7 @@ def preview_mail(mail: Mail) -> Message:
     return Message(mail.subject, mail.text, mail.html, message.inline)
 
 
+@cache
 def sender_of(address_line: str) -> tuple[str, str]:
     """``Kontor <kontor@example.org>`` to name and address. Raises ValueError."""
     name, address = parseaddr(address_line)
@@ -150,8 +187,12 @@ def _list_headers(facts: Mapping[str, object]) -> dict[str, str]:
 
 def _new_message_id(sender_address: str) -> str:
     """Made with the row, so that a second copy carries the same one."""
+    return f"<{secrets.token_urlsafe(RANDOM_BYTES)}@{_domain_of(sender_address)}>"
+
+
+@lru_cache(maxsize=1024)
+def _domain_of(sender_address: str) -> str:
     try:
-        domain = checked_address(sender_address).rpartition("@")[2]
+        return checked_address(sender_address).rpartition("@")[2]
     except AddressError:
-        domain = FALLBACK_DOMAIN
-    return f"<{secrets.token_urlsafe(RANDOM_BYTES)}@{domain}>"
+        return FALLBACK_DOMAIN

@@ -52,8 +52,11 @@ def add_merchant(name: str, email: str, at: datetime, *, language: str = "de") -
 
 
 def lock_merchant(merchant_id: int) -> Merchant:
-    """Every change of money takes this lock first, so two of them never see the same rest."""
-    return db.session.get_one(Merchant, merchant_id, with_for_update={"key_share": False})
+    """Every change of money takes this lock first, so two of them never see the same rest.
+
+    FOR NO KEY UPDATE: rows that only refer to the merchant (an order that arrives) need not wait.
+    """
+    return db.session.get_one(Merchant, merchant_id, with_for_update={"key_share": True})
 
 
 def user_by_email(email: str) -> User | None:

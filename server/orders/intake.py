@@ -12,21 +12,23 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from plugin_sdk import types as wire
-from plugin_sdk.schemas import amount_text
+from plugin_sdk.schemas import OrderSchema, amount_text
 from server.banking.models import BankAccount
 from server.banking.service import payee_account
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
-from server.orders.models import Invoice, Order, OrderEvent, OrderKey
+from server.orders.models import Invoice, MatchRequest, Order, OrderEvent, OrderKey
 from server.orders.notices import (
     ASKS_FOR_MONEY,
+    payment_information,
     queue_payment_information,
     recipient_name,
 )
@@ -34,12 +36,15 @@ from server.orders.rules import make_payment_reference, order_keys, payment_stat
 from server.orders.service import request_match, settle, withhold_mails
 from server.shops.models import Shop
 from server.shops.rules import is_open_status, payment_code
-from server.shops.service import connect, mapping_of
+from server.shops.service import connect, mapping_of, touch
+from server.work import announce
 
+ZERO = Decimal(0)
 REFERENCE_TRIES = 5
 MAX_GONE = 1000
 LOST_IF_CLOSED = frozenset({"unpaid", "partially_paid", "cancelled"})
 """What becomes "removed externally" when the shop no longer waits for the money."""
+_RANDOM = secrets.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +88,24 @@ def receive_orders(shop: Shop, arrivals: Sequence[Arrival], at: datetime) -> lis
     does not come in (S28 to S30).
     """
     connect(shop, at)
-    shop.last_order_at = shop.seen_at = at
+    touch(shop, at)
     latest = {arrival.order.external_id: arrival for arrival in arrivals}
-    known = _known(shop, list(latest))
     mapping = mapping_of(shop)
-    plans = {
-        external_id: _plan(shop, mapping, arrival)
-        for external_id, arrival in latest.items()
-        if external_id not in known
-    }
-    wanted = [plan for plan in plans.values() if plan.outcome != "ignored"]
-    created = _insert(shop, wanted, at) if wanted else {}
+    plans = {external_id: _plan(shop, mapping, one) for external_id, one in latest.items()}
     outcomes = {external_id: plan.outcome for external_id, plan in plans.items()}
-    raced = [
-        p.arrival.order.external_id for p in wanted if p.arrival.order.external_id not in created
-    ]
-    if raced:  # somebody else stored it between our look and our insert
-        known |= _known(shop, raced)
-    for external_id in known:
-        outcomes[external_id] = _compare(shop, known[external_id], latest[external_id], at)
-    if any(outcome in {"created", "updated", "not_managed"} for outcome in outcomes.values()):
+    wanted = {key: plan for key, plan in plans.items() if plan.outcome != "ignored"}
+    stored = _store(shop, list(wanted.values()), at) if wanted else set()
+    known = _known(shop, [external_id for external_id in latest if external_id not in stored])
+    for external_id, found in known.items():
+        outcomes[external_id] = _compare(shop, found, plans[external_id], at)
+    if any(outcomes[external_id] == "updated" for external_id in known):
         request_match(shop.merchant_id, at)
     return [outcomes[arrival.order.external_id] for arrival in arrivals]
 
 
 def _known(shop: Shop, external_ids: list[str]) -> dict[str, tuple[int, bytes]]:
+    if not external_ids:
+        return {}
     query = select(Order.external_id, Order.id, Order.content_hash).where(
         Order.shop_id == shop.id, Order.external_id.in_(external_ids)
     )
@@ -128,49 +126,115 @@ def _plan(shop: Shop, mapping: Mapping[str, Any], arrival: Arrival) -> _Plan:
 
 # --- new orders --------------------------------------------------------------------------------
 
+# One statement, one round trip: the order and all that goes with it, or nothing. What is there
+# already is left alone and not returned.
+_STORE = text("""
+WITH arrived AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:arrived AS jsonb)) AS one (
+        external_id text, number text, ordered_at timestamptz, currency text, total numeric,
+        payment_method text, payment_code text, shop_status text, customer_name text,
+        customer_email text, language text, search text, wire jsonb, content_hash text,
+        payment_reference text, payment_status text, is_managed boolean,
+        keys jsonb, invoices jsonb, mail jsonb
+    )
+), stored AS (
+    INSERT INTO "order" (
+        merchant_id, shop_id, external_id, number, ordered_at, currency, total, payment_method,
+        payment_code, shop_status, customer_name, customer_email, language, search, wire,
+        content_hash, payment_reference, payment_status, is_managed, needs_match, created_at,
+        changed_at
+    )
+    SELECT :merchant_id, :shop_id, external_id, number, ordered_at, currency, total,
+        payment_method, payment_code, shop_status, customer_name, customer_email, language,
+        search, wire, decode(content_hash, 'hex'), payment_reference, payment_status, is_managed,
+        true, :at, :at
+    FROM arrived
+    ON CONFLICT DO NOTHING
+    RETURNING id, external_id
+), keyed AS (
+    INSERT INTO order_key (merchant_id, order_id, key, kind)
+    SELECT :merchant_id, id, pair ->> 0, pair ->> 1
+    FROM stored JOIN arrived USING (external_id), jsonb_array_elements(keys) AS pair
+    ON CONFLICT DO NOTHING
+), invoiced AS (
+    INSERT INTO invoice (merchant_id, order_id, number, date)
+    SELECT :merchant_id, id, pair ->> 0, CAST(pair ->> 1 AS date)
+    FROM stored JOIN arrived USING (external_id), jsonb_array_elements(invoices) AS pair
+    ON CONFLICT DO NOTHING
+), mailed AS (
+    INSERT INTO mail (
+        merchant_id, shop_id, order_id, once, kind, language, recipient, facts, theme,
+        sender_name, sender_address, reply_to, message_id, status, attempts, created_at, due_at
+    )
+    SELECT :merchant_id, :shop_id, id, 'order:' || id || ':' || (mail ->> 'kind'),
+        mail ->> 'kind', mail ->> 'language', mail ->> 'recipient', mail -> 'facts',
+        mail -> 'theme', mail ->> 'sender_name', mail ->> 'sender_address', mail ->> 'reply_to',
+        mail ->> 'message_id', 'queued', 0, :at, :at
+    FROM stored JOIN arrived USING (external_id)
+    WHERE jsonb_typeof(mail) = 'object'
+    ON CONFLICT (once) DO NOTHING
+), asked AS (
+    INSERT INTO match_request (merchant_id, status, attempts, created_at, due_at)
+    SELECT :merchant_id, 'queued', 0, :at, :at
+    WHERE EXISTS (SELECT FROM stored) AND NOT EXISTS (
+        SELECT FROM match_request
+        WHERE merchant_id = :merchant_id AND status = 'queued' AND due_at <= :at
+    )
+)
+SELECT external_id FROM stored
+""")
 
-def _insert(shop: Shop, plans: Sequence[_Plan], at: datetime) -> dict[str, int]:
-    """External id to our id, of those orders that were not there yet."""
-    ids: dict[str, tuple[int, str]] = {}
+
+def _store(shop: Shop, plans: Sequence[_Plan], at: datetime) -> set[str]:
+    """External ids of those orders that were not there yet."""
+    stored: set[str] = set()
     left = list(plans)
     for _ in range(REFERENCE_TRIES):
-        written = db.session.execute(
-            insert(Order)
-            .on_conflict_do_nothing()
-            .returning(Order.external_id, Order.id, Order.payment_reference),
-            [_row(shop, plan, at) for plan in left],
+        account = payee_account(shop.merchant_id)
+        rows = [_row(shop, plan, account) for plan in left]
+        found = db.session.scalars(
+            _STORE,
+            {
+                "arrived": json.dumps(rows, ensure_ascii=False),
+                "merchant_id": shop.merchant_id,
+                "shop_id": shop.id,
+                "at": at,
+            },
         )
-        ids |= {row[0]: (row[1], row[2]) for row in written}
-        left = [plan for plan in left if plan.external_id not in ids]
-        taken = _known(shop, [plan.external_id for plan in left]) if left else {}
-        left = [plan for plan in left if plan.external_id not in taken]
+        stored.update(found)
+        left = [plan for plan in left if plan.external_id not in stored]
+        known = _known(shop, [plan.external_id for plan in left])
+        left = [plan for plan in left if plan.external_id not in known]
         if not left:
-            break  # what is missing now exists; nothing failed for its reference alone
-    _insert_keys(shop, plans, ids)
-    _insert_invoices(shop, plans, ids)
-    account = payee_account(shop.merchant_id)
-    for plan in plans:
-        found = ids.get(plan.external_id)
-        if found is not None and account is not None:
-            _ask_for_money(shop, plan, found, account)
-    return {external_id: found[0] for external_id, found in ids.items()}
+            break  # else two orders drew the same payment reference: once more, with others
+    announce(Mail)
+    announce(MatchRequest)
+    return stored
 
 
-def _row(shop: Shop, plan: _Plan, at: datetime) -> dict[str, Any]:
+def _row(shop: Shop, plan: _Plan, account: BankAccount | None) -> dict[str, Any]:
     order = plan.arrival.order
-    status = payment_status(order.total, order.total * 0, managed=plan.is_managed)
-    return {
-        "merchant_id": shop.merchant_id,
-        "shop_id": shop.id,
+    status = payment_status(order.total, ZERO, managed=plan.is_managed)
+    reference = make_payment_reference(_RANDOM)
+    asks = account is not None and plan.is_managed and plan.code in ASKS_FOR_MONEY
+    content = _content(plan.arrival)
+    return content | {
         "external_id": order.external_id,
-        **_content(plan.arrival),
+        "ordered_at": order.ordered_at.isoformat(),
+        "total": str(order.total),
+        "content_hash": content["content_hash"].hex(),
         "payment_code": plan.code.value,
-        "payment_reference": make_payment_reference(secrets.SystemRandom()),
+        "payment_reference": reference,
         "payment_status": status.value,
         "is_managed": plan.is_managed,
-        "needs_match": True,
-        "created_at": at,
-        "changed_at": at,
+        "keys": _keys(order, reference),
+        "invoices": [
+            (invoice.number, invoice.date.isoformat() if invoice.date else None)
+            for invoice in order.invoices
+        ],
+        "mail": payment_information(shop, order, plan.code, reference, account)
+        if asks and account and order.total > 0
+        else None,
     }
 
 
@@ -206,57 +270,21 @@ def search_text(order: wire.Order) -> str:
     return " ".join(dict.fromkeys(part for part in parts if part)).lower()
 
 
-def _keys(shop: Shop, order: wire.Order, order_id: int, reference: str) -> list[dict[str, Any]]:
-    return [
-        {"merchant_id": shop.merchant_id, "order_id": order_id, "key": key, "kind": kind}
-        for key, kind in order_keys(
-            order.number,
-            invoice_numbers=[invoice.number for invoice in order.invoices],
-            payment_reference=reference,
-            references=order.references,
-        )
-    ]
-
-
-def _insert_keys(shop: Shop, plans: Sequence[_Plan], ids: Mapping[str, tuple[int, str]]) -> None:
-    rows = [
-        row
-        for plan in plans
-        if (found := ids.get(plan.external_id)) is not None
-        for row in _keys(shop, plan.arrival.order, *found)
-    ]
-    if rows:
-        db.session.execute(insert(OrderKey).on_conflict_do_nothing(), rows)
-
-
-def _insert_invoices(
-    shop: Shop, plans: Sequence[_Plan], ids: Mapping[str, tuple[int, str]]
-) -> None:
-    rows = [
-        {
-            "merchant_id": shop.merchant_id,
-            "order_id": found[0],
-            "number": invoice.number,
-            "date": invoice.date,
-        }
-        for plan in plans
-        if (found := ids.get(plan.external_id)) is not None
-        for invoice in plan.arrival.order.invoices
-    ]
-    if rows:
-        db.session.execute(insert(Invoice).on_conflict_do_nothing(), rows)
-
-
-def _ask_for_money(shop: Shop, plan: _Plan, found: tuple[int, str], account: BankAccount) -> None:
-    order = plan.arrival.order
-    if plan.is_managed and plan.code in ASKS_FOR_MONEY and order.total > 0:
-        queue_payment_information(shop, order, plan.code, *found, account)
+def _keys(order: wire.Order, reference: str) -> tuple[tuple[str, str], ...]:
+    addresses = [a for a in (order.billing_address, order.shipping_address) if a is not None]
+    names = [name for a in addresses for name in (a.last_name, a.company) if name]
+    return order_keys(
+        order.number,
+        invoice_numbers=[invoice.number for invoice in order.invoices],
+        payment_reference=reference,
+        references=order.references,
+        names=names,
+        total=order.total,
+    )
 
 
 def ask_for_money_of_waiting(merchant_id: int) -> int:
     """The first bank account was entered: write to whoever is waiting for it. Returns how many."""
-    from plugin_sdk.schemas import OrderSchema
-
     account = payee_account(merchant_id)
     assert account is not None, "called after the account was saved"
     asked = select(Mail.order_id).where(
@@ -285,9 +313,10 @@ def ask_for_money_of_waiting(merchant_id: int) -> int:
 # --- known orders ------------------------------------------------------------------------------
 
 
-def _compare(shop: Shop, known: tuple[int, bytes], arrival: Arrival, at: datetime) -> str:
+def _compare(shop: Shop, known: tuple[int, bytes], plan: _Plan, at: datetime) -> str:
     """Take over what the shop changed (S35, S38); whatever we know about payments stays."""
     order_id, digest = known
+    arrival = plan.arrival
     if digest == arrival.digest:
         return "unchanged"
     lock_merchant(shop.merchant_id)
@@ -297,14 +326,9 @@ def _compare(shop: Shop, known: tuple[int, bytes], arrival: Arrival, at: datetim
         setattr(row, name, value)
     row.changed_at, row.needs_match = at, True
     row.gone_evidence = None
-    mapping = mapping_of(shop)
-    order = arrival.order
-    code = payment_code(
-        {} if shop.mapping_pinned else mapping, order.payment_method, order.payment_code
-    )
-    row.payment_code = code.value
-    _follow_status(row, is_open_status(mapping, code, order.shop_status), at)
-    _rewrite_keys(shop, row, order)
+    row.payment_code = plan.code.value
+    _follow_status(row, plan.is_open, at)
+    _rewrite_keys(row, arrival.order)
     if before != row.total:
         _note(row, "total_changed", at, before=amount_text(before), after=amount_text(row.total))
     settle(row, at)
@@ -322,8 +346,8 @@ def _follow_status(row: Order, is_open: bool, at: datetime) -> None:
         withhold_mails(row, "payment_information", "the order is no longer open in the shop")
 
 
-def _rewrite_keys(shop: Shop, row: Order, order: wire.Order) -> None:
-    wanted = {(k["key"], k["kind"]) for k in _keys(shop, order, row.id, row.payment_reference)}
+def _rewrite_keys(row: Order, order: wire.Order) -> None:
+    wanted = set(_keys(order, row.payment_reference))
     query = select(OrderKey.key, OrderKey.kind).where(OrderKey.order_id == row.id)
     present = {(key, kind) for key, kind in db.session.execute(query)}
     for key, kind in present - wanted:

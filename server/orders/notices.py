@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -17,7 +18,7 @@ from server.banking.models import BankAccount, Posting
 from server.config import installed
 from server.db import db
 from server.mail.rules import day, money, nearest_language, payment_facts
-from server.mail.service import queue_mail, sender_of
+from server.mail.service import insert_mail, mail_content, queue_mail, sender_of
 from server.mail.theme import KONTOR, Theme
 from server.merchants.models import Merchant
 from server.merchants.service import administrators
@@ -81,17 +82,16 @@ def asked_reference(kind: str, payment_reference: str, order: wire.Order) -> str
     return payment_reference
 
 
-def queue_payment_information(
+def payment_information(
     shop: Shop,
     order: wire.Order,
     code: wire.PaymentCode,
-    order_id: int,
     payment_reference: str,
     account: BankAccount,
-) -> bool:
-    """Ask the customer for the money. True if a mail was written (never a second one)."""
+) -> dict[str, Any] | None:
+    """The mail that asks for the money, as ``mail_content``; None without an address."""
     if not order.customer.email:
-        return False
+        return None
     language = mail_language(order.customer.language, shop.language)
     facts = payment_facts(
         language=language,
@@ -102,14 +102,10 @@ def queue_payment_information(
         bic=account.bic or "",
         payment_reference=asked_reference(shop.reference_kind, payment_reference, order),
     )
-    return queue_mail(
+    return mail_content(
         "payment_information",
-        merchant_id=shop.merchant_id,
-        shop_id=shop.id,
-        order_id=order_id,
         language=language,
         recipient=order.customer.email,
-        once=f"order:{order_id}:payment_information",
         facts={
             **facts,
             "shop_name": shop.name,
@@ -123,6 +119,23 @@ def queue_payment_information(
         sender_address=system_address(),
         reply_to=shop.reply_to,
     )
+
+
+def queue_payment_information(
+    shop: Shop,
+    order: wire.Order,
+    code: wire.PaymentCode,
+    order_id: int,
+    payment_reference: str,
+    account: BankAccount,
+) -> bool:
+    """Ask for the money of one order. True if a mail was written (never a second one)."""
+    content = payment_information(shop, order, code, payment_reference, account)
+    if content is None:
+        return False
+    once = f"order:{order_id}:payment_information"
+    ids = {"merchant_id": shop.merchant_id, "shop_id": shop.id, "order_id": order_id, "once": once}
+    return insert_mail(content | ids)
 
 
 def queue_payment_received(order: Order, rows: Sequence[Assignment], paid: Decimal) -> bool:
