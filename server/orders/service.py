@@ -16,13 +16,18 @@ from sqlalchemy import delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
 from plugin_sdk import types as wire
-from plugin_sdk.schemas import amount_text
+from plugin_sdk.schemas import OrderSchema, amount_text
 from server.banking.models import Posting
+from server.banking.service import payee_account
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.orders.models import Assignment, Invoice, MatchRequest, Order, OrderEvent, Suggestion
-from server.orders.notices import queue_payment_received, tell_merchant
+from server.orders.notices import (
+    queue_payment_information,
+    queue_payment_received,
+    tell_merchant,
+)
 from server.orders.rules import payment_status
 from server.shops import service as shops
 from server.shops.models import PaymentUpdate, Shop
@@ -228,11 +233,13 @@ def settle(order: Order, at: datetime) -> None:
         return
     order.payment_status, order.changed_at = after.value, at
     _note(order, "status_changed", "", at, before=before, after=after.value)
-    if after is not wire.PaymentStatus.PAID:
-        withhold_mails(order, "payment_received", "the order is not paid any more")
-    else:
+    if after is wire.PaymentStatus.PAID:
         withhold_mails(order, "payment_information", "the order was paid before it was sent")
         _thank(order, paid)
+    else:
+        withhold_mails(order, "payment_received", "the order is not paid any more")
+    if after is wire.PaymentStatus.UNPAID:
+        _ask_after_all(order)
     if order.removed_at is None:
         _tell_shop(order, after, paid, at)
 
@@ -241,15 +248,40 @@ def _thank(order: Order, paid: Decimal) -> None:
     """Money was seen: thank for it. An order that a person marked as paid is not mailed."""
     rows = active_assignments([order.id])[order.id]
     if any(row.posting_id is not None for row in rows):
+        _drop_withheld(order, "payment_received")
         queue_payment_received(order, rows, paid)
+
+
+def _ask_after_all(order: Order) -> None:
+    """Open again, and the customer was never asked, because a payment seemed to be there."""
+    account = payee_account(order.merchant_id)
+    if account is None or not _drop_withheld(order, "payment_information"):
+        return
+    told: wire.Order = OrderSchema().load(order.wire)
+    queue_payment_information(
+        db.session.get_one(Shop, order.shop_id),
+        told,
+        wire.PaymentCode(order.payment_code),
+        order.id,
+        order.payment_reference,
+        account,
+    )
+
+
+def _drop_withheld(order: Order, kind: str) -> bool:
+    """Make room for a mail that says what is true now. True if there was one."""
+    dropped = db.session.execute(
+        delete(Mail).where(Mail.order_id == order.id, Mail.kind == kind, Mail.status == "withheld")
+    )
+    return bool(dropped.rowcount)  # type: ignore[attr-defined]
 
 
 def _tell_shop(order: Order, status: wire.PaymentStatus, paid: Decimal, at: datetime) -> None:
     shop = db.session.get_one(Shop, order.shop_id)
     code = wire.PaymentCode(order.payment_code)
     intent = intent_of(status, code)
-    withheld = shops.withhold_updates(order.id, "superseded by a newer status")
-    if intent is None or (withheld and intent is wire.Intent.UNPAID):
+    shops.withhold_updates(order.id)
+    if intent is None or (intent is wire.Intent.UNPAID and not shops.must_hear_of_unpaid(order.id)):
         return  # the shop never heard of the payment, so there is nothing to take back
     mapping = shops.mapping_of(shop)
     open_statuses = mapping.get(code.value, {}).get("open_statuses") or ()
@@ -380,15 +412,23 @@ def order_of(merchant_id: int, order_id: int) -> Order | None:
 
 
 def _order(merchant_id: int, order_id: int) -> Order:
-    order = order_of(merchant_id, order_id)
+    """As it is now that we hold the lock: a view may have loaded it before."""
+    order = db.session.scalar(
+        select(Order)
+        .where(Order.merchant_id == merchant_id, Order.id == order_id)
+        .execution_options(populate_existing=True)
+    )
     if order is None:
         raise NotPossible("order_unknown")
     return order
 
 
 def _posting(merchant_id: int, posting_id: int) -> Posting:
+    """As it is now that we hold the lock."""
     posting = db.session.scalar(
-        select(Posting).where(Posting.merchant_id == merchant_id, Posting.id == posting_id)
+        select(Posting)
+        .where(Posting.merchant_id == merchant_id, Posting.id == posting_id)
+        .execution_options(populate_existing=True)
     )
     if posting is None:
         raise NotPossible("posting_unknown")

@@ -92,8 +92,9 @@ class PaymentUpdate(WorkItem, Base):
         """Attempts never end it, only its age does; the last one is just before the end."""
         pause = self.schedule[min(max(self.attempts, 1), len(self.schedule)) - 1]
         self.status, self.error = "queued", why
-        last = self.created_at + UPDATE_LIFETIME - LEASE
-        self.due_at = max(at, min(at + (after or pause), last))
+        end = self.created_at + UPDATE_LIFETIME
+        last = end - LEASE
+        self.due_at = min(at + (after or pause), last) if at < last else end
 
     shop: Mapped[Shop] = relationship(
         primaryjoin="PaymentUpdate.shop_id == Shop.id",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import aliased
 
 from plugin_sdk import types as wire
@@ -26,6 +26,8 @@ from server.work import LEASE
 
 ATTEMPTS_BEFORE_ERROR = 4  # half an hour of trying: then it is the shop, not the moment
 EXPIRED_AT_ONCE = 500
+TOUCH_AFTER = timedelta(seconds=10)
+SUPERSEDED = "superseded by a newer status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,12 @@ def connect(shop: Shop, at: datetime) -> None:
         shop.status = "connected"
 
 
+def touch(shop: Shop, at: datetime) -> None:
+    """An order came. Noted every few seconds only: pushes must not wait for one another's row."""
+    if shop.last_order_at is None or at - shop.last_order_at > TOUCH_AFTER:
+        shop.last_order_at = shop.seen_at = at
+
+
 def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> str | None:
     """Store what an agent says of itself. Returns the notice to send, if any."""
     connect(shop, at)
@@ -84,14 +92,13 @@ def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> str |
         }
     if heartbeat.last_error:
         return _fall_into_error(shop, heartbeat.last_error, "agent", at)
-    if shop.error_source == "agent":
-        heal(shop, at)
+    heal(shop, "agent", at)
     return None
 
 
-def heal(shop: Shop, at: datetime) -> None:
-    """Connected again: everything that waited for the shop is due now."""
-    if shop.status != "error":
+def heal(shop: Shop, source: str, at: datetime) -> None:
+    """Connected again, if the error came from there: everything that waited is due now."""
+    if shop.status != "error" or shop.error_source != source:
         return
     shop.status, shop.error, shop.error_since, shop.error_source = "connected", None, None, None
     db.session.execute(
@@ -103,7 +110,7 @@ def heal(shop: Shop, at: datetime) -> None:
 
 def queue_update(order: wire.PaymentUpdate, shop: Shop, order_id: int, at: datetime) -> None:
     """Write what the shop is to be told; whatever waits for the same order is superseded."""
-    withhold_updates(order_id, "superseded by a newer status")
+    withhold_updates(order_id)
     db.session.add(
         PaymentUpdate(
             merchant_id=shop.merchant_id,
@@ -123,21 +130,35 @@ def queue_update(order: wire.PaymentUpdate, shop: Shop, order_id: int, at: datet
     )
 
 
-def withhold_updates(order_id: int, why: str) -> int:
-    """Take back what has not left yet. Returns how many."""
-    taken = db.session.execute(
+def withhold_updates(order_id: int) -> None:
+    """Take back what is not on its way: a newer status is about to be told."""
+    db.session.execute(
         update(PaymentUpdate)
         .where(PaymentUpdate.order_id == order_id, PaymentUpdate.status == "queued")
-        .values(status="withheld", error=why)
+        .values(status="withheld", error=SUPERSEDED)
     )
-    return int(taken.rowcount)  # type: ignore[attr-defined]
+
+
+def must_hear_of_unpaid(order_id: int) -> bool:
+    """Has the shop heard of a payment that it was not told the end of?
+
+    An update that was handed out counts, however it ended: a time-out does not say what the shop
+    did.
+    """
+    last = db.session.execute(
+        select(PaymentUpdate.intent, PaymentUpdate.status)
+        .where(PaymentUpdate.order_id == order_id, PaymentUpdate.attempts > 0)
+        .order_by(PaymentUpdate.id.desc())
+        .limit(1)
+    ).first()
+    return last is not None and tuple(last) != (wire.Intent.UNPAID.value, "done")
 
 
 def lease_updates(shop: Shop, limit: int, at: datetime) -> list[PaymentUpdate]:
     """Hand out what is due, leased: not acknowledged in time, it is handed out again.
 
-    One update an order at a time, so they cannot overtake each other. A shop in error gets one
-    probe, and nothing while that is under way.
+    One update an order at a time, so they cannot overtake each other. A shop that fails gets one
+    probe, then nothing until the schedule of that probe allows the next one.
     """
     db.session.execute(
         update(PaymentUpdate)
@@ -148,21 +169,14 @@ def lease_updates(shop: Shop, limit: int, at: datetime) -> list[PaymentUpdate]:
         )
         .values(status="queued", due_at=at, error="handed out, but never acknowledged")
     )
-    other = aliased(PaymentUpdate)
-    same = other.shop_id if shop.status == "error" else other.order_id
-    mine = PaymentUpdate.shop_id if shop.status == "error" else PaymentUpdate.order_id
-    busy = exists().where(same == mine, other.status == "running")
+    _withhold_superseded(PaymentUpdate.shop_id == shop.id)
+    if _is_failing(shop):
+        limit = 1 if _may_probe(shop.id, at) else 0
     due = (
         select(PaymentUpdate)
-        .where(
-            PaymentUpdate.shop_id == shop.id,
-            PaymentUpdate.status == "queued",
-            PaymentUpdate.due_at <= at,
-            PaymentUpdate.created_at > at - UPDATE_LIFETIME,
-            ~busy,
-        )
+        .where(PaymentUpdate.shop_id == shop.id, *_ready(at))
         .order_by(PaymentUpdate.due_at, PaymentUpdate.id)
-        .limit(1 if shop.status == "error" else limit)
+        .limit(limit)
         .with_for_update(skip_locked=True)
     )
     leased = list(db.session.scalars(due))
@@ -173,12 +187,64 @@ def lease_updates(shop: Shop, limit: int, at: datetime) -> list[PaymentUpdate]:
 
 def shops_with_due_updates(shop_ids: set[int], at: datetime) -> set[int]:
     """Which of these shops have something to fetch: one query for every waiting poll."""
-    due = select(PaymentUpdate.shop_id).where(
-        PaymentUpdate.shop_id.in_(shop_ids),
+    due = (
+        select(Shop)
+        .where(exists().where(PaymentUpdate.shop_id == Shop.id, *_ready(at)))
+        .where(Shop.id.in_(shop_ids))
+    )
+    return {
+        shop.id
+        for shop in db.session.scalars(due)
+        if not _is_failing(shop) or _may_probe(shop.id, at)
+    }
+
+
+def _ready(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Due, not too old, and no other update of the same order on its way."""
+    other = aliased(PaymentUpdate)
+    return (
         PaymentUpdate.status == "queued",
         PaymentUpdate.due_at <= at,
+        PaymentUpdate.created_at > at - UPDATE_LIFETIME,
+        ~exists().where(other.order_id == PaymentUpdate.order_id, other.status == "running"),
     )
-    return set(db.session.scalars(due.distinct()))
+
+
+def _is_failing(shop: Shop) -> bool:
+    """Writing to it fails. What its agent reports of itself holds up nothing."""
+    return shop.status == "error" and shop.error_source == "update"
+
+
+def _may_probe(shop_id: int, at: datetime) -> bool:
+    """Nothing is under way, and the update that was tried last may be tried again.
+
+    Then the one that waits longest goes, so an order that the shop stumbles over does not keep
+    it in error.
+    """
+    row = PaymentUpdate
+    last = db.session.execute(
+        select(row.status, row.due_at)
+        .where(row.shop_id == shop_id, row.status.in_(["queued", "running"]))
+        .where(row.claimed_at.is_not(None))
+        .order_by(row.status.desc(), row.claimed_at.desc(), row.id.desc())  # running comes first
+        .limit(1)
+    ).first()
+    return last is None or (last.status == "queued" and last.due_at <= at)
+
+
+def _withhold_superseded(*which: ColumnElement[bool]) -> None:
+    """What came back after a newer status of its order was written must not overtake that."""
+    newer = aliased(PaymentUpdate)
+    overtaken = exists().where(
+        newer.order_id == PaymentUpdate.order_id,
+        newer.id > PaymentUpdate.id,
+        newer.status != "withheld",
+    )
+    db.session.execute(
+        update(PaymentUpdate)
+        .where(*which, PaymentUpdate.status == "queued", overtaken)
+        .values(status="withheld", error=SUPERSEDED)
+    )
 
 
 def acknowledge(
@@ -186,8 +252,10 @@ def acknowledge(
 ) -> Verdict | None:
     """Take in what became of an update. None = this shop has no such update.
 
-    A repeated or late acknowledgement of an update that has ended changes nothing.
+    A repeated or late acknowledgement of an update that has ended changes nothing. The shop's row
+    is locked first, as wherever both change, so that one fault is told once.
     """
+    db.session.refresh(shop, with_for_update={"key_share": True})
     row = db.session.scalar(
         select(PaymentUpdate)
         .where(PaymentUpdate.shop_id == shop.id, PaymentUpdate.id == update_id)
@@ -209,7 +277,7 @@ def _carry_out(
         row.error = ack.reason
         if ack.outcome in HEALING:
             shop.last_update_at = at
-            heal(shop, at)
+            heal(shop, "update", at)
         return None
     reason = ack.reason or ack.outcome.value
     if ack.outcome is wire.Outcome.REJECTED:
@@ -218,6 +286,7 @@ def _carry_out(
     scheduled = row.schedule[min(max(row.attempts, 1), len(row.schedule)) - 1]
     jitter = random.uniform(-1, 1)  # noqa: S311  spreads load, keeps no secret
     row.retry(reason, at, retry_pause(ack.retry_after_seconds, scheduled, jitter))
+    _withhold_superseded(PaymentUpdate.order_id == row.order_id)
     lasts = row.attempts >= ATTEMPTS_BEFORE_ERROR
     if ack.outcome is wire.Outcome.MISCONFIGURED or lasts:
         return _fall_into_error(shop, reason, "update", at)
@@ -227,6 +296,8 @@ def _carry_out(
 def _fall_into_error(shop: Shop, reason: str, source: str, at: datetime) -> str | None:
     """Connected, error (K12). Told once per fault, however often it is seen."""
     shop.error = reason
+    if shop.status == "error" and source == "update":
+        shop.error_source = source  # the graver one: a report without an error does not heal it
     if shop.status != "connected":
         return None
     shop.status, shop.error_since, shop.error_source = "error", at, source
@@ -235,6 +306,7 @@ def _fall_into_error(shop: Shop, reason: str, source: str, at: datetime) -> str 
 
 def expire_updates(at: datetime) -> list[PaymentUpdate]:
     """End what is 168 h old, whatever the reason of the failures (S42)."""
+    _withhold_superseded(PaymentUpdate.created_at <= at - UPDATE_LIFETIME)
     old = (
         select(PaymentUpdate)
         .where(
