@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from marshmallow import ValidationError
 from sqlalchemy.exc import DataError, OperationalError
+from werkzeug.exceptions import UnprocessableEntity
 
 from server.db import db
 
@@ -67,6 +68,7 @@ def register(app: Flask) -> None:
 
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(ValidationError, _invalid)
+    app.register_error_handler(UnprocessableEntity, _invalid_arguments)
     app.register_error_handler(OperationalError, _no_database)
     app.register_error_handler(DataError, _not_storable)
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY_BYTES
@@ -81,6 +83,14 @@ def _problem(error: Problem) -> Response:
 def _invalid(error: ValidationError) -> Response:
     db.session.rollback()
     messages = messages_of(error)
+    return Problem(422, in_words(messages)[:2000], errors=messages).response()
+
+
+def _invalid_arguments(error: UnprocessableEntity) -> Response:
+    """What flask-smorest found wrong in the query: {"query": {argument: [text, ...]}}."""
+    db.session.rollback()
+    where: dict[str, Any] = getattr(error, "data", {}).get("messages", {})
+    messages = {name: text for inside in where.values() for name, text in inside.items()}
     return Problem(422, in_words(messages)[:2000], errors=messages).response()
 
 
