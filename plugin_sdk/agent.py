@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugin_sdk.client import Client
+from plugin_sdk.client import Client, ServerAway
 from plugin_sdk.connector import Connector, OrderPage
-from plugin_sdk.errors import ConnectorError, Rejected, Temporary
+from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
 from plugin_sdk.receiver import Receiver
 from plugin_sdk.schemas import BATCH_LIMIT, OrderSchema
 from plugin_sdk.state import State, Waiting
@@ -34,7 +34,6 @@ from plugin_sdk.types import (
     Evidence,
     Order,
     OrderResult,
-    Outcome,
     PaymentStatus,
 )
 
@@ -47,6 +46,8 @@ LEASE_MARGIN_SECONDS = 60  # the lease is 120 s; a push may take some time of it
 IDLE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 STOP_SECONDS = 1.5
+CONFIRM_SECONDS = 60  # before a vanished order is asked for the second time
+TROUBLE_SECONDS = 300  # a shop may be away for so long before the merchant hears of it
 FAILURES_IN_A_ROW = 3  # after that the shop is away, and not one of its orders broken
 STILL_OPEN = (PaymentStatus.UNPAID, PaymentStatus.PARTIALLY_PAID)
 
@@ -61,6 +62,16 @@ class Pace:
     compare_all_seconds: float = COMPARE_ALL_SECONDS
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     poll_seconds: int = POLL_SECONDS
+    confirm_seconds: float = CONFIRM_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps a thread from its job, since when, and whether only a person can help."""
+
+    text: str
+    since: float
+    needs_person: bool
 
 
 class Agent:
@@ -86,12 +97,14 @@ class Agent:
         self._report = report
         self._stop = stop or threading.Event()
         self._pace = pace
-        self._errors: dict[str, str] = {}
+        self._troubles: dict[str, Trouble] = {}
         self._state = State(state_directory)
         self._seen_in_shop: set[str] = set()
+        self._to_confirm: dict[str, float] = {}
         self._compare_at = 0.0
         self._compare_all = threading.Event()
         self._introduced = threading.Event()
+        self._polling = threading.Event()
         self._receiver: Receiver | None = None
         if listen is not None:
             try:
@@ -140,7 +153,9 @@ class Agent:
             self._receiver.stop()
         until = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+            # Who only waits for payment updates need not be waited for.
+            if not (thread.name == "payments" and self._polling.is_set()):
+                thread.join(max(0.0, until - time.monotonic()))
         self._state.close()
         self._client.close()
         self._connector.close()
@@ -176,19 +191,27 @@ class Agent:
                 step()
             except ConnectorError as error:
                 text = str(error)
+                if not isinstance(error, ServerAway):
+                    self._remember(name, text, isinstance(error, Misconfigured))
             except Exception as error:
                 # A dead thread would look like a quiet shop. The text of what nobody expected may
                 # hold what is nobody's business; its kind must do.
                 text = f"unexpected {type(error).__name__}"
+                self._remember(name, text, needs_person=True)
             else:
-                self._errors.pop(name, None)
+                self._troubles.pop(name, None)
                 pause = IDLE_SECONDS
                 continue
             if self._stop.is_set():
                 return
-            self._failed(name, text)
+            self._report(f"{name}: {text}")
             self._stop.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _remember(self, name: str, text: str, needs_person: bool) -> None:
+        known = self._troubles.get(name)
+        since = known.since if known else time.monotonic()
+        self._troubles[name] = Trouble(text, since, needs_person)
 
     # Orders
 
@@ -206,7 +229,18 @@ class Agent:
                 self._after_comparison()
                 self._compare_at = time.monotonic() + self._pace.compare_seconds
             return
-        self._state.outbox.wait(min(self._compare_at - now, LONGEST_PAUSE_SECONDS))
+        if not self._ask_again(now):
+            next_at = min([self._compare_at, *self._to_confirm.values()])
+            self._state.outbox.wait(min(next_at - now, LONGEST_PAUSE_SECONDS))
+
+    def _ask_again(self, now: float) -> bool:
+        """Look a second time at what has vanished; True when there was such an order.
+
+        One answer alone does not remove an order at the server: a shop in the middle of an
+        upgrade or a restore says strange things, and seldom the same one twice.
+        """
+        due = [key for key, at in self._to_confirm.items() if at <= now]
+        return bool(due) and self._state.outbox.add(due)
 
     def _look_at(self, waiting: Sequence[Waiting]) -> None:
         """Fetch by id and tell the server what the shop says."""
@@ -218,19 +252,33 @@ class Agent:
                 return
             if isinstance(error, Temporary):
                 raise
-            self._failed("order", f"{waiting[0].external_id}: {error}")
+            self._report(f"order {waiting[0].external_id} unreadable: {error}")
+            self._to_confirm.pop(waiting[0].external_id, None)
             self._state.outbox.done(waiting)
             return
         self._push([order for order in found.values() if isinstance(order, Order)])
         for evidence in Evidence:
-            ids = [key for key, answer in found.items() if answer is evidence]
-            if ids:
-                self._client.gone(ids, evidence)
-                for key in ids:
-                    self._state.pushed.pop(key, None)
-                    self._report(f"order {key} {evidence.value}")
+            self._report_gone(
+                [key for key, answer in found.items() if answer is evidence], evidence
+            )
+        for each in waiting:
+            if not isinstance(found.get(each.external_id), Evidence):
+                self._to_confirm.pop(each.external_id, None)
         self._state.outbox.done(waiting)
         self._state.save()
+
+    def _report_gone(self, external_ids: Sequence[str], evidence: Evidence) -> None:
+        if not external_ids:
+            return
+        self._client.gone(external_ids, evidence)
+        now = time.monotonic()
+        for key in external_ids:
+            self._state.pushed.pop(key, None)
+            self._report(f"order {key} {evidence.value}")
+            if key not in self._to_confirm:
+                self._to_confirm[key] = now + self._pace.confirm_seconds
+            elif self._to_confirm[key] <= now:
+                del self._to_confirm[key]
 
     def _look_at_each(self, waiting: Sequence[Waiting]) -> None:
         """One by one, so that a broken order (a plugin that fails on it) holds up no other."""
@@ -259,7 +307,6 @@ class Agent:
             self._seen_in_shop.update(order.external_id for order in page.orders)
         for problem in page.problems:
             self._report(f"order unreadable: {problem}")
-            self._errors["order"] = problem
         self._push(page.orders, again=self._state.comparing_all)
         # Only now: had the server been away, this page would have to come again.
         self._state.cursor = page.cursor
@@ -289,7 +336,6 @@ class Agent:
             self._state.compared_all_at = time.time()
             self._state.save()
             self._report("compared all orders")
-        self._errors.pop("order", None)
         for finding in self._connector.tend():
             self._report(f"{finding.topic}: {finding.text}")
 
@@ -323,7 +369,6 @@ class Agent:
             return
         for order, result in zip(new, self._sent(new), strict=True):
             if result.outcome == "invalid":
-                self._errors["order"] = f"Order {order.number}: {result.problem}"
                 self._report(f"order {order.external_id} invalid: {result.problem}")
                 continue
             self._state.pushed[order.external_id] = marks[order.external_id]
@@ -345,7 +390,11 @@ class Agent:
 
     def _do_payments(self) -> None:
         asked = time.monotonic()
-        due = self._client.payment_updates(self._pace.poll_seconds, UPDATES_AT_ONCE)
+        self._polling.set()
+        try:
+            due = self._client.payment_updates(self._pace.poll_seconds, UPDATES_AT_ONCE)
+        finally:
+            self._polling.clear()
         leased = time.monotonic()
         for update in due.updates:
             if self._stop.is_set() or time.monotonic() - leased > LEASE_MARGIN_SECONDS:
@@ -361,26 +410,21 @@ class Agent:
     def _note(self, external_id: str, acknowledgement: Acknowledgement) -> None:
         reason = f": {acknowledgement.reason}" if acknowledgement.reason else ""
         self._report(f"payment of order {external_id} {acknowledgement.outcome.value}{reason}")
-        if acknowledgement.outcome in (
-            Outcome.TEMPORARY,
-            Outcome.REJECTED,
-            Outcome.MISCONFIGURED,
-        ):
-            self._errors["shop"] = acknowledgement.reason or acknowledgement.outcome.value
-        else:
-            self._errors.pop("shop", None)
 
     # Heartbeat
 
     def _do_heartbeat(self) -> None:
-        last_error = next(iter(list(self._errors.values())), None)
-        self._client.heartbeat(self._connector.heartbeat(last_error))
+        self._client.heartbeat(self._connector.heartbeat(self._last_error()))
         self._introduced.set()
         self._stop.wait(self._pace.heartbeat_seconds)
 
-    def _failed(self, what: str, text: str) -> None:
-        self._errors[what] = text
-        self._report(f"{what}: {text}")
+    def _last_error(self) -> str | None:
+        """What the merchant should hear of: at once if a person must help, else if it lasts."""
+        now = time.monotonic()
+        for trouble in list(self._troubles.values()):
+            if trouble.needs_person or now - trouble.since > TROUBLE_SECONDS:
+                return trouble.text
+        return None
 
 
 def _mark_of(order: Order) -> str:

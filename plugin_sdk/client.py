@@ -53,6 +53,10 @@ class UnknownOrder(Rejected):
     """The server has no such order in this shop."""
 
 
+class ServerAway(Temporary):
+    """Kontor cannot be reached or is in trouble. That is no fault of the shop's."""
+
+
 @dataclass(frozen=True, slots=True)
 class PaymentUpdates:
     """What is due. ``retry_after_seconds``: the server does not let us wait now; ask later."""
@@ -115,14 +119,14 @@ class Client:
                 )
                 results.append(moved)
         if len(results) != len(orders):
-            raise Temporary("Kontor answered with fewer results than orders were sent.")
+            raise ServerAway("Kontor answered with fewer results than orders were sent.")
         return results
 
     def get_order(self, external_id: str) -> Mapping[str, Any]:
         """The order as the server shows it. Raises UnknownOrder."""
         body = self._send("GET", f"orders/{_segment(external_id)}").body
         if not isinstance(body, dict):
-            raise Temporary("Kontor answered with something that is no order.")
+            raise ServerAway("Kontor answered with something that is no order.")
         return body
 
     def list_orders(self, payment_status: str, cursor: str | None = None) -> KnownOrders:
@@ -199,14 +203,14 @@ class Client:
                 # A little randomness, so that a hundred agents do not come back all at once.
                 wait = max(pause * random.uniform(0.8, 1.2), error.retry_after_seconds or 0)  # noqa: S311
                 if time.monotonic() - began + wait > self._budget or self._stop.wait(wait):
-                    raise
+                    raise ServerAway(str(error), error.retry_after_seconds) from None
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _read(self, body: Any, reader: Callable[[Any], ResultT]) -> ResultT:
         try:
             return reader(body)
         except (ValidationError, KeyError, TypeError, ValueError):
-            raise Temporary("Kontor answered in a form that this version cannot read.") from None
+            raise ServerAway("Kontor answered in a form that this version cannot read.") from None
 
 
 class _Bearer(AuthBase):

@@ -55,7 +55,7 @@ VAT_ID_KEYS = (
 LANGUAGE_KEYS = ("wpml_language", "trp_language", "weglot_language")
 TRACKING_KEY = "_wc_shipment_tracking_items"
 MAX_INVOICES = 20
-CENT, FILS = Decimal("0.01"), Decimal("0.001")
+CENT, THOUSANDTH = Decimal("0.01"), Decimal("0.001")
 THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})  # of ISO 4217
 QUANTITY_DECIMALS = 6
 AMOUNT_LIMIT = Decimal(10) ** 12  # the wire has room for twelve digits
@@ -157,7 +157,7 @@ def _amount_due(order: Mapping[str, Any], external_id: str) -> Decimal:
         raise Rejected(f"Order {external_id}: its total is too large.")
     # The decimals are a setting of the shop: "53", "53.31" and "53.3149" are all seen. Nobody can
     # transfer the fourth one.
-    smallest = FILS if order["currency"].upper() in THREE_DECIMALS else CENT
+    smallest = THOUSANDTH if order["currency"].upper() in THREE_DECIMALS else CENT
     return max(Decimal(0), total).quantize(smallest, ROUND_HALF_UP)
 
 

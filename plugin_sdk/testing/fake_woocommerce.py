@@ -806,7 +806,7 @@ class _Visit(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length))
         parts = urlsplit(self.path)
         fake = self.server.fake
-        fake.requests.append(f"{method} {parts.path}")
+        fake.requests.append(f"{method} {self.path}")
         if fake.demo and parts.path in ("/", "/_demo/orders") and "rest_route=" not in parts.query:
             self._visit_demo(method, parts.path, body)
             return
@@ -898,7 +898,7 @@ class _Visit(BaseHTTPRequestHandler):
         try:
             wanted = json.loads(body or b"{}") if is_json else {}
             order_id = fake.add_order(**_object(wanted))
-        except (ValueError, TypeError, KeyError, InvalidOperation, Problem):
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, Problem):
             self._send(400, "text/plain", b"This is no order.")
             return
         if is_json:

@@ -40,7 +40,7 @@ class StandIn:
         self.spoil = []
         self.refuse = set()
         self.seen = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Call)
+        self._server = _Server(("127.0.0.1", 0), _Call)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._server.stand_in = self
@@ -121,6 +121,11 @@ class StandIn:
         while not self.updates and time.monotonic() < end and not self.down:
             time.sleep(0.02)
         return {"payment_updates": list(self.updates)}
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """An agent that hangs up in the middle of a poll is no news."""
 
 
 class _Call(BaseHTTPRequestHandler):

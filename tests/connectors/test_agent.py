@@ -163,7 +163,7 @@ def test_a_trashed_order_is_reported_with_its_evidence(shop, kontor, begin):
     until(lambda: key in kontor.orders, "the push")
     shop.trash(key)
     until(lambda: kontor.gone, "the report")
-    assert kontor.gone == [{"external_ids": [key], "evidence": "trashed"}]
+    assert kontor.gone[0] == {"external_ids": [key], "evidence": "trashed"}
     shop.restore(key)
     until(lambda: key in kontor.orders, "the return")
 
@@ -176,8 +176,19 @@ def test_a_deletion_that_nobody_tells_is_found_by_asking(shop, kontor, begin):
     shop.delete(deleted)
     agent.compare_all()
     until(lambda: kontor.gone, "the report")
-    assert kontor.gone == [{"external_ids": [deleted], "evidence": "gone"}]
+    assert kontor.gone[0] == {"external_ids": [deleted], "evidence": "gone"}
     assert set(kontor.orders) == {kept}
+
+
+@pytest.mark.feature("S41")
+def test_what_has_vanished_is_asked_for_twice(shop, kontor, begin):
+    agent = begin(confirm_seconds=0.2)
+    subscribe(shop, agent)
+    key = shop.add_order()
+    until(lambda: key in kontor.orders, "the push")
+    shop.trash(key)
+    until(lambda: len(kontor.gone) == 2, "the second report")
+    assert kontor.gone == [{"external_ids": [key], "evidence": "trashed"}] * 2
 
 
 def test_absence_is_no_evidence_while_the_shop_is_in_trouble(shop, kontor, begin):
@@ -244,15 +255,25 @@ def test_a_lost_acknowledgement_repeats_and_writes_nothing(shop, kontor, begin):
     assert agent.running
 
 
-def test_trouble_with_the_shop_is_in_the_heartbeat_until_it_is_over(shop, kontor, begin):
-    key = shop.add_order()
-    begin()
-    until(lambda: key in kontor.orders, "the push")
-    shop.fail("500", times=2)
-    kontor.updates.append(update_for(key))
-    until(lambda: any(each.last_error for each in kontor.heartbeats), "the error")
-    kontor.updates.append(update_for(key))
+def test_what_a_person_must_mend_is_in_the_heartbeat_until_it_is_mended(shop, kontor, begin):
+    agent = begin()
+    until(lambda: "compared all orders" in begin.lines, "the first comparison")
+    right = shop.login.keys.pop(CONSUMER_KEY)
+    agent.compare_all()
+    until(lambda: kontor.heartbeats[-1].last_error, "the error")
+    assert "consumer key is wrong" in kontor.heartbeats[-1].last_error
+    shop.login.keys[CONSUMER_KEY] = right
     until(lambda: kontor.heartbeats[-1].last_error is None, "the end of the error")
+
+
+def test_what_passes_by_itself_is_not(shop, kontor, begin):
+    agent = begin()
+    until(lambda: "compared all orders" in begin.lines, "the first comparison")
+    shop.fail("500", times=2)
+    agent.compare_all()
+    until(lambda: any("answered 500" in line for line in begin.lines), "the trouble")
+    until(lambda: begin.lines.count("compared all orders") == 2, "the end of it")
+    assert [each.last_error for each in kontor.heartbeats if each.last_error] == []
 
 
 def test_an_order_that_the_server_refuses_holds_up_no_other(shop, kontor, begin):

@@ -223,6 +223,27 @@ class TestStatuses:
         order = found_order(connector, key)
         assert (order.total, order.shop_status) == (Decimal("0.00"), "refunded")
 
+    def test_only_what_is_needed_is_asked_for(self, shop, connector):
+        key, other = shop.add_order(), shop.add_order()
+        everything(connector)
+        connector.get_orders([key])
+        connector.get_orders([key, other])
+        assert shop.requests
+        for asked in shop.requests:
+            assert "_fields=id%2Cnumber%2Cstatus" in asked
+            assert "transaction_id" not in asked
+
+    def test_custom_and_invoice_numbers_arrive(self, shop, connector):
+        key = shop.add_order(
+            meta_data=[
+                {"key": "_order_number", "value": "B-10003"},
+                {"key": "_wcpdf_invoice_number", "value": "RE-7"},
+            ]
+        )
+        order = found_order(connector, key)
+        assert (order.number, order.references) == ("B-10003", (key,))
+        assert [invoice.number for invoice in order.invoices] == ["RE-7"]
+
     def test_restored_orders_are_back(self, shop, connector):
         key = shop.add_order()
         shop.trash(key)
