@@ -46,6 +46,7 @@ THEMES = ("light", "dark")
 PREFERENCE_SECONDS = 400 * 24 * 3600
 MAX_NEXT_LENGTH = 2_000
 
+KEPT_FOR_GOOD = "public, max-age=31536000, immutable"
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; frame-src 'self'; frame-ancestors 'none'; "
@@ -291,8 +292,8 @@ def secure(response: Response) -> Response:
     headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
     if is_https():
         headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-    if not _is_static():
-        headers["Cache-Control"] = "no-store"
+    is_for_good = _is_static() and "v" in request.args
+    headers["Cache-Control"] = KEPT_FOR_GOOD if is_for_good else "no-store"
     if g.get("new_form_cookie"):
         response.set_cookie(
             cookie_name("form"),

@@ -31,6 +31,7 @@ from server.orders.service import NotPossible
 pages = Blueprint("orders", __name__)
 
 MAX_TEXT_LENGTH = 200
+YEARS = range(1970, 2200)
 PERIODS = {"today": 0, "7": 6, "30": 29, "365": 364}
 DEFAULT_PERIOD = "365"
 # Mails are HTML that we wrote from facts of strangers: shown in a frame that may do nothing.
@@ -98,9 +99,10 @@ def _plain(text: str) -> str:
 
 def _date(name: str) -> date | None:
     try:
-        return date.fromisoformat(request.args.get(name, ""))
+        found = date.fromisoformat(request.args.get(name, ""))
     except ValueError:
         return None
+    return found if found.year in YEARS else None
 
 
 def _cursor(name: str) -> Cursor | None:

@@ -17,7 +17,6 @@ from server.db import now
 from server.orders.models import Order, OrderEvent
 
 STATIC = Path(__file__).parent / "static"
-STATIC_MAX_AGE_SECONDS = 365 * 24 * 3600
 MAX_PAGE_PARAMETER = 200
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
 from sqlalchemy import Select, and_, case, exists, func, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import ColumnElement
 
@@ -243,7 +244,7 @@ def _order_notes(order_ids: Sequence[int]) -> dict[int, str]:
     latest = (
         select(PaymentUpdate)
         .where(PaymentUpdate.order_id.in_(order_ids))
-        .distinct(PaymentUpdate.order_id)
+        .ext(distinct_on(PaymentUpdate.order_id))
         .order_by(PaymentUpdate.order_id, PaymentUpdate.id.desc())
     )
     for update in db.session.scalars(latest):

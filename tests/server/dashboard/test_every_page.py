@@ -1,0 +1,261 @@
+"""What holds for every page: headers, languages, strangers, errors."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from werkzeug.routing import Rule
+
+from server.db import db
+from server.merchants.models import User
+from server.orders import service
+from server.orders.models import Suggestion
+from tests.factories import AT, make_key, make_merchant, make_order, make_posting, make_shop
+from tests.server.dashboard.visitor import Visitor, member
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-src 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'"
+)
+OWN_POLICY = {"dashboard.orders.mail_content", "dashboard.orders.invoice"}
+
+
+def furnish(app) -> dict[str, object]:
+    """A merchant with one of everything; the values of the URLs."""
+    merchant = make_merchant()
+    shop = make_shop(merchant)
+    order = make_order(shop, invoices=[{"number": "R-1", "date": "2026-03-01"}])
+    posting = make_posting(merchant, "7.00", f"{order.number} Teil")
+    assignment = service.assign(
+        merchant.id, posting.id, [(order.id, posting.amount)], actor="anna@example.org", at=AT
+    )[0]
+    waiting = make_posting(merchant, "12.90", "Rest")
+    suggestion = Suggestion(
+        merchant_id=merchant.id,
+        posting_id=waiting.id,
+        rank=0,
+        orders=[{"order_id": order.id, "amount": "12.90"}],
+        probability="0.91",
+        evidence=["12.90 is what the order owes (+2.0)"],
+        vetoes=["partly_assigned"],
+    )
+    db.session.add(suggestion)
+    invoice = service.store_invoice(order, "R-1", b"%PDF-1.7 test", AT)
+    key, _ = make_key(merchant, "shop", shop)
+    bank_key, _ = make_key(merchant, "bank")
+    from server.banking.service import store_statement
+
+    statement = store_statement(merchant.id, "a.csv", b"x;y\n1;2\n", uploaded_by="anna")
+    statement.status, statement.error = "failed", "the header of this CSV is not known"
+    db.session.commit()
+    mail = order_mail(order.id)
+    return {
+        "merchant": merchant,
+        "shop_id": shop.id,
+        "order_id": order.id,
+        "posting_id": waiting.id,
+        "assignment_id": assignment.id,
+        "invoice_id": invoice.id,
+        "key_id": key.id,
+        "bank_key_id": bank_key.id,
+        "statement_id": statement.id,
+        "mail_id": mail,
+        "token": "unknown",
+        "filename": "app.css",
+    }
+
+
+def order_mail(order_id: int) -> int:
+    from server.mail.models import Mail
+
+    found = db.session.query(Mail).filter_by(order_id=order_id).first()
+    assert found is not None
+    return int(found.id)
+
+
+def rules(app, method: str) -> list[Rule]:
+    return [
+        rule
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("dashboard.") and method in (rule.methods or ())
+    ]
+
+
+def path_of(app, rule: Rule, values: dict[str, object]) -> str:
+    if rule.endpoint.startswith("dashboard.bank."):
+        values = values | {"key_id": values["bank_key_id"]}
+    adapter = app.url_map.bind("localhost")
+    return adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments})
+
+
+class Outline(HTMLParser):
+    """Ids, labels and fields of a page, and what a strict policy would refuse."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.labels: set[str] = set()
+        self.fields: list[dict[str, str | None]] = []
+        self.headings: list[int] = []
+        self.refused: list[str] = []
+        self._in_label = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if given.get("id") else []
+        self.refused += [f"{tag} {name}" for name in given if name == "style" or name[:2] == "on"]
+        if tag in {"script", "link"} and not (
+            given.get("src") or given.get("href") or "/"
+        ).startswith("/"):
+            self.refused.append(str(given))
+        if tag == "script" and not given.get("src"):
+            self.refused.append("inline script")
+        if tag == "label":
+            self._in_label += 1
+            self.labels.add(given.get("for") or "")
+        is_shown = given.get("type") != "hidden" and "hidden" not in given
+        if tag in {"input", "select", "textarea"} and is_shown and not self._in_label:
+            self.fields.append(given)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_endtag(self, tag):
+        self._in_label -= tag == "label"
+
+
+def test_every_page_is_shown_in_both_languages_with_its_headers(app):
+    values = furnish(app)
+    visitor = member(app, values["merchant"])
+    for language in ("de", "en"):
+        db.session.query(User).one().language = language
+        db.session.commit()
+        for rule in rules(app, "GET"):
+            answer = visitor.get(path_of(app, rule, values), buffered=True)
+            expected = {"dashboard.login.form": 303, "dashboard.login.choose": 410}
+            assert answer.status_code == expected.get(rule.endpoint, 200), rule
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            if rule.endpoint == "dashboard.static":
+                continue
+            assert answer.headers["Cache-Control"] == "no-store", rule
+            if rule.endpoint not in OWN_POLICY:
+                assert answer.headers["Content-Security-Policy"] == POLICY, rule
+                assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+            if answer.mimetype == "text/html" and "<html" in answer.text:
+                assert f'<html lang="{language}"' in answer.text or rule.endpoint in OWN_POLICY
+
+
+def test_every_page_is_well_made_for_screen_readers_and_the_policy(app):
+    values = furnish(app)
+    visitor = member(app, values["merchant"])
+    for rule in rules(app, "GET"):
+        answer = visitor.get(path_of(app, rule, values), buffered=True)
+        if answer.mimetype != "text/html" or rule.endpoint in OWN_POLICY:
+            continue
+        outline = Outline(answer.text)
+        assert outline.refused == [], rule
+        assert len(outline.ids) == len(set(outline.ids)), (rule, outline.ids)
+        for field in outline.fields:
+            named = field.get("id") in outline.labels or field.get("aria-label")
+            assert named, (rule, field)
+        if "<html" in answer.text:
+            assert outline.headings.count(1) == 1, rule
+            jumps = zip(outline.headings, outline.headings[1:], strict=False)
+            assert all(after <= before + 1 for before, after in jumps), (rule, outline.headings)
+            assert "{" not in re.sub(r"<[^>]*>", "", answer.text), rule
+
+
+def test_what_belongs_to_another_merchant_is_not_there(app):
+    values = furnish(app)
+    stranger = member(app, make_merchant("Bobs Laden"), "bob@example.org")
+    walked = 0
+    for method in ("GET", "POST"):
+        for rule in rules(app, method):
+            if not rule.arguments - {"token", "filename"}:
+                continue
+            path = path_of(app, rule, values)
+            answer = stranger.get(path) if method == "GET" else stranger.post(path)
+            assert answer.status_code == 404, (method, path)
+            assert "Erika" not in answer.text and "Annas" not in answer.text
+            walked += 1
+    assert walked > 20
+
+
+def test_without_a_log_in_nothing_is_shown_and_nothing_done(app):
+    values = furnish(app)
+    for rule in rules(app, "GET"):
+        if rule.endpoint == "dashboard.static" or ".login." in rule.endpoint:
+            continue
+        answer = Visitor(app).get(path_of(app, rule, values))
+        assert answer.status_code == 303 and answer.location.startswith("/login"), rule
+    for rule in rules(app, "POST"):
+        if ".login." in rule.endpoint:
+            continue
+        answer = Visitor(app).post(path_of(app, rule, values), page="/login")
+        assert answer.status_code == 303 and answer.location.startswith("/login"), rule
+
+
+def test_htmx_is_sent_to_the_log_in_with_the_whole_page(app):
+    answer = Visitor(app).get("/statements", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/login")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "title"),
+    [("de-AT,de;q=0.9", "Hier ist nichts"), ("en-GB", "There is nothing here"), ("fr", "Hier")],
+)
+def test_an_unknown_address_has_a_page_in_the_readers_language(client, accepted, title):
+    answer = client.get("/nowhere", headers={"Accept-Language": accepted})
+    assert answer.status_code == 404 and title in answer.text
+    assert answer.headers["Content-Security-Policy"] == POLICY
+
+
+def test_unknown_addresses_of_the_api_stay_with_the_api(client):
+    answer = client.get("/api/v1/nowhere")
+    assert answer.status_code == 404 and answer.mimetype == "application/problem+json"
+
+
+def test_a_wrong_method_has_a_page(app):
+    visitor = member(app, make_merchant())
+    assert "So geht das nicht" in visitor.get("/logout").text
+
+
+def test_a_form_larger_than_any_of_ours_is_refused(app):
+    visitor = member(app, make_merchant())
+    answer = visitor.post("/account", {"language": "x" * (1024**2 + 1)})
+    assert answer.status_code == 413 and "Zu groß" in answer.text
+
+
+def test_a_fault_of_ours_has_a_page_and_shows_nothing_of_itself(app, monkeypatch, caplog):
+    visitor = member(app, make_merchant())
+    monkeypatch.setattr("server.dashboard.queries.shops", lambda _: 1 / 0)
+    answer = visitor.get("/shops")
+    assert answer.status_code == 500
+    assert "Es liegt an Kontor" in answer.text and "ZeroDivision" not in answer.text
+    assert "ZeroDivision" in caplog.text
+
+
+def test_static_files_are_kept_for_good_because_their_address_changes(app, client):
+    page = client.get("/login").text
+    found = re.search(r'href="(/assets/app\.css\?v=[0-9a-f]{12})"', page)
+    assert found
+    answer = client.get(found[1], buffered=True)
+    assert answer.status_code == 200
+    assert "immutable" in answer.headers["Cache-Control"]
+
+
+def test_language_and_look_are_remembered(app):
+    visitor = member(app, make_merchant())
+    visitor.post("/account", {"language": "en", "theme": "dark"})
+    page = visitor.get("/orders").text
+    assert '<html lang="en" data-theme="dark">' in page
+    assert '<body data-keys="off">' in page
+    assert "Orders" in page
+
+
+def test_the_log_in_page_remembers_the_language_that_was_chosen(client):
+    assert "Log in" in client.get("/login?language=en").text
+    assert "Log in" in client.get("/login", headers={"Accept-Language": "de"}).text
