@@ -7,9 +7,10 @@ when a job is lost, the rows are still due and the clock rings again.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,16 +30,23 @@ from server.mail.models import Mail
 from server.mail.service import SmtpSession, deliver_mail
 from server.matching.service import match_postings
 from server.orders.models import MatchRequest
-from server.orders.service import expire_updates, request_match, take_match_requests
+from server.orders.service import (
+    expire_updates,
+    no_longer_asked,
+    request_match,
+    take_match_requests,
+)
 from server.shops.models import PaymentUpdate
 from server.work import DRAIN_SECONDS, JOB_TIMEOUT_SECONDS, WorkItem
 
 MAILS_AT_ONCE = 20
 STATEMENTS_OPEN = 8
 RING_SECONDS = 2
+COLLECT_SECONDS = 0.02
 RESULT_SECONDS = 60
 WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
+WORKER_NICENESS = 5
 RUNG = "kontor:rung:"
 
 STOPPING = threading.Event()
@@ -61,52 +69,74 @@ def drain_mail() -> bool:
             mails = Mail.claim(MAILS_AT_ONCE, now())
             if not mails:
                 return False
-            for mail in mails:
-                if _may_go_on(deadline):
-                    act(mail, lambda row: deliver_mail(row, session))
-                else:
-                    mail.put_back(now())
-                    db.session.commit()
+            _withhold_moot(mails)
+            try:
+                while mails and _may_go_on(deadline):
+                    act(mails.pop(0), lambda row: deliver_mail(row, session))
+            finally:
+                _put_back(mails)
     finally:
         session.close()
     return True
 
 
+def _withhold_moot(mails: list[Mail]) -> None:
+    """A payment withholds what is queued; this finds what was claimed then and came back."""
+    for mail in no_longer_asked(mails):
+        mail.withhold("the order is not open any more")
+        mails.remove(mail)
+    db.session.commit()
+
+
+def _put_back(rows: Iterable[WorkItem]) -> None:
+    """Claimed, but not acted on: at once for the next drain, not after the lease."""
+    for row in rows:
+        row.put_back(now())
+    db.session.commit()
+
+
 def drain_statement() -> bool:
     """Read what came in: one slice of each open file in turn, so nobody waits for a long one."""
     deadline = time.monotonic() + DRAIN_SECONDS
-    reading: dict[int, tuple[Statement, StatementImport]] = {}
-    while _may_go_on(deadline):
-        for statement in Statement.claim(STATEMENTS_OPEN - len(reading), now()):
-            reading[statement.id] = (statement, StatementImport(statement))
-        if not reading:
-            return False
-        for statement, importing in list(reading.values()):
-            if not _read_slice(statement, importing):
-                del reading[statement.id]
-    for statement, _ in reading.values():
-        statement.put_back(now())
-        db.session.commit()
+    reading: dict[Statement, StatementImport] = {}
+    try:
+        while _may_go_on(deadline):
+            for statement in Statement.claim(STATEMENTS_OPEN - len(reading), now()):
+                reading[statement] = StatementImport(statement)
+            if not reading:
+                return False
+            for statement in list(reading):
+                importing = reading.pop(statement)
+                if _read_slice(statement, importing):
+                    reading[statement] = importing
+    finally:
+        _put_back(reading)
     return True
 
 
 def _read_slice(statement: Statement, importing: StatementImport) -> bool:
     """One slice, committed. True while more is to come."""
     try:
+        more = _step(statement, importing)
+    except Exception as error:
+        _failed(statement, error)
+        raise
+    request_match(statement.merchant_id, now())
+    db.session.commit()
+    return more
+
+
+def _step(statement: Statement, importing: StatementImport) -> bool:
+    try:
         more = importing.step()
     except Unreadable as problem:
         db.session.rollback()
         statement.problems = [{"where": "file", "what": str(problem)}, *statement.problems][:200]
         statement.give_up(str(problem), now())
-        more = False
-    except Exception as error:
-        _failed(statement, error)
-        raise
-    else:
-        if not more:
-            statement.succeed(now())
-    request_match(statement.merchant_id, now())
-    db.session.commit()
+        return False
+    statement.attempts = 1  # it gets on, so earlier failures are over
+    if not more:
+        statement.succeed(now())
     return more
 
 
@@ -251,6 +281,7 @@ class Bell:
                 kinds, self._kinds = self._kinds, set()
             with suppress(RedisError):  # the clock rings again
                 self.ring_now(kinds)
+            time.sleep(COLLECT_SECONDS)
 
 
 # --- the worker --------------------------------------------------------------------------------
@@ -267,7 +298,8 @@ class Worker(SimpleWorker):
 
 
 def work(app: Any, kind: str) -> None:
-    """Run the worker of one kind until it is told to stop."""
+    """Run the worker of one kind until it is told to stop. Requests go first on the processor."""
+    os.nice(WORKER_NICENESS)
     redis = Redis.from_url(app.config["SETTINGS"].redis_url)
     with app.app_context():
         queue = Queue(kind, connection=redis, serializer="json")

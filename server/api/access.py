@@ -7,10 +7,12 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from flask import g, request
+from sqlalchemy import select
 
 from server.api.problems import Problem
 from server.db import db, now
 from server.merchants.models import ApiKey
+from server.merchants.rules import split_api_key
 from server.merchants.service import authenticate
 from server.shops.models import Shop
 
@@ -42,6 +44,7 @@ def _authenticated() -> ApiKey:
     method, _, presented = request.headers.get("Authorization", "").partition(" ")
     key = None
     if method.lower() == "bearer" and len(presented) <= MAX_KEY_LENGTH:
+        _look_up(presented.strip())
         key = authenticate(presented.strip(), now())
     if key is None:
         raise Problem(
@@ -50,6 +53,14 @@ def _authenticated() -> ApiKey:
             headers={"WWW-Authenticate": 'Bearer realm="kontor"'},
         )
     return key
+
+
+def _look_up(presented: str) -> None:
+    """Key and shop in one query; what follows finds them in the session."""
+    parts = split_api_key(presented)
+    if parts is not None:
+        both = select(ApiKey, Shop).outerjoin(Shop, Shop.id == ApiKey.shop_id)
+        g.looked_up = db.session.execute(both.where(ApiKey.id == parts[0])).first()
 
 
 def _shop_of(key: ApiKey) -> Shop:

@@ -571,12 +571,6 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=24), nullable=False),
         sa.Column("order_id", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["merchant_id", "order_id"],
-            ["order.merchant_id", "order.id"],
-            name=op.f("fk_order_key_merchant_id_order_id"),
-            ondelete="CASCADE",
-        ),
         sa.PrimaryKeyConstraint(
             "merchant_id", "key", "kind", "order_id", name=op.f("pk_order_key")
         ),
