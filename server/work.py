@@ -60,16 +60,17 @@ class WorkItem:
     def claim(cls, limit: int, at: datetime) -> list[Self]:
         """Take up to ``limit`` due rows, oldest first, and commit: nobody else has them now."""
         table: Any = cls
-        due = (
+        due = (  # a CTE runs once; a subquery may run again for each row and pass the limit
             select(table.id)
             .where(cls.status == "queued", cls.due_at <= at)
             .order_by(cls.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            .cte("due")
         )
         taken = (
             update(cls)
-            .where(table.id.in_(due.scalar_subquery()), cls.status == "queued")
+            .where(table.id.in_(select(due.c.id)), cls.status == "queued")
             .values(status="running", attempts=cls.attempts + 1, claimed_at=at)
             .returning(table.id)
             .execution_options(synchronize_session=False)
@@ -79,7 +80,8 @@ class WorkItem:
         if not ids:
             return []
         rows = select(cls).where(table.id.in_(ids)).order_by(cls.due_at, table.id)
-        claimed = list(db.session.scalars(rows))
+        # As they are now: a row that this session knows already has just changed under it.
+        claimed = list(db.session.scalars(rows.execution_options(populate_existing=True)))
         db.session.commit()  # nothing stays open while the row is acted on
         return claimed
 
@@ -106,8 +108,8 @@ class WorkItem:
         self.status, self.error = "withheld", why
 
     def put_back(self, at: datetime) -> None:
-        """Not finished, nothing wrong: the next drain goes on with it."""
-        self.status, self.due_at, self.attempts = "queued", at, 0
+        """Not finished, nothing wrong: the next drain goes on with it, and nothing is counted."""
+        self.status, self.due_at, self.attempts = "queued", at, max(self.attempts - 1, 0)
 
     def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
         """Back on the schedule; past its end the row fails."""

@@ -12,6 +12,7 @@ from marshmallow import Schema, fields
 from server.api.access import scope
 from server.api.idempotency import idempotent
 from server.api.problems import Problem
+from server.banking.formats import ColumnMapping
 from server.banking.models import Statement
 from server.banking.service import MAX_STATEMENT_BYTES, statement_of, store_statement
 from server.db import db
@@ -104,11 +105,13 @@ def _columns(text: str | None) -> dict[str, Any] | None:
     if not text:
         return None
     try:
-        columns = json.loads(text) if len(text) <= MAX_COLUMNS_BYTES else None
-    except ValueError:
-        columns = None
-    if not isinstance(columns, dict):
-        raise Problem(422, "'columns' is no JSON object.")
+        columns: dict[str, Any] = json.loads(text) if len(text) <= MAX_COLUMNS_BYTES else {}
+    except (ValueError, RecursionError):
+        raise Problem(422, "'columns' is no JSON object.") from None
+    try:
+        ColumnMapping.from_json(columns)
+    except ValueError as problem:
+        raise Problem(422, f"'columns': {problem}.") from None
     return columns
 
 

@@ -100,7 +100,7 @@ def retry_statement(
     statement.columns = columns
     statement.entries_read = statement.postings_new = statement.postings_known = 0
     statement.problem_count, statement.problems = 0, []
-    statement.error = None
+    statement.error, statement.attempts = None, 0
     statement.put_back(at)
     return statement
 
@@ -152,12 +152,15 @@ class StatementImport:
         return len(part) == size
 
     def _read(self, content: bytes, statement: Statement) -> Iterator[tuple[ParsedPosting, str]]:
-        columns = ColumnMapping.from_json(statement.columns) if statement.columns else None
-        return fingerprints(self._only_postings(content, statement.filename, columns))
+        return fingerprints(self._only_postings(content, statement.filename, statement.columns))
 
     def _only_postings(
-        self, content: bytes, name: str, columns: ColumnMapping | None
+        self, content: bytes, name: str, named: dict[str, Any] | None
     ) -> Iterator[ParsedPosting]:
+        try:
+            columns = ColumnMapping.from_json(named) if named else None
+        except ValueError as problem:
+            raise Unreadable(str(problem)) from problem
         for item in parse(io.BytesIO(content), name, columns):
             if isinstance(item, ParsedPosting):
                 yield item

@@ -471,6 +471,16 @@ def withhold_mails(order: Order, kind: str, why: str) -> None:
         mail.withhold(why)
 
 
+def no_longer_asked(mails: Sequence[Mail]) -> list[Mail]:
+    """Those that ask for money of an order that is not open any more."""
+    asked = {mail.order_id for mail in mails if mail.kind == "payment_information"}
+    still = select(Order.id).where(
+        Order.id.in_(asked), Order.payment_status.in_(["unpaid", "partially_paid"])
+    )
+    moot = asked - set(db.session.scalars(still)) if asked else set()
+    return [mail for mail in mails if mail.kind == "payment_information" and mail.order_id in moot]
+
+
 def _note(order: Order, kind: str, actor: str, at: datetime, **facts: Any) -> None:
     db.session.add(
         OrderEvent(
