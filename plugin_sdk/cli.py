@@ -29,9 +29,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from plugin_sdk.agent import Agent
+from plugin_sdk.agent import Agent, Pace
 from plugin_sdk.client import Client
-from plugin_sdk.connector import Connector, Severity
+from plugin_sdk.connector import Connector, Finding, Severity
 from plugin_sdk.errors import ConnectorError, Misconfigured
 from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.types import (
@@ -48,6 +48,7 @@ ENTRY_POINTS = "kontor.connectors"
 CONFIG_FILE = "kontor.toml"
 STATE_DIRECTORY = "kontor-state"
 MAX_PAGES = 1000
+WITHOUT_WEBHOOKS_SECONDS = 180
 OK, FOUND, USAGE = 0, 1, 2
 FINE = (Outcome.APPLIED, Outcome.ALREADY_THERE)
 
@@ -146,11 +147,22 @@ def _known() -> list[str]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    connector = _connector(read_settings(os.environ, arguments.config))
-    findings = connector.check()
+    settings = read_settings(os.environ, arguments.config)
+    findings = _connector(settings).check()
+    if settings.url or settings.api_key:
+        findings.append(_check_server(settings))
     for finding in findings:
         _print(f"{finding.severity.value:8} {finding.topic}: {finding.text}")
     return FOUND if any(each.severity is Severity.PROBLEM for each in findings) else OK
+
+
+def _check_server(settings: Settings) -> Finding:
+    client = Client(settings.url, settings.api_key, budget_seconds=0)
+    try:
+        client.list_orders(PaymentStatus.UNPAID.value)
+    except ConnectorError as error:
+        return Finding("kontor", Severity.PROBLEM, str(error))
+    return Finding("kontor", Severity.NOTE, "Kontor accepts the API key.")
 
 
 def _pull(arguments: argparse.Namespace) -> int:
@@ -225,15 +237,25 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ, arguments.config)
     connector = _connector(settings)
     stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     client = Client(settings.url, settings.api_key, stop=stop)
+    pace = Pace()
+    if arguments.listen is None:
+        pace = Pace(compare_seconds=WITHOUT_WEBHOOKS_SECONDS)
+        _tell("no --listen: asking the shop every 3 minutes instead, a load that webhooks spare it")
     try:
         agent = Agent(
-            connector, client, settings.state, listen=arguments.listen, report=_tell, stop=stop
+            connector,
+            client,
+            settings.state,
+            listen=arguments.listen,
+            report=_tell,
+            stop=stop,
+            pace=pace,
         )
     except OSError as error:
         raise Misconfigured(f"--listen: {error.strerror}.") from None
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     agent.start()
     agent.wait()
     agent.stop()

@@ -39,7 +39,7 @@ class StandIn:
         self.down = False
         self.spoil = []
         self.refuse = set()
-        self.seen = threading.Event()
+        self.deaf = False
         self._server = _Server(("127.0.0.1", 0), _Call)
         self._server.daemon_threads = True
         self._server.block_on_close = False
@@ -86,6 +86,8 @@ class StandIn:
                 self.acknowledged.append((key, made))
                 self.updates = [each for each in self.updates if each["id"] != key]
                 return 200, {"id": key, "state": "done"}
+            case ("POST", "heartbeat", "") if self.deaf:
+                return 503, {"detail": "Not now."}
             case ("POST", "heartbeat", ""):
                 self.heartbeats.append(HeartbeatSchema().load(json.loads(body)))
                 return 200, {"wire_version": 1, "shop_status": "connected", "later": 1}
