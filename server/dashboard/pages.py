@@ -98,6 +98,7 @@ def register(app: Flask) -> None:
         stamp=words.stamp,
         iban=words.iban,
         address=words.address,
+        country=words.country,
         iso_day=lambda text: words.day(date.fromisoformat(text), "long"),
         whole_money=words.whole_money,
         whole=lambda amount: words.number(int(amount)),

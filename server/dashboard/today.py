@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 from flask import Blueprint, Response, g, url_for
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from sqlalchemy import select
 
-from server.dashboard import queries, words
+from server.dashboard import queries, sentences, words
 from server.dashboard.pages import page
 from server.dashboard.queries import AccountAsOf, DayOfChart
 from server.dashboard.words import t
@@ -192,7 +192,7 @@ def _failed_statements(merchant_id: int, at: datetime) -> list[Attention]:
             icon="upload",
             colour="warn",
             title=t("today.statement", file=statement.filename),
-            text=t("today.statement_text"),
+            text=escape(sentences.say(statement.error or "").text),
             href=url_for("dashboard.statements.show", statement_id=statement.id),
             action=t("action.look"),
         )

@@ -131,8 +131,9 @@ def number(value: int | Decimal) -> str:
 
 
 def percent(share: Decimal, decimals: int = 0) -> str:
-    """``97 %`` of 0.97."""
-    pattern = "#,##0" + ("." + "0" * decimals if decimals else "") + "\u00a0%"
+    """``97 %`` of 0.97, in English ``97%``."""
+    sign = "\u00a0%" if language() == "de" else "%"
+    pattern = "#,##0" + ("." + "0" * decimals if decimals else "") + sign
     return format_percent(share, format=pattern, locale=_locale())
 
 
@@ -201,6 +202,11 @@ def today() -> date:
 def iban(value: str) -> str:
     """In groups of four, as it is printed and compared."""
     return " ".join(value[at : at + 4] for at in range(0, len(value), 4))
+
+
+def country(code: str) -> str:
+    """``Deutschland`` for ``DE``; an unknown code is shown as it is."""
+    return str(_locale().territories.get(code.upper(), code))
 
 
 def address(value: str) -> Markup:
