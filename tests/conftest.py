@@ -20,6 +20,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.serving import make_server
 
+pytest_plugins = ["tests.feature_marks"]
+
 SOCKETS = "KONTOR_TEST_SOCKETS"
 NO_COMMITS_FOR = ("unit",)
 

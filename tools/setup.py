@@ -1,6 +1,7 @@
-"""Make .venv and install what the project needs: ``python tools/setup.py .venv``.
+"""Make .venv and install what the project needs: ``python tools/setup.py .venv [GROUP ...]``.
 
-Reads the dependency groups of pyproject.toml itself, so that any pip will do.
+Without groups all of them. Reads the dependency groups of pyproject.toml itself, so that any pip
+will do.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ This Python cannot make virtual environments. On Debian and Ubuntu:
 WRONG_PYTHON = "Kontor needs Python 3.11 or newer; this is {}. Try: make PYTHON=python3.12 {}"
 
 
-def main(target: str) -> int:
+def main(target: str, *wanted_groups: str) -> int:
     if sys.version_info < (3, 11):  # noqa: UP036  any Python may be asked to run this
         print(WRONG_PYTHON.format(sys.version.split()[0], "run"), file=sys.stderr)
         return 1
@@ -31,7 +32,7 @@ def main(target: str) -> int:
             print(NO_VENV, file=sys.stderr)
             return 1
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    wanted = [requirement for name in GROUPS for requirement in groups[name]]
+    wanted = [requirement for name in wanted_groups or GROUPS for requirement in groups[name]]
     say("installing (a minute or two the first time)")
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
     pip += ["--progress-bar", "on", "-c", ROOT / "constraints.txt", "--prefer-binary"]
@@ -48,4 +49,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))
