@@ -83,11 +83,7 @@ def new_order(wanted: Mapping[str, Any], catalogue: Catalogue, numbered: Numbere
     fees = [_fee_line(line, catalogue, ids) for line in wanted.get("fee_lines", [])]
     currency = str(wanted.get("currency") or "EUR")
     key = f"wc_order_{secrets.token_hex(6)}"
-    cart_tax = _sum(lines, "total_tax") + _sum(fees, "total_tax")
-    shipping_tax = _sum(shipping, "total_tax")
-    discount = _sum(lines, "subtotal") - _sum(lines, "total")
-    discount_tax = _sum(lines, "subtotal_tax") - _sum(lines, "total_tax")
-    net = _sum(lines, "total") + _sum(shipping, "total") + _sum(fees, "total")
+    sums = _sums(lines, shipping, fees)
     order: Json = {
         "id": numbered.id,
         "parent_id": 0,
@@ -97,13 +93,7 @@ def new_order(wanted: Mapping[str, Any], catalogue: Catalogue, numbered: Numbere
         "prices_include_tax": False,
         "date_created": None,
         "date_modified": None,
-        "discount_total": money(discount),
-        "discount_tax": money(discount_tax),
-        "shipping_total": money(_sum(shipping, "total")),
-        "shipping_tax": money(shipping_tax),
-        "cart_tax": money(cart_tax),
-        "total": money(net + cart_tax + shipping_tax),
-        "total_tax": money(cart_tax + shipping_tax),
+        **{name: money(amount) for name, amount in sums.items()},
         "customer_id": int(wanted.get("customer_id") or 0),
         "order_key": key,
         "billing": _address(wanted.get("billing"), "email", "phone"),
@@ -124,10 +114,10 @@ def new_order(wanted: Mapping[str, Any], catalogue: Catalogue, numbered: Numbere
             for meta in wanted.get("meta_data", [])
         ],
         "line_items": lines,
-        "tax_lines": _tax_lines(catalogue, cart_tax, shipping_tax, ids),
+        "tax_lines": _tax_lines(catalogue, sums["cart_tax"], sums["shipping_tax"], ids),
         "shipping_lines": shipping,
         "fee_lines": fees,
-        "coupon_lines": _coupon_lines(wanted, catalogue, discount, discount_tax, ids),
+        "coupon_lines": _coupon_lines(wanted, catalogue, sums, ids),
         "refunds": [],
         "payment_url": f"{numbered.url}/checkout/order-pay/{numbered.id}/"
         f"?pay_for_order=true&key={key}",
@@ -198,6 +188,22 @@ def links(url: str, order_id: int) -> Json:
 def money(amount: Decimal) -> str:
     """Two decimals, whatever the currency: the decimals are a setting of the whole shop."""
     return f"{amount.quantize(CENT, ROUND_HALF_UP):f}"
+
+
+def _sums(lines: list[Json], shipping: list[Json], fees: list[Json]) -> dict[str, Decimal]:
+    """The sums of an order, in the order in which WooCommerce lists them."""
+    cart_tax = _sum(lines, "total_tax") + _sum(fees, "total_tax")
+    shipping_tax = _sum(shipping, "total_tax")
+    net = _sum(lines, "total") + _sum(shipping, "total") + _sum(fees, "total")
+    return {
+        "discount_total": _sum(lines, "subtotal") - _sum(lines, "total"),
+        "discount_tax": _sum(lines, "subtotal_tax") - _sum(lines, "total_tax"),
+        "shipping_total": _sum(shipping, "total"),
+        "shipping_tax": shipping_tax,
+        "cart_tax": cart_tax,
+        "total": net + cart_tax + shipping_tax,
+        "total_tax": cart_tax + shipping_tax,
+    }
 
 
 def _lines(wanted: Mapping[str, Any], catalogue: Catalogue, ids: Any) -> list[Json]:
@@ -290,14 +296,14 @@ def _tax_lines(catalogue: Catalogue, cart: Decimal, shipping: Decimal, ids: Any)
 
 
 def _coupon_lines(
-    wanted: Mapping[str, Any], catalogue: Catalogue, discount: Decimal, tax: Decimal, ids: Any
+    wanted: Mapping[str, Any], catalogue: Catalogue, sums: Mapping[str, Decimal], ids: Any
 ) -> list[Json]:
     return [
         {
             "id": next(ids),
             "code": code,
-            "discount": money(discount),
-            "discount_tax": money(tax),
+            "discount": money(sums["discount_total"]),
+            "discount_tax": money(sums["discount_tax"]),
             "meta_data": [
                 {
                     "id": next(ids),
