@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 MAX_ROWS = 200
+REFRESH_SECONDS = 5  # so that one sees a payment arrive
 STYLE = """
 :root{color-scheme:light dark;
 --line:#d8d5e0;--ink:#26222e;--quiet:#6b6577;--paper:#fff;--back:#f6f4f9}
@@ -35,8 +36,8 @@ def page(shop_name: str, orders: Iterable[Mapping[str, Any]]) -> str:
     """The shop's front page, newest order first. Everything that came from outside is escaped."""
     rows = "".join(_row(order) for order in list(orders)[:MAX_ROWS])
     table = (
-        "<table><thead><tr><th scope=col>Order<th scope=col>Customer<th scope=col>Date"
-        "<th scope=col>Payment<th scope=col class=sum>Total<th scope=col>Status</thead>"
+        "<table><thead><tr><th scope=col>Order<th scope=col>Status<th scope=col class=sum>Total"
+        "<th scope=col>Customer<th scope=col>Payment<th scope=col>Date</thead>"
         f"<tbody>{rows}</tbody></table>"
         if rows
         else "<div class=empty>No orders yet.</div>"
@@ -44,6 +45,7 @@ def page(shop_name: str, orders: Iterable[Mapping[str, Any]]) -> str:
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width,initial-scale=1'>"
+        f"<meta http-equiv=refresh content={REFRESH_SECONDS}>"
         f"<title>{escape(shop_name)}</title><style>{STYLE}</style></head><body><main>"
         f"<h1>{escape(shop_name)}</h1>"
         "<p>A stand-in for a WooCommerce shop: it answers as a real one does.</p>"
@@ -56,15 +58,11 @@ def _row(order: Mapping[str, Any]) -> str:
     billing = order["billing"]
     customer = billing["company"] or f"{billing['first_name']} {billing['last_name']}".strip()
     status = escape(str(order["status"]))
-    cells = (
-        escape(str(order["number"])),
-        escape(customer or "unknown"),
-        escape(str(order["date_created"]).replace("T", " ")),
-        escape(str(order["payment_method_title"] or order["payment_method"])),
-    )
     total = f"{escape(str(order['total']))} {escape(str(order['currency']))}"
+    payment = escape(str(order["payment_method_title"] or order["payment_method"]))
+    date = escape(str(order["date_created"]).replace("T", " "))
     return (
-        "<tr>"
-        + "".join(f"<td>{cell}" for cell in cells)
-        + f"<td class=sum>{total}<td><span class='mark {status}'>{status}</span>"
+        f"<tr><td>{escape(str(order['number']))}"
+        f"<td><span class='mark {status}'>{status}</span><td class=sum>{total}"
+        f"<td>{escape(customer or 'unknown')}<td>{payment}<td>{date}"
     )
