@@ -12,6 +12,7 @@ from server.dashboard.shops import MAX_KEY_NAME_LENGTH
 from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.models import ApiKey
+from server.orders.intake import ask_for_money_of_waiting
 
 pages = Blueprint("bank", __name__)
 
@@ -62,11 +63,14 @@ def _groups(iban: str) -> list[str]:
 @pages.post("/bank-account")
 def save() -> BaseResponse:
     typed = {name: request.form.get(name, "") for name in ("iban", "bic", "creditor_name")}
+    is_first = queries.payee_account(g.merchant_id) is None
     try:
         service.save_account(g.merchant_id, **typed, at=now())
     except ValueError as refused:
         db.session.rollback()
         return _page(str(refused.args[0]))
+    if is_first:
+        ask_for_money_of_waiting(g.merchant_id)
     db.session.commit()
     return redirect(url_for(".show", done="account_saved"), 303)
 

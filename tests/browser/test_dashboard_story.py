@@ -45,7 +45,7 @@ def status_of(order_id: int) -> str:
     return str(db.session.get_one(Order, order_id).payment_status)
 
 
-@pytest.mark.feature("S26", "S56")
+@pytest.mark.feature("S18", "S56")
 def test_from_the_log_in_to_a_paid_order(merchant, order, desk):
     posting = make_posting(merchant, "1284.60", f"Bestellung {order.number} danke")
     suggest(posting, order, "1284.60")

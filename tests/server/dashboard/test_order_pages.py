@@ -65,6 +65,15 @@ def test_the_filter_in_the_url_narrows_the_list(merchant, shop, anna):
     assert found("q=ERIKA@example.org") == {one.number, two.number, three.number}
     assert found(f"q={one.payment_reference.lower()}") == {one.number}
     assert found("q=%25") == set()
+    assert found("status=overpaid") == found("status=overdue") == set()
+    posting = make_posting(merchant, "30.00")
+    service.assign(merchant.id, posting.id, [(one.id, posting.amount)], actor="x", at=AT)
+    two.cancelled_at = AT
+    service.settle(two, AT)
+    db.session.commit()
+    assert found("status=overpaid") == {one.number}
+    assert found("status=overdue") == {two.number}
+    assert found("status=cancelled") == set()
 
 
 @pytest.mark.parametrize(

@@ -289,6 +289,18 @@ def test_the_account_is_checked_and_saved(app):
     assert (account.creditor_name, account.is_payee) == ("Annas Antiquariat", True)
 
 
+def test_customers_who_wait_for_the_first_account_are_asked_now(app):
+    merchant = make_merchant(account=False)
+    order = make_order(make_shop(merchant))
+    assert db.session.scalars(select(Mail)).all() == []
+    form = {"iban": "DE02120300000000202051", "bic": "", "creditor_name": "Anna"}
+    anna = member(app, merchant)
+    anna.post("/bank-account", form)
+    anna.post("/bank-account", form)
+    mail = db.session.scalars(select(Mail)).one()
+    assert (mail.kind, mail.order_id) == ("payment_information", order.id)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
