@@ -31,8 +31,10 @@ def main(target: str, *wanted_groups: str) -> int:
         if subprocess.run([sys.executable, "-m", "venv", venv], check=False).returncode:
             print(NO_VENV, file=sys.stderr)
             return 1
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    wanted = [requirement for name in wanted_groups or GROUPS for requirement in groups[name]]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = list(project["project"]["dependencies"])
+    for name in wanted_groups or GROUPS:
+        wanted += project["dependency-groups"][name]
     say("installing (a minute or two the first time)")
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
     pip += ["--progress-bar", "on", "-c", ROOT / "constraints.txt", "--prefer-binary"]
