@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, post_dump, post_load, validate
@@ -245,7 +246,7 @@ class AcknowledgementSchema(WireSchema):
 
 
 class OrderResultSchema(WireSchema):
-    makes = types.OrderResult
+    makes = partial(types.OrderResult, external_id=None)
 
     index = fields.Integer(strict=True, required=True)
     external_id = Text(64, allow_none=True, required=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Flask
-from flask_smorest import Api
 
 from server.api import heartbeat, orders, polls, postings, problems, statements, updates
 
@@ -28,7 +27,7 @@ OPENAPI = {
 
 def register(app: Flask) -> None:
     app.config.update(OPENAPI)
-    api = Api(app)
+    api = problems.ProblemApi(app)
     problems.register(app)
     polls.register(app)
     for part in (orders, updates, statements, postings, heartbeat):

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import g, request
 from flask_smorest import Blueprint
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, post_dump, validate
 from sqlalchemy import select, tuple_
 
 from plugin_sdk.schemas import BATCH_LIMIT, Amount, OrderResultSchema, OrderSchema, Text
@@ -34,8 +34,20 @@ class BatchSchema(Schema):
     )
 
 
+class ResultAnswer(OrderResultSchema):
+    """As the SDK reads it: ``external_id`` is always there, null if it could not be read."""
+
+    @post_dump
+    def _leave_out_nothing_known(self, dumped: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in dumped.items()
+            if value is not None or name == "external_id"
+        }
+
+
 class BatchAnswer(Schema):
-    results = fields.List(fields.Nested(OrderResultSchema), required=True)
+    results = fields.List(fields.Nested(ResultAnswer), required=True)
 
 
 class OrderAnswer(Schema):
@@ -54,7 +66,7 @@ class OrderAnswer(Schema):
     changed_at = fields.AwareDateTime(required=True)
 
 
-class PushAnswer(OrderResultSchema):
+class PushAnswer(ResultAnswer):
     ignored = fields.List(fields.String())
 
 

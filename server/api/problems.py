@@ -6,14 +6,39 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
-from marshmallow import ValidationError
+from flask_smorest import Api
+from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.exc import DataError, OperationalError
 from werkzeug.exceptions import UnprocessableEntity
 
 from server.db import db
 
 PREFIX = "/api/v1"
+PROBLEM_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
+
+
+class ProblemSchema(Schema):
+    """RFC 9457. `errors` names what is wrong with which field."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    errors = fields.Raw()
+
+
+class ProblemApi(Api):  # type: ignore[misc]
+    """The OpenAPI document with problems in the place of flask-smorest's own errors."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def _register_responses(self) -> None:
+        """Called by flask-smorest: the components that `default` and 422 of a route refer to."""
+        content = {PROBLEM_TYPE: {"schema": ProblemSchema}}
+        for name in (self.DEFAULT_ERROR_RESPONSE_NAME, HTTPStatus.UNPROCESSABLE_ENTITY.name):
+            answer = {"description": "A problem (RFC 9457)", "content": content}
+            self.spec.components.response(name, answer, lazy=True)
 
 
 class Problem(Exception):
@@ -41,7 +66,7 @@ class Problem(Exception):
             body["errors"] = self.errors
         answer = jsonify(body)
         answer.status_code = self.status
-        answer.content_type = "application/problem+json"
+        answer.content_type = PROBLEM_TYPE
         answer.headers.update(self.headers)
         return answer
 
@@ -114,7 +139,7 @@ def _not_storable(error: DataError) -> Response:
 def _as_problem(response: Response) -> Response:
     """What Flask and its extensions answer on their own (404, 405, 413, 500) in the same form."""
     is_error = response.status_code >= 400 and request.path.startswith(PREFIX)
-    if not is_error or response.mimetype == "application/problem+json":
+    if not is_error or response.mimetype == PROBLEM_TYPE:
         return response
     status = response.status_code
     problem = Problem(status, _DETAILS.get(status, HTTPStatus(status).description or "")).response()

@@ -13,6 +13,7 @@ from plugin_sdk.types import WIRE_VERSION
 from server.api.problems import Problem, messages_of
 
 MAX_JSON_BYTES = 5 * 1024 * 1024
+TOO_LARGE = f"A JSON body has at most {MAX_JSON_BYTES} bytes."
 UNKNOWN = "Unknown field."
 MAX_UNKNOWN_ROUNDS = 3
 
@@ -29,9 +30,11 @@ class Loaded:
 def json_body() -> Any:
     """The body as JSON, at most 5 MB. Raises Problem."""
     if (request.content_length or 0) > MAX_JSON_BYTES:
-        raise Problem(413, f"A JSON body has at most {MAX_JSON_BYTES} bytes.")
+        raise Problem(413, TOO_LARGE)
     if not request.is_json:
         raise Problem(415, "Send 'Content-Type: application/json'.")
+    if len(request.get_data(cache=True)) > MAX_JSON_BYTES:  # sent in chunks, without its length
+        raise Problem(413, TOO_LARGE)
     try:
         body = request.get_json()
     except (BadRequest, RecursionError):
