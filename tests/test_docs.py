@@ -32,6 +32,7 @@ PAGES = [
         for name in "README.md STYLE.md CONTRIBUTING.md CHANGELOG.md SECURITY.md".split()
     ),
     *sorted(DOCS.rglob("*.md")),
+    *sorted((ROOT / "connectors").glob("*/README.md")),
 ]
 NOT_OURS = re.compile(r"\.venv|var|site|dist|build|bench\.json|.*\.egg-info|__pycache__|\..*")
 
@@ -168,6 +169,15 @@ def test_every_outcome_status_and_code_is_documented():
 def test_every_connector_is_documented():
     names = {entry.name for entry in entry_points(group="kontor.connectors")}
     assert names and names <= first_cells("connectors.md")
+
+
+def test_every_connectors_own_page_names_what_it_can_do_and_is_told():
+    for entry in entry_points(group="kontor.connectors"):
+        one = entry.load()
+        page = (ROOT / "connectors" / entry.name / "README.md").read_text()
+        settings = [f"KONTOR_{field.name.upper()}" for field in dataclasses.fields(one.Config)]
+        missing = [name for name in (*one.capabilities, *settings) if f"`{name}`" not in page]
+        assert missing == [], entry.name
 
 
 def test_every_room_and_door_says_what_it_is_for():
