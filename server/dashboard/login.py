@@ -130,7 +130,7 @@ def request_password_reset(email: str, at: datetime) -> None:
     )
 
 
-@pages.get("/set-password/<token>")
+@pages.get("/password/<token>")
 def choose(token: str) -> Response:
     user = merchants.link_user(token, now())
     db.session.rollback()
@@ -144,7 +144,7 @@ def _choose_page(user: User | None, problem: str | None = None) -> Response:
     return page("set_password.html", 422 if problem else 200, **facts)
 
 
-@pages.post("/set-password/<token>")
+@pages.post("/password/<token>")
 def set_password(token: str) -> BaseResponse:
     try:
         merchants.set_password(token, request.form.get("password", ""), now())
