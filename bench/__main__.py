@@ -1,13 +1,13 @@
-"""``python -m bench [push|latency|mails …]``: all of them without a name."""
+"""``python -m bench [push|latency|mails|agents …]``: all of them without a name."""
 
 from __future__ import annotations
 
 import sys
 
-from bench import latency, mails, push
+from bench import agents, latency, mails, push
 from bench.house import house
 
-PARTS = {"push": push.run, "latency": latency.run, "mails": mails.run}
+PARTS = {"push": push.run, "latency": latency.run, "mails": mails.run, "agents": agents.run}
 
 
 def main(names: list[str]) -> int:

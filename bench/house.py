@@ -24,16 +24,18 @@ from server.app import create_app
 from server.banking.service import save_account
 from server.config import Settings, read_runtime
 from server.db import db, now
-from server.merchants.service import add_merchant, create_api_key
+from server.merchants.service import add_merchant, create_api_key, set_password
 from server.shops.service import add_shop
 
 READY_SECONDS = 90
+PASSWORD = "measure twice, cut once"
 IBANS = ("DE02120300000000202051", "DE02500105170137075030")
 
 
 @dataclass
 class Tenant:
     merchant_id: int
+    email: str
     shop_key: str
     bank_key: str
     iban: str
@@ -89,7 +91,8 @@ def _wait(process: subprocess.Popen[bytes], var: Path) -> dict[str, str]:
 
 def _tenant(number: int, iban: str) -> Tenant:
     at = now()
-    user, _ = add_merchant(f"Bench {number}", f"bench{number}@example.org", at)
+    user, token = add_merchant(f"Bench {number}", f"bench{number}@example.org", at)
+    set_password(token, PASSWORD, at)
     save_account(user.merchant_id, iban=iban, bic="", creditor_name="Bench", at=at)
     shop = add_shop(
         user.merchant_id, name="Shop", system="woocommerce", url="https://shop.example.org"
@@ -102,7 +105,7 @@ def _tenant(number: int, iban: str) -> Tenant:
     _, shop_key = create_api_key(user.merchant_id, scope="shop", name="b", shop_id=shop.id)
     _, bank_key = create_api_key(user.merchant_id, scope="bank", name="b", shop_id=None)
     db.session.commit()
-    return Tenant(user.merchant_id, shop_key, bank_key, iban)
+    return Tenant(user.merchant_id, user.email, shop_key, bank_key, iban)
 
 
 def order(external_id: str, number: str, total: str = "39.90") -> dict[str, object]:

@@ -24,6 +24,7 @@ CONNECTIONS = 8
 RUN_SECONDS = 5.0
 RUNS = 5
 BATCHES = 60
+QUIET_SECONDS = 60
 
 
 def run(place: House) -> dict[str, object]:
@@ -96,8 +97,10 @@ def _batches(place: House) -> dict[str, object]:
 
 def _until_quiet(place: House) -> None:
     """Mails and matching of the run before are no load on the next one."""
+    until = time.monotonic() + QUIET_SECONDS
+    waiting = text("select count(*) from mail where status in ('queued', 'running')")
     with place.app.app_context():
-        while db.session.scalar(text("select count(*) from mail where status <> 'done'")):
+        while db.session.scalar(waiting) and time.monotonic() < until:
             db.session.rollback()
             time.sleep(0.3)
         db.session.rollback()

@@ -12,8 +12,9 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import String, cast, func, select, update
+from sqlalchemy import Select, String, cast, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.orm import undefer
 
 from plugin_sdk.schemas import amount_text
 from server.banking.models import Posting
@@ -32,11 +33,12 @@ from server.merchants.service import lock_merchant
 from server.orders.models import Order, OrderKey, Suggestion
 from server.orders.service import assigned_totals, book_payment, drop_suggestions, paid_totals
 
-POSTINGS_AT_ONCE = 500
+POSTINGS_AT_ONCE = 100
 ORDERS_AT_ONCE = 500
 SUGGESTIONS_KEPT = 5
 KEYS_KEPT = 200
-KEYS_ASKED_AT_ONCE = 5_000
+KEYS_ASKED_AT_ONCE = 2_000
+KEYS_READ = 50_000
 ACTOR = "Kontor"
 
 
@@ -58,28 +60,47 @@ def match_postings(merchant_id: int, at: datetime) -> bool:
 
 
 class DatabaseStore:
-    """A CandidateStore over the tables order_key and order; two queries however many keys."""
+    """A CandidateStore over the tables order_key and order, for one batch of one merchant.
+
+    Few keys are asked for. Where many are (the neighbours of a number with a slip are hundreds),
+    the merchant's own keys are read once, if they are not too many themselves.
+    """
 
     def __init__(self, merchant_id: int) -> None:
         self.merchant_id = merchant_id
+        self._all: dict[str, list[KeyHit]] | None = None
+        self._has_too_many = False
 
     def find(self, keys: Set[str]) -> Mapping[str, Sequence[KeyHit]]:
         """See CandidateStore."""
+        if len(keys) > KEYS_ASKED_AT_ONCE and self._all is None and not self._has_too_many:
+            self._read_all()
+        if self._all is not None:
+            return {key: self._all[key] for key in keys & self._all.keys()}
         found: dict[str, list[KeyHit]] = {}
         wanted = sorted(key for key in keys if len(key) <= 64)
         for start in range(0, len(wanted), KEYS_ASKED_AT_ONCE):
-            part = wanted[start : start + KEYS_ASKED_AT_ONCE]
-            query = (
-                select(OrderKey.key, OrderKey.kind, OrderKey.order_id)
-                .where(
-                    OrderKey.merchant_id == self.merchant_id,
-                    OrderKey.key == func.any(cast(part, ARRAY(String))),
-                )
-                .order_by(OrderKey.order_id)
-            )
-            for key, kind, order_id in db.session.execute(query):
-                found.setdefault(key, []).append(KeyHit(key, kind, order_id))
+            part = cast(wanted[start : start + KEYS_ASKED_AT_ONCE], ARRAY(String))
+            self._add(found, self._keys().where(OrderKey.key == func.any(part)))
         return found
+
+    def _read_all(self) -> None:
+        count = select(func.count()).select_from(self._keys().limit(KEYS_READ + 1).subquery())
+        self._has_too_many = (db.session.scalar(count) or 0) > KEYS_READ
+        if not self._has_too_many:
+            self._all = {}
+            self._add(self._all, self._keys())
+
+    def _keys(self) -> Select[str, str, int]:
+        return (
+            select(OrderKey.key, OrderKey.kind, OrderKey.order_id)
+            .where(OrderKey.merchant_id == self.merchant_id)
+            .order_by(OrderKey.order_id)
+        )
+
+    def _add(self, found: dict[str, list[KeyHit]], query: Select[str, str, int]) -> None:
+        for row in db.session.execute(query):
+            found.setdefault(row.key, []).append(KeyHit(row.key, row.kind, row.order_id))
 
     def load(self, order_ids: Set[int]) -> Mapping[int, OpenOrder]:
         """See CandidateStore."""
@@ -96,6 +117,7 @@ def _fresh(merchant_id: int) -> list[Posting]:
         .where(Posting.merchant_id == merchant_id, Posting.needs_match)
         .order_by(Posting.id)
         .limit(POSTINGS_AT_ONCE)
+        .options(undefer(Posting.keys))
     )
     return list(db.session.scalars(query))
 
@@ -130,6 +152,7 @@ def _named_by(merchant_id: int, order_ids: Sequence[int]) -> list[Posting]:
         )
         .order_by(Posting.id)
         .limit(POSTINGS_AT_ONCE)
+        .options(undefer(Posting.keys))
     )
     return list(db.session.scalars(query))
 
