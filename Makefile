@@ -1,6 +1,9 @@
 # Everything needs only python3 (3.11 or 3.12), git and make. See README.md.
 .DEFAULT_GOAL := help
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first of these that really runs (a pyenv shim may not) and is 3.11 or 3.12; else python3.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c "$(FITS)" >/dev/null 2>&1 && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
 TESTS ?=
 
