@@ -91,6 +91,7 @@ def register(app: Flask) -> None:
         money=words.money,
         number=words.number,
         percent=words.percent,
+        certainty=words.certainty,
         plain_amount=words.plain_amount,
         day=words.day,
         moment=words.moment,

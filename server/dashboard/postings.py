@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import queries, sentences, words
 from server.dashboard.pages import page, part
-from server.dashboard.queries import POSTING_LISTS, OrderRow, PostingRow
+from server.dashboard.queries import LIKELY, POSTING_LISTS, OrderRow, PostingRow
 from server.db import db, now
 from server.orders import service
 from server.orders.models import Suggestion
@@ -33,6 +33,11 @@ class Offer:
     suggestion: Suggestion
     parts: list[tuple[OrderRow, Decimal]]
     reasons: list[sentences.Reason]
+
+    @property
+    def is_likely(self) -> bool:
+        """Likely enough for the large button and the key: nobody should book a guess by Enter."""
+        return bool(self.suggestion.probability >= LIKELY)
 
 
 # --- the list and one posting -----------------------------------------------------------------

@@ -35,6 +35,7 @@ BANK_IS_STALE_AFTER = timedelta(hours=72)
 ATTENTION_LASTS = timedelta(days=14)
 CHART_DAYS = 30
 ZERO = Decimal(0)
+LIKELY = Decimal("0.5")
 
 
 def _paid() -> ColumnElement[Any]:
@@ -383,6 +384,10 @@ class PostingRow:
     posting: Posting
     rest: Decimal
     probability: Decimal | None = None
+
+    @property
+    def is_likely(self) -> bool:
+        return self.probability is not None and self.probability >= LIKELY
 
 
 def posting_page(

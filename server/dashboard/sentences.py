@@ -33,25 +33,42 @@ class Sentence:
     language: str | None = None
 
 
+LOOKS = {
+    "for": ("check", "ok"),
+    "neither": ("search", "off"),
+    "against": ("warn", "warn"),
+    "veto": ("warn", "warn"),
+}
+"""Icon and colour of each kind of reason, in the order in which they are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a suggestion was made (`for`, `against`), or why nobody booked it (`veto`)."""
+    """What speaks for or against a suggestion, or why nobody booked it (`veto`)."""
 
     kind: str
     sentence: Sentence
+
+    @property
+    def icon(self) -> str:
+        return LOOKS[self.kind][0]
+
+    @property
+    def colour(self) -> str:
+        return LOOKS[self.kind][1]
 
 
 def reasons(evidence: Sequence[str], vetoes: Sequence[str]) -> list[Reason]:
     """What is shown beside a suggestion, what speaks for it first."""
     found = [Reason(_kind(one), say(_WEIGHT.sub("", one))) for one in evidence]
     found += [Reason("veto", veto(one)) for one in vetoes]
-    order = {"for": 0, "against": 1, "veto": 2}
-    return sorted(found, key=lambda reason: order[reason.kind])
+    return sorted(found, key=lambda reason: list(LOOKS).index(reason.kind))
 
 
 def _kind(sentence: str) -> str:
-    weight = _WEIGHT.search(sentence)
-    return "against" if weight and weight[1].startswith("-") else "for"
+    found = _WEIGHT.search(sentence)
+    weight = Decimal(found[1]) if found else Decimal(1)
+    return "for" if weight > 0 else "against" if weight < 0 else "neither"
 
 
 def veto(key: str) -> Sentence:

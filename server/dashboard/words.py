@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ _AMOUNT = re.compile(
     re.ASCII,
 )
 
+MOST_CERTAIN = Decimal("0.999")
 COUNTED = {"one", "other"}
 
 Text = str | dict[str, str]
@@ -135,6 +136,12 @@ def percent(share: Decimal, decimals: int = 0) -> str:
     sign = "\u00a0%" if language() == "de" else "%"
     pattern = "#,##0" + ("." + "0" * decimals if decimals else "") + sign
     return format_percent(share, format=pattern, locale=_locale())
+
+
+def certainty(probability: Decimal, decimals: int = 0) -> str:
+    """A probability as a percentage, rounded down: nothing that is uncertain reads 100 %."""
+    unit = Decimal(1).scaleb(-2 - decimals)
+    return percent(min(probability, MOST_CERTAIN).quantize(unit, ROUND_DOWN), decimals)
 
 
 def plain_amount(amount: Decimal) -> str:

@@ -126,8 +126,9 @@ def _spoken(node: ast.JoinedStr | ast.Constant) -> str:
 
 def test_every_sentence_of_the_evidence_is_known_in_german(german):
     module = ROOT / "server" / "matching" / "rules"
-    spoken = _sentences_of(module / "evidence.py", {"Evidence"})
-    spoken |= _sentences_of(module / "decision.py", {"Evidence"})
+    spoken = set()
+    for name in ("evidence.py", "decision.py", "candidates.py"):
+        spoken |= _sentences_of(module / name, {"Evidence"})
     spoken -= {"12.50 12.50"}  # "{name} {agrees}", whose endings follow
     spoken |= {
         "Erika Mustermann is the customer's name",
@@ -143,12 +144,26 @@ def test_every_sentence_of_the_evidence_is_known_in_german(german):
     assert {one for one in spoken if sentences.say(one).language} == set()
 
 
+def test_every_reason_not_to_book_has_a_text():
+    rules = ROOT / "server" / "matching" / "rules"
+    decision = (rules / "decision.py").read_text("utf-8")
+    keys = set(re.findall(r'yield "([a-z_]+)"|vetoes\.append\("([a-z_]+)"\)', decision))
+    candidates = (rules / "candidates.py").read_text("utf-8")
+    doubts = set(re.findall(r'Mention\([^)]*"([a-z_]+)"\)', candidates))
+    found = {key for pair in keys for key in pair if key} | doubts
+    found |= {f"order_{one.value}" for one in PaymentStatus if one is not PaymentStatus.UNPAID}
+    assert {"return", "no_reference"} <= found
+    assert {key for key in found if not words.has_text(f"veto.{key}")} == set()
+
+
 @pytest.mark.feature("N2")
 def test_evidence_reads_as_sentences_with_amounts_of_the_language(german):
     first, second, third = sentences.reasons(
         ["12.50 is less than 1284.60 (-1.5)", "AA10037 is its order number (+6.5)"],
         ["order_paid"],
     )
+    (neither,) = sentences.reasons(["no name to compare (+0.0)"], [])
+    assert (neither.kind, neither.icon) == ("neither", "search")
     assert (first.kind, first.sentence.text) == ("for", "„AA10037“ ist die Bestellnummer")
     assert second.kind == "against"
     assert second.sentence.text == "12,50 ist weniger als die offenen 1.284,60"
@@ -173,6 +188,8 @@ def test_values_of_a_sentence_are_never_taken_for_names(german):
 def test_amounts_and_dates_as_germans_write_them(german):
     assert words.money(Decimal("-1284.6"), "EUR") == "\u22121.284,60\u00a0€"
     assert words.percent(Decimal("0.961"), 1) == "96,1\u00a0%"
+    assert words.certainty(Decimal("0.97999")) == "97\u00a0%"
+    assert words.certainty(Decimal("1.00000"), 1) == "99,9\u00a0%"
     assert words.day(date(2020, 11, 3)) == "3.11.2020"
     assert words.day(date(2020, 11, 3), "long") == "3. November 2020"
     assert words.moment(datetime(2020, 7, 1, 22, 30, tzinfo=UTC)) == "2.7.2020, 00:30"
