@@ -43,6 +43,7 @@ PORTS_TRIED = 50
 MIGRATE_SECONDS = 600
 WORKERS = ("mail", "statement", "match_request", "payment_update")
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
+READY = "ready.json"
 
 
 @dataclass
@@ -81,6 +82,8 @@ class Supervisor:
         own_postgres = not self.env.get("DATABASE_URL")
         own_redis = not self.env.get("REDIS_URL")
         self.services = Embedded(self.var, say)
+        for name in (RUNTIME, READY):  # of one that was killed: they point nowhere now
+            (self.var / name).unlink(missing_ok=True)
         if own_postgres:
             say("starting Postgres")
         if own_redis:
@@ -209,10 +212,11 @@ class Supervisor:
         deadline = time.monotonic() + STOP_SECONDS
         for child in children:
             child.stop(deadline - time.monotonic())
-        if self.services is not None:
-            self.services.stop()
-        for name in ("children.json", RUNTIME, "ready.json"):
+        if self.services is None:
+            return  # without the lock these files are another supervisor's
+        for name in ("children.json", RUNTIME, READY):
             (self.var / name).unlink(missing_ok=True)
+        self.services.stop()
 
 
 def run(*, with_demo: bool = True) -> int:
@@ -315,7 +319,7 @@ def _tell(supervisor: Supervisor, demo: Mapping[str, str] | None) -> None:
     told = "\n".join(f"  {line}" for line in lines)
     print(f"\n{told}\n\n  Ctrl-C stops it.\n", flush=True)
     running = [*supervisor.services_running(), *supervisor.programs_running()]
-    path = supervisor.var / "ready.json"
+    path = supervisor.var / READY
     processes = {child.name: child.pid for child in running}
     _write_private(path.with_suffix(".new"), {**ready, "processes": processes})
     path.with_suffix(".new").replace(path)
