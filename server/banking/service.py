@@ -30,14 +30,8 @@ def save_account(
     merchant_id: int, *, iban: str, bic: str, creditor_name: str, at: datetime
 ) -> BankAccount:
     """The account that customers are asked to pay to. Raises ValueError with a message key."""
-    try:
-        checked = IBAN(iban)
-        checked_bic = BIC(bic) if bic.strip() else checked.bic
-    except SchwiftyException as error:
-        is_bic = "bic" in type(error).__module__ + type(error).__name__.lower()
-        raise ValueError("bic_invalid" if is_bic else "iban_invalid") from None
-    except ValueError:
-        raise ValueError("iban_invalid") from None
+    checked = _checked(IBAN, iban, "iban_invalid")
+    given = _checked(BIC, bic, "bic_invalid") if bic.strip() else checked.bic
     name = " ".join(creditor_name.split())
     if not name or len(name) > CREDITOR_NAME_LENGTH:
         raise ValueError("creditor_name_invalid")
@@ -45,9 +39,17 @@ def save_account(
         update(BankAccount).where(BankAccount.merchant_id == merchant_id).values(is_payee=False)
     )
     account = db.session.get_one(BankAccount, _account_id(merchant_id, checked.compact, "EUR"))
-    account.bic = checked_bic.compact if checked_bic else None
+    account.bic = given.compact if given else None
     account.creditor_name, account.is_payee = name, True
     return account
+
+
+def _checked(kind: Any, text: str, message_key: str) -> Any:
+    """An IBAN or BIC of schwifty; ValueError with the message key if it is none."""
+    try:
+        return kind(text)
+    except (SchwiftyException, ValueError):
+        raise ValueError(message_key) from None
 
 
 def payee_account(merchant_id: int) -> BankAccount | None:

@@ -31,7 +31,13 @@ from server.matching.rules import (
 from server.matching.rules.text import clean, readings
 from server.merchants.service import lock_merchant
 from server.orders.models import Order, OrderKey, Suggestion
-from server.orders.service import assigned_totals, book_payment, drop_suggestions, paid_totals
+from server.orders.service import (
+    Ledger,
+    assigned_totals,
+    book_payment,
+    drop_suggestions,
+    paid_totals,
+)
 
 POSTINGS_AT_ONCE = 100
 ORDERS_AT_ONCE = 500
@@ -174,9 +180,10 @@ def _carry_out(
     rows: list[dict[str, Any]] = []
     booked = {share.order.id for d in decisions if d.choice == "auto" for share in d.shares}
     orders = _orders(merchant_id, booked)
+    ledger = Ledger(booked, [posting.id for posting in postings])
     for posting, decision in zip(postings, decisions, strict=True):
         if decision.choice == "auto" and not posting.is_blocked:
-            _book(posting, decision, orders, at)
+            _book(posting, decision, orders, ledger, at)
         elif decision.choice != "none":
             rows += _suggestions(posting, decision, at)
         if posting.is_open and posting.keys is None:
@@ -192,12 +199,19 @@ def _orders(merchant_id: int, ids: Set[int]) -> dict[int, Order]:
     return {row.id: row for row in db.session.scalars(query)}
 
 
-def _book(posting: Posting, decision: Decision, orders: Mapping[int, Order], at: datetime) -> None:
+def _book(
+    posting: Posting,
+    decision: Decision,
+    orders: Mapping[int, Order],
+    ledger: Ledger,
+    at: datetime,
+) -> None:
     for share in decision.shares:
         book_payment(
             orders[share.order.id],
             posting,
             share.amount,
+            ledger,
             origin="auto",
             actor=ACTOR,
             at=at,

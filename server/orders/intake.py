@@ -89,7 +89,9 @@ def receive_orders(shop: Shop, arrivals: Sequence[Arrival], at: datetime) -> lis
     """
     connect(shop, at)
     touch(shop, at)
-    latest = {arrival.order.external_id: arrival for arrival in arrivals}
+    # Sorted: two pushes of the same orders must not wait for each other's rows in a circle.
+    latest = {one.order.external_id: one for one in arrivals}
+    latest = dict(sorted(latest.items()))
     mapping = mapping_of(shop)
     plans = {external_id: _plan(shop, mapping, one) for external_id, one in latest.items()}
     outcomes = {external_id: plan.outcome for external_id, plan in plans.items()}

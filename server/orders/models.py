@@ -207,7 +207,11 @@ class OrderEvent(Base):
     """The history of an order: what happened, when, by whom. Append-only."""
 
     __tablename__ = "order_event"
-    __table_args__ = (_order_key(), Index("ix_order_event_order_id", "order_id", "id"))
+    __table_args__ = (
+        _order_key(),
+        Index("ix_order_event_order_id", "order_id", "id"),
+        Index("ix_order_event_merchant_id", "merchant_id", "id"),
+    )
 
     id: Mapped[Id]
     merchant_id: Mapped[Ref]

@@ -11,8 +11,6 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
-
 from plugin_sdk import types as wire
 from server.banking.models import BankAccount, Posting
 from server.config import installed
@@ -144,10 +142,9 @@ def queue_payment_received(order: Order, rows: Sequence[Assignment], paid: Decim
         return False
     shop = db.session.get_one(Shop, order.shop_id)
     language = mail_language(order.language, shop.language)
-    booked = _booking_dates([row.posting_id for row in rows if row.posting_id is not None])
     payments = [
         {
-            "received_on": day(booked.get(row.posting_id or 0) or row.created_at.date(), language),
+            "received_on": day(_received_on(row), language),
             "amount": money(row.amount, order.currency, language),
         }
         for row in rows
@@ -176,9 +173,10 @@ def queue_payment_received(order: Order, rows: Sequence[Assignment], paid: Decim
     )
 
 
-def _booking_dates(posting_ids: list[int]) -> dict[int, date | None]:
-    query = select(Posting.id, Posting.booking_date).where(Posting.id.in_(posting_ids))
-    return {row[0]: row[1] for row in db.session.execute(query)}
+def _received_on(row: Assignment) -> date:
+    """The bank's booking date; for what a person marked as paid, the day of that."""
+    posting = db.session.get(Posting, row.posting_id) if row.posting_id is not None else None
+    return (posting.booking_date if posting else None) or row.created_at.date()
 
 
 def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datetime) -> None:

@@ -6,7 +6,6 @@ Every function that moves money takes the merchant's lock first. Orders that arr
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -71,6 +70,45 @@ def _sums(column: Any, ids: Collection[int]) -> dict[int, Decimal]:
     return totals
 
 
+class Ledger:
+    """The assignments of some orders and postings, read at once; what is added counts at once.
+
+    Only below the merchant's lock. Whoever books much gives all of it to one Ledger.
+    """
+
+    def __init__(self, order_ids: Collection[int], posting_ids: Collection[int] = ()) -> None:
+        self.order_ids, self.posting_ids = set(order_ids), set(posting_ids)
+        rows = select(Assignment).where(
+            Assignment.order_id.in_(self.order_ids) | Assignment.posting_id.in_(self.posting_ids)
+        )
+        self._rows = list(db.session.scalars(rows.order_by(Assignment.id)))
+
+    def add(self, row: Assignment) -> None:
+        self._rows.append(row)
+        db.session.add(row)
+
+    def paid(self, order_id: int) -> Decimal:
+        return sum((row.amount for row in self._of(order_id)), ZERO)
+
+    def assigned(self, posting_id: int) -> Decimal:
+        assert posting_id in self.posting_ids, "read with the others"
+        return sum((row.amount for row in self._rows if row.posting_id == posting_id), ZERO)
+
+    def turn(self, order_id: int, posting_id: int | None) -> int:
+        """How many rows this pair has."""
+        return sum(row.posting_id == posting_id for row in self._of(order_id))
+
+    def standing(self, order_id: int) -> list[Assignment]:
+        """Neither reversed nor a reversal; oldest first."""
+        rows = self._of(order_id)
+        reversed_ids = {row.reverses_id for row in rows}
+        return [row for row in rows if row.reverses_id is None and row.id not in reversed_ids]
+
+    def _of(self, order_id: int) -> list[Assignment]:
+        assert order_id in self.order_ids, "read with the others"
+        return [row for row in self._rows if row.order_id == order_id]
+
+
 # --- booking -----------------------------------------------------------------------------------
 
 
@@ -91,12 +129,15 @@ def assign(
         raise NotPossible("assign_order_twice")
     if any(amount <= 0 for _, amount in parts):
         raise NotPossible("assign_amount_not_positive")
+    ledger = Ledger([order_id for order_id, _ in parts], [posting_id])
     booked = []
     for order_id, amount in parts:
         order = _order(merchant_id, order_id)
         if not order.is_managed:
             order.is_managed = True
-        booked.append(book_payment(order, posting, amount, origin="person", actor=actor, at=at))
+        booked.append(
+            book_payment(order, posting, amount, ledger, origin="person", actor=actor, at=at)
+        )
     return booked
 
 
@@ -116,10 +157,11 @@ def confirm_suggestion(
     return assign(merchant_id, suggestion.posting_id, parts, actor=actor, at=at)
 
 
-def book_payment(
+def book_payment(  # noqa: PLR0913  an assignment has that many facts
     order: Order,
     posting: Posting,
     amount: Decimal,
+    ledger: Ledger,
     *,
     origin: str,
     actor: str,
@@ -135,15 +177,15 @@ def book_payment(
     assert order.merchant_id == posting.merchant_id, "tenants never mix"
     if posting.currency != order.currency:
         raise NotPossible("assign_other_currency", number=order.number)
-    left = posting.amount - assigned_totals([posting.id])[posting.id]
+    left = posting.amount - ledger.assigned(posting.id)
     if amount > left:
         raise NotPossible("assign_more_than_left", left=amount_text(left))
-    row = _add_row(order, posting.id, amount, origin, actor, at)
+    row = _add_row(ledger, order, posting.id, amount, origin, actor, at)
     row.probability, row.evidence = probability, list(evidence)
     db.session.flush()
     _refresh_posting(posting, left - amount)
     _note(order, "assigned", actor, at, amount=amount_text(amount), posting_id=posting.id)
-    settle(order, at)
+    settle(order, at, ledger)
     return row
 
 
@@ -151,15 +193,16 @@ def mark_as_paid(merchant_id: int, order_id: int, *, actor: str, at: datetime) -
     """A person knows that the rest was paid (S80): booked without a posting, like any other."""
     lock_merchant(merchant_id)
     order = _order(merchant_id, order_id)
-    rest = order.total - paid_totals([order.id])[order.id]
+    ledger = Ledger([order_id])
+    rest = order.total - ledger.paid(order_id)
     if rest <= 0:
         raise NotPossible("already_paid", number=order.number)
     if not order.is_managed:
         order.is_managed = True
-    row = _add_row(order, None, rest, "person", actor, at)
+    row = _add_row(ledger, order, None, rest, "person", actor, at)
     db.session.flush()
     _note(order, "marked_as_paid", actor, at, amount=amount_text(rest))
-    settle(order, at)
+    settle(order, at, ledger)
     return row
 
 
@@ -179,16 +222,17 @@ def undo(merchant_id: int, assignment_id: int, *, actor: str, at: datetime) -> A
     if row.reverses_id is not None or reversed_already is not None:
         raise NotPossible("already_undone")
     order = _order(merchant_id, row.order_id)
-    back = _add_row(order, row.posting_id, -row.amount, "person", actor, at)
+    ledger = Ledger([order.id], [row.posting_id] if row.posting_id is not None else [])
+    back = _add_row(ledger, order, row.posting_id, -row.amount, "person", actor, at)
     back.reverses_id = row.id
     db.session.flush()
     if row.posting_id is not None:
         posting = _posting(merchant_id, row.posting_id)
         posting.is_blocked = posting.needs_match = True
-        _refresh_posting(posting, posting.amount - assigned_totals([posting.id])[posting.id])
+        _refresh_posting(posting, posting.amount - ledger.assigned(posting.id))
     _note(order, "assignment_undone", actor, at, amount=amount_text(row.amount))
     order.needs_match = True
-    settle(order, at)
+    settle(order, at, ledger)
     request_match(merchant_id, at)
     return back
 
@@ -215,13 +259,14 @@ def unignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datet
 # --- what follows ------------------------------------------------------------------------------
 
 
-def settle(order: Order, at: datetime) -> None:
+def settle(order: Order, at: datetime, ledger: Ledger | None = None) -> None:
     """Bring the status up to date with the ledger, and queue what follows from a change.
 
     The only place that writes ``order.payment_status``.
     """
     before = order.payment_status
-    paid = paid_totals([order.id])[order.id]
+    ledger = ledger or Ledger([order.id])
+    paid = ledger.paid(order.id)
     after = payment_status(
         order.total,
         paid,
@@ -235,7 +280,7 @@ def settle(order: Order, at: datetime) -> None:
     _note(order, "status_changed", "", at, before=before, after=after.value)
     if after is wire.PaymentStatus.PAID:
         withhold_mails(order, "payment_information", "the order was paid before it was sent")
-        _thank(order, paid)
+        _thank(order, ledger)
     else:
         withhold_mails(order, "payment_received", "the order is not paid any more")
     if after is wire.PaymentStatus.UNPAID:
@@ -244,12 +289,12 @@ def settle(order: Order, at: datetime) -> None:
         _tell_shop(order, after, paid, at)
 
 
-def _thank(order: Order, paid: Decimal) -> None:
+def _thank(order: Order, ledger: Ledger) -> None:
     """Money was seen: thank for it. An order that a person marked as paid is not mailed."""
-    rows = active_assignments([order.id])[order.id]
+    rows = ledger.standing(order.id)
     if any(row.posting_id is not None for row in rows):
         _drop_withheld(order, "payment_received")
-        queue_payment_received(order, rows, paid)
+        queue_payment_received(order, rows, ledger.paid(order.id))
 
 
 def _ask_after_all(order: Order) -> None:
@@ -280,8 +325,8 @@ def _tell_shop(order: Order, status: wire.PaymentStatus, paid: Decimal, at: date
     shop = db.session.get_one(Shop, order.shop_id)
     code = wire.PaymentCode(order.payment_code)
     intent = intent_of(status, code)
-    shops.withhold_updates(order.id)
     if intent is None or (intent is wire.Intent.UNPAID and not shops.must_hear_of_unpaid(order.id)):
+        shops.withhold_updates(order.id)
         return  # the shop never heard of the payment, so there is nothing to take back
     mapping = shops.mapping_of(shop)
     open_statuses = mapping.get(code.value, {}).get("open_statuses") or ()
@@ -359,20 +404,6 @@ def take_match_requests(merchant_id: int, at: datetime) -> None:
     )
 
 
-def active_assignments(order_ids: Collection[int]) -> dict[int, list[Assignment]]:
-    """Order id to its assignments that stand: neither reversed nor a reversal; oldest first."""
-    found: dict[int, list[Assignment]] = defaultdict(list)
-    reversal = select(Assignment.reverses_id).where(Assignment.reverses_id.is_not(None))
-    query = select(Assignment).where(
-        Assignment.order_id.in_(order_ids),
-        Assignment.reverses_id.is_(None),
-        Assignment.id.not_in(reversal.where(Assignment.order_id.in_(order_ids))),
-    )
-    for row in db.session.scalars(query.order_by(Assignment.id)):
-        found[row.order_id].append(row)
-    return found
-
-
 def drop_suggestions(posting_ids: Collection[int]) -> None:
     db.session.execute(delete(Suggestion).where(Suggestion.posting_id.in_(posting_ids)))
 
@@ -436,22 +467,25 @@ def _posting(merchant_id: int, posting_id: int) -> Posting:
 
 
 def _add_row(
-    order: Order, posting_id: int | None, amount: Decimal, origin: str, actor: str, at: datetime
+    ledger: Ledger,
+    order: Order,
+    posting_id: int | None,
+    amount: Decimal,
+    origin: str,
+    actor: str,
+    at: datetime,
 ) -> Assignment:
-    pair = select(func.count()).where(
-        Assignment.order_id == order.id, Assignment.posting_id.is_not_distinct_from(posting_id)
-    )
     row = Assignment(
         merchant_id=order.merchant_id,
         order_id=order.id,
         posting_id=posting_id,
         amount=amount,
-        turn=db.session.scalar(pair) or 0,
+        turn=ledger.turn(order.id, posting_id),
         origin=origin,
         decided_by=actor,
         created_at=at,
     )
-    db.session.add(row)
+    ledger.add(row)
     return row
 
 

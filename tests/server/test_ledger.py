@@ -18,9 +18,9 @@ from server.orders import rules
 from server.orders.intake import Arrival, receive_orders
 from server.orders.models import Assignment, MatchRequest, Order, OrderEvent, Suggestion
 from server.orders.service import (
+    Ledger,
     NotPossible,
     acknowledge_update,
-    active_assignments,
     assign,
     assigned_totals,
     confirm_suggestion,
@@ -266,7 +266,7 @@ def test_undo_reverses_and_keeps_both_rows(shop, merchant):
     assert (back.amount, back.reverses_id) == (-row.amount, row.id)
     assert (status(order), left(posting)) == ("unpaid", posting.amount)
     assert posting.is_open and posting.needs_match and posting.is_blocked
-    assert active_assignments([order.id])[order.id] == []
+    assert Ledger([order.id]).standing(order.id) == []
     assert db.session.query(MatchRequest).count() == 1
 
 

@@ -565,6 +565,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_order_event")),
     )
     op.create_index("ix_order_event_order_id", "order_event", ["order_id", "id"], unique=False)
+    op.create_index(
+        "ix_order_event_merchant_id", "order_event", ["merchant_id", "id"], unique=False
+    )
     op.create_table(
         "order_key",
         sa.Column("merchant_id", sa.BigInteger(), nullable=False),
@@ -604,6 +607,7 @@ def downgrade() -> None:
     op.drop_table("suggestion")
     op.drop_index("ix_order_key_order_id", table_name="order_key")
     op.drop_table("order_key")
+    op.drop_index("ix_order_event_merchant_id", table_name="order_event")
     op.drop_index("ix_order_event_order_id", table_name="order_event")
     op.drop_table("order_event")
     op.drop_table("invoice")

@@ -137,6 +137,7 @@ def test_an_order_shows_everything_that_is_known(merchant, shop, anna):
         order,
         posting,
         posting.amount,
+        service.Ledger([order.id], [posting.id]),
         origin="auto",
         actor="",
         at=AT,
