@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import urllib.error
+import urllib.request
 
 import pytest
 
@@ -41,6 +42,19 @@ def test_a_second_start_says_who_is_there(installation):
     assert set(installation.pids()) == PROGRAMS
     key = bearer(installation.ready["shop_key"])
     assert "orders" in installation.api("GET", "orders", key)
+
+
+def test_the_link_that_merchant_add_prints_sets_a_password_once(installation):
+    """Beside a running installation no settings are needed but where it lives."""
+    command = installation.command()
+    add = [*command.pop("args")[:3], "merchant", "add", "Annas Antiquariat", "neu@example.org"]
+    done = subprocess.run(add, **command, capture_output=True, text=True, timeout=60, check=True)
+    link = done.stdout.split()[-1]
+    assert link.startswith(f"{installation.ready['url']}/")
+    with urllib.request.urlopen(link, timeout=30) as page:
+        assert "neu@example.org" in page.read().decode()
+    again = subprocess.run(add, **command, capture_output=True, text=True, timeout=60, check=False)
+    assert (again.returncode, "exists" in again.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("name", ["worker-mail", "clock", "web", "redis", "postgres"])
