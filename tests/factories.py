@@ -20,7 +20,7 @@ from server.banking.models import BankAccount, Posting
 from server.db import db
 from server.merchants import service as merchants
 from server.merchants.models import ApiKey, Merchant, User
-from server.orders.intake import Arrival, receive_orders
+from server.orders.intake import Arrival, receive_orders, receiver_of
 from server.orders.models import Order
 from server.shops.models import Shop
 
@@ -142,7 +142,7 @@ def wire_order(**over: Any) -> dict[str, Any]:
 def make_order(shop: Shop, *, at: datetime = AT, **over: Any) -> Order:
     """Received like any other order, so keys and mails are there."""
     raw = wire_order(**over)
-    receive_orders(shop, [Arrival(OrderSchema().load(raw), raw)], at)
+    receive_orders(receiver_of(shop.id), [Arrival(OrderSchema().load(raw), raw)], at)
     db.session.commit()
     found = db.session.query(Order).filter_by(shop_id=shop.id, external_id=raw["external_id"])
     return found.one()

@@ -7,13 +7,10 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from flask import g, request
-from sqlalchemy import select
 
 from server.api.problems import Problem
 from server.db import db, now
-from server.merchants.models import ApiKey
-from server.merchants.rules import split_api_key
-from server.merchants.service import authenticate
+from server.merchants.service import KeyFacts, authenticate
 from server.shops.models import Shop
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -21,7 +18,7 @@ MAX_KEY_LENGTH = 200
 
 
 def scope(wanted: str) -> Callable[[View], View]:
-    """Only for keys of this scope. Sets ``g.api_key`` and, for `shop`, ``g.shop``."""
+    """Only for keys of this scope. Sets ``g.api_key``."""
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -30,8 +27,6 @@ def scope(wanted: str) -> Callable[[View], View]:
             if key.scope != wanted:
                 raise Problem(403, f"This key is for {key.scope!r}; {wanted!r} is needed here.")
             g.api_key = key
-            if wanted == "shop":
-                g.shop = _shop_of(key)
             return view(*args, **kwargs)
 
         guarded.__dict__["api_scope"] = wanted
@@ -40,11 +35,23 @@ def scope(wanted: str) -> Callable[[View], View]:
     return decorate
 
 
-def _authenticated() -> ApiKey:
+def shop() -> Shop:
+    """The shop of the key. Raises Problem if it is switched off."""
+    found = db.session.get(Shop, g.api_key.shop_id)
+    assert found is not None, "a shop key has a shop"
+    check_is_on(found.status)
+    return found
+
+
+def check_is_on(status: str) -> None:
+    if status in {"disabled", "deregistered"}:
+        raise Problem(403, f"The shop is {status}.")
+
+
+def _authenticated() -> KeyFacts:
     method, _, presented = request.headers.get("Authorization", "").partition(" ")
     key = None
     if method.lower() == "bearer" and len(presented) <= MAX_KEY_LENGTH:
-        _look_up(presented.strip())
         key = authenticate(presented.strip(), now())
     if key is None:
         raise Problem(
@@ -53,19 +60,3 @@ def _authenticated() -> ApiKey:
             headers={"WWW-Authenticate": 'Bearer realm="kontor"'},
         )
     return key
-
-
-def _look_up(presented: str) -> None:
-    """Key and shop in one query; what follows finds them in the session."""
-    parts = split_api_key(presented)
-    if parts is not None:
-        both = select(ApiKey, Shop).outerjoin(Shop, Shop.id == ApiKey.shop_id)
-        g.looked_up = db.session.execute(both.where(ApiKey.id == parts[0])).first()
-
-
-def _shop_of(key: ApiKey) -> Shop:
-    shop = db.session.get(Shop, key.shop_id)
-    assert shop is not None, "a shop key has a shop"
-    if shop.status in {"disabled", "deregistered"}:
-        raise Problem(403, f"The shop is {shop.status}.")
-    return shop

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import g
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from plugin_sdk.schemas import HeartbeatSchema
 from plugin_sdk.types import WIRE_VERSION
-from server.api.access import scope
+from server.api.access import scope, shop
 from server.api.wire import json_body, load
 from server.db import db, now
 from server.orders.service import hear_heartbeat
@@ -33,10 +32,11 @@ class HeartbeatAnswer(Schema):
 def heartbeat() -> dict[str, Any]:
     """Connector, version, capabilities, and the last error, if there is one."""
     loaded = load(HeartbeatSchema(), json_body())
-    hear_heartbeat(g.shop, loaded.value, now())
+    asking = shop()
+    hear_heartbeat(asking, loaded.value, now())
     db.session.commit()
     return {
         "wire_version": WIRE_VERSION,
-        "shop_status": g.shop.status,
+        "shop_status": asking.status,
         "ignored": list(loaded.ignored),
     }

@@ -14,12 +14,18 @@ from sqlalchemy import select, tuple_
 
 from plugin_sdk.schemas import BATCH_LIMIT, Amount, OrderResultSchema, OrderSchema, Text
 from plugin_sdk.types import Evidence, PaymentStatus
-from server.api.access import scope
+from server.api.access import check_is_on, scope, shop
 from server.api.idempotency import idempotent
 from server.api.problems import Problem, in_words, messages_of
 from server.api.wire import Loaded, json_body, load
 from server.db import db, now
-from server.orders.intake import Arrival, orders_gone, receive_orders
+from server.orders.intake import (
+    Arrival,
+    Receiver,
+    orders_gone,
+    receive_orders,
+    receiver_of,
+)
 from server.orders.models import Order
 from server.orders.service import MAX_INVOICE_BYTES, NotPossible, paid_totals, store_invoice
 
@@ -106,7 +112,7 @@ ORDER_SCHEMA = OrderSchema()
 def post_order() -> dict[str, Any]:
     """Store one order. Sending it again is harmless; a changed one is taken over."""
     loaded = load(ORDER_SCHEMA, json_body())
-    outcome = receive_orders(g.shop, [Arrival(loaded.value, loaded.raw)], now())[0]
+    outcome = receive_orders(_receiver(), [Arrival(loaded.value, loaded.raw)], now())[0]
     db.session.commit()
     answer = {"index": 0, "external_id": loaded.value.external_id, "outcome": outcome}
     return {**answer, "ignored": list(loaded.ignored)} if loaded.ignored else answer
@@ -134,7 +140,8 @@ def post_orders() -> dict[str, Any]:
         else:
             good.append((index, loaded))
         results.append(result)
-    outcomes = receive_orders(g.shop, [Arrival(one.value, one.raw) for _, one in good], now())
+    arrivals = [Arrival(one.value, one.raw) for _, one in good]
+    outcomes = receive_orders(_receiver(), arrivals, now())
     for (index, _), outcome in zip(good, outcomes, strict=True):
         results[index]["outcome"] = outcome
     db.session.commit()
@@ -161,7 +168,7 @@ def get_order(external_id: str) -> dict[str, Any]:
 @blueprint.response(200, OrdersAnswer)
 def get_orders(arguments: dict[str, Any]) -> dict[str, Any]:
     """The shop's orders by their last change, oldest first; `cursor` leads to the next page."""
-    query = select(Order).where(Order.shop_id == g.shop.id)
+    query = select(Order).where(Order.shop_id == shop().id)
     if "payment_status" in arguments:
         query = query.where(Order.payment_status == arguments["payment_status"].value)
     if "changed_since" in arguments:
@@ -217,16 +224,22 @@ _INVOICE_PROBLEMS = {
 def post_gone() -> dict[str, int]:
     """Orders that the shop, asked by id, does not have any more."""
     loaded = load(GoneSchema(), json_body()).value
-    removed = orders_gone(g.shop, loaded["external_ids"], loaded["evidence"], now())
+    removed = orders_gone(shop(), loaded["external_ids"], loaded["evidence"], now())
     db.session.commit()
     return {"removed": removed}
+
+
+def _receiver() -> Receiver:
+    found = receiver_of(g.api_key.shop_id)
+    check_is_on(found.status)
+    return found
 
 
 def _order(external_id: str) -> Order:
     row = None
     if "\x00" not in external_id:
         row = db.session.scalar(
-            select(Order).where(Order.shop_id == g.shop.id, Order.external_id == external_id)
+            select(Order).where(Order.shop_id == shop().id, Order.external_id == external_id)
         )
     if row is None:
         raise Problem(404, "This shop has no such order.")

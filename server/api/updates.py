@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from plugin_sdk.schemas import AcknowledgementSchema, PaymentUpdateSchema
-from server.api.access import scope
+from server.api.access import scope, shop
 from server.api.polls import BUSY_RETRY_SECONDS, polls
 from server.api.problems import Problem
 from server.api.wire import json_body, load
@@ -48,23 +48,22 @@ def get_payment_updates(arguments: dict[str, int]) -> dict[str, Any]:
     Not acknowledged in time, an update is handed out again. `retry_after_seconds` in the answer:
     the server lets nobody else wait just now; ask again after that.
     """
-    shop_id = g.shop.id
-    found = _lease(g.shop, arguments["limit"])
+    shop_id = g.api_key.shop_id
+    found = _lease(shop(), arguments["limit"])
     if found or not arguments["wait_seconds"]:
         return {"payment_updates": found}
     db.session.remove()  # waiting holds no connection
     if not polls().wait(shop_id, arguments["wait_seconds"]):
         return {"payment_updates": [], "retry_after_seconds": BUSY_RETRY_SECONDS}
-    shop = db.session.get_one(Shop, shop_id)
-    return {"payment_updates": _lease(shop, arguments["limit"])}
+    return {"payment_updates": _lease(shop(), arguments["limit"])}
 
 
-def _lease(shop: Shop, limit: int) -> list[Any]:
+def _lease(asking: Shop, limit: int) -> list[Any]:
     at = now()
-    see(shop, at)
+    see(asking, at)
     found = []
-    if may_have_updates(shop.id, at):
-        found = [to_wire(row) for row in lease_updates(shop, limit, at)]
+    if may_have_updates(asking.id, at):
+        found = [to_wire(row) for row in lease_updates(asking, limit, at)]
     db.session.commit()
     return found
 
@@ -83,7 +82,7 @@ def acknowledge(update_id: int) -> dict[str, str]:
     loaded = load(AcknowledgementSchema(), json_body())
     row = None
     if update_id <= MAX_ID:
-        row = acknowledge_update(g.shop, update_id, loaded.value, now())
+        row = acknowledge_update(shop(), update_id, loaded.value, now())
     if row is None:
         raise Problem(404, "This shop has no such payment update.")
     db.session.commit()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -52,11 +53,23 @@ def _checked(kind: Any, text: str, message_key: str) -> Any:
         raise ValueError(message_key) from None
 
 
-def payee_account(merchant_id: int) -> BankAccount | None:
-    """Where this merchant's customers are asked to pay; None until it was entered."""
-    return db.session.scalar(
-        select(BankAccount).where(BankAccount.merchant_id == merchant_id, BankAccount.is_payee)
-    )
+@dataclass(frozen=True, slots=True)
+class Payee:
+    """Where a merchant's customers are asked to pay."""
+
+    iban: str
+    bic: str
+    creditor_name: str
+
+
+def payee_account(merchant_id: int) -> Payee | None:
+    """None until the merchant has entered it."""
+    row = db.session.execute(
+        select(BankAccount.iban, BankAccount.bic, BankAccount.creditor_name).where(
+            BankAccount.merchant_id == merchant_id, BankAccount.is_payee
+        )
+    ).first()
+    return Payee(row.iban, row.bic or "", row.creditor_name or "") if row else None
 
 
 def store_statement(
@@ -264,6 +277,7 @@ def _account_id(merchant_id: int, iban: str, currency: str) -> int:
 
 
 __all__ = [
+    "Payee",
     "StatementImport",
     "Unreadable",
     "payee_account",

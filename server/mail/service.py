@@ -96,7 +96,7 @@ def mail_content(
         "language": language,
         "recipient": recipient,
         "facts": dict(facts),
-        "theme": asdict(theme),
+        "theme": _columns_of(theme),
         "sender_name": sender_name,
         "sender_address": sender_address,
         "reply_to": reply_to,
@@ -188,6 +188,11 @@ def _list_headers(facts: Mapping[str, object]) -> dict[str, str]:
 def _new_message_id(sender_address: str) -> str:
     """Made with the row, so that a second copy carries the same one."""
     return f"<{secrets.token_urlsafe(RANDOM_BYTES)}@{_domain_of(sender_address)}>"
+
+
+@lru_cache(maxsize=1024)
+def _columns_of(theme: Theme) -> dict[str, Any]:
+    return asdict(theme)
 
 
 @lru_cache(maxsize=1024)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hmac
 import secrets
 import string
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from server.db import db
 from server.merchants.models import ApiKey, Merchant, OneTimeLink, User, UserSession
@@ -194,18 +195,40 @@ def revoke_api_key(merchant_id: int, key_id: str, at: datetime) -> bool:
     return bool(revoked.rowcount)  # type: ignore[attr-defined]
 
 
-def authenticate(presented: str, at: datetime) -> ApiKey | None:
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """What a request needs to know of the key that it came with."""
+
+    id: str
+    merchant_id: int
+    shop_id: int | None
+    scope: str
+    name: str
+
+
+_KEY = select(
+    ApiKey.id,
+    ApiKey.merchant_id,
+    ApiKey.shop_id,
+    ApiKey.scope,
+    ApiKey.name,
+    ApiKey.secret_hash,
+    ApiKey.last_used_at,
+).where(ApiKey.id == bindparam("key_id"), ApiKey.revoked_at.is_(None))
+
+
+def authenticate(presented: str, at: datetime) -> KeyFacts | None:
     """The key behind a bearer token; None if it is unknown, wrong or revoked."""
     parts = split_api_key(presented)
     if parts is None:
         return None
-    key = db.session.get(ApiKey, parts[0])
-    wanted = key.secret_hash if key else bytes(32)
-    if not hmac.compare_digest(token_hash(parts[1]), wanted) or key is None or key.revoked_at:
+    row = db.session.execute(_KEY, {"key_id": parts[0]}).first()
+    wanted = row.secret_hash if row else bytes(32)
+    if not hmac.compare_digest(token_hash(parts[1]), wanted) or row is None:
         return None
-    if key.last_used_at is None or at - key.last_used_at > TOUCH_AFTER:
-        key.last_used_at = at
-    return key
+    if row.last_used_at is None or at - row.last_used_at > TOUCH_AFTER:
+        db.session.execute(update(ApiKey).where(ApiKey.id == row.id).values(last_used_at=at))
+    return KeyFacts(row.id, row.merchant_id, row.shop_id, row.scope, row.name)
 
 
 def _literal(text: str) -> str:

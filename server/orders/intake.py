@@ -15,13 +15,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import bindparam, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from plugin_sdk import types as wire
 from plugin_sdk.schemas import OrderSchema, amount_text
 from server.banking.models import BankAccount
-from server.banking.service import payee_account
+from server.banking.service import Payee, payee_account
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
@@ -35,8 +35,8 @@ from server.orders.notices import (
 from server.orders.rules import make_payment_reference, order_keys, payment_status
 from server.orders.service import request_match, settle, withhold_mails
 from server.shops.models import Shop
-from server.shops.rules import is_open_status, payment_code
-from server.shops.service import connect, mapping_of, touch
+from server.shops.rules import effective_mapping, is_open_status, payment_code
+from server.shops.service import connect, touch, touch_is_due
 from server.work import announce
 
 ZERO = Decimal(0)
@@ -80,20 +80,81 @@ class _Plan:
         return "not_managed" if self.is_open else "ignored"
 
 
-def receive_orders(shop: Shop, arrivals: Sequence[Arrival], at: datetime) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """The shop that orders come from and the account they are to be paid to, in one look."""
+
+    id: int
+    merchant_id: int
+    name: str
+    language: str
+    sender_name: str
+    reply_to: str | None
+    reference_kind: str
+    status: str
+    mapping: dict[str, dict[str, Any]]
+    mapping_pinned: bool
+    connected_at: datetime | None
+    last_order_at: datetime | None
+    payee: Payee | None
+
+
+_RECEIVER = (
+    select(
+        Shop.merchant_id,
+        Shop.name,
+        Shop.language,
+        Shop.sender_name,
+        Shop.reply_to,
+        Shop.reference_kind,
+        Shop.status,
+        Shop.mapping,
+        Shop.default_mapping,
+        Shop.mapping_pinned,
+        Shop.connected_at,
+        Shop.last_order_at,
+        BankAccount.iban,
+        BankAccount.bic,
+        BankAccount.creditor_name,
+    )
+    .outerjoin(BankAccount, (BankAccount.merchant_id == Shop.merchant_id) & BankAccount.is_payee)
+    .where(Shop.id == bindparam("shop_id"))
+)
+
+
+def receiver_of(shop_id: int) -> Receiver:
+    """The shop as ``receive_orders`` needs it. The shop must be there."""
+    row = db.session.execute(_RECEIVER, {"shop_id": shop_id}).one()
+    payee = Payee(row.iban, row.bic or "", row.creditor_name or "") if row.iban else None
+    return Receiver(
+        id=shop_id,
+        merchant_id=row.merchant_id,
+        name=row.name,
+        language=row.language,
+        sender_name=row.sender_name,
+        reply_to=row.reply_to,
+        reference_kind=row.reference_kind,
+        status=row.status,
+        mapping=effective_mapping(row.mapping, row.default_mapping),
+        mapping_pinned=row.mapping_pinned,
+        connected_at=row.connected_at,
+        last_order_at=row.last_order_at,
+        payee=payee,
+    )
+
+
+def receive_orders(shop: Receiver, arrivals: Sequence[Arrival], at: datetime) -> list[str]:
     """Store what the shop sent; sending it twice is harmless. One outcome per arrival:
 
     `created` managed from now on · `updated` · `unchanged` · `not_managed` kept, but nothing is
     sent (older than the cut-off, or no payment code of ours) · `ignored` no longer open, so it
     does not come in (S28 to S30).
     """
-    connect(shop, at)
-    touch(shop, at)
+    connected_at = _note_sign_of_life(shop, at)
     # Sorted: two pushes of the same orders must not wait for each other's rows in a circle.
     latest = {one.order.external_id: one for one in arrivals}
     latest = dict(sorted(latest.items()))
-    mapping = mapping_of(shop)
-    plans = {external_id: _plan(shop, mapping, one) for external_id, one in latest.items()}
+    plans = {external_id: _plan(shop, connected_at, one) for external_id, one in latest.items()}
     outcomes = {external_id: plan.outcome for external_id, plan in plans.items()}
     wanted = {key: plan for key, plan in plans.items() if plan.outcome != "ignored"}
     stored = _store(shop, list(wanted.values()), at) if wanted else set()
@@ -105,7 +166,18 @@ def receive_orders(shop: Shop, arrivals: Sequence[Arrival], at: datetime) -> lis
     return [outcomes[arrival.order.external_id] for arrival in arrivals]
 
 
-def _known(shop: Shop, external_ids: list[str]) -> dict[str, tuple[int, bytes]]:
+def _note_sign_of_life(shop: Receiver, at: datetime) -> datetime:
+    """When the shop was connected, which is now if it was not yet."""
+    if shop.connected_at is None or touch_is_due(shop.last_order_at, at):
+        row = db.session.get_one(Shop, shop.id)
+        connect(row, at)
+        touch(row, at)
+        assert row.connected_at is not None, "connect() came first"
+        return row.connected_at
+    return shop.connected_at
+
+
+def _known(shop: Receiver, external_ids: list[str]) -> dict[str, tuple[int, bytes]]:
     if not external_ids:
         return {}
     query = select(Order.external_id, Order.id, Order.content_hash).where(
@@ -114,14 +186,13 @@ def _known(shop: Shop, external_ids: list[str]) -> dict[str, tuple[int, bytes]]:
     return {row[0]: (row[1], row[2]) for row in db.session.execute(query)}
 
 
-def _plan(shop: Shop, mapping: Mapping[str, Any], arrival: Arrival) -> _Plan:
+def _plan(shop: Receiver, connected_at: datetime, arrival: Arrival) -> _Plan:
     order = arrival.order
     code = payment_code(
-        {} if shop.mapping_pinned else mapping, order.payment_method, order.payment_code
+        {} if shop.mapping_pinned else shop.mapping, order.payment_method, order.payment_code
     )
-    is_open = is_open_status(mapping, code, order.shop_status)
-    assert shop.connected_at is not None, "connect() came first"
-    is_new = order.ordered_at >= shop.connected_at
+    is_open = is_open_status(shop.mapping, code, order.shop_status)
+    is_new = order.ordered_at >= connected_at
     is_managed = is_open and is_new and code is not wire.PaymentCode.OTHER
     return _Plan(arrival, code, is_open, is_managed)
 
@@ -187,13 +258,12 @@ SELECT external_id FROM stored
 """)
 
 
-def _store(shop: Shop, plans: Sequence[_Plan], at: datetime) -> set[str]:
+def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
     """External ids of those orders that were not there yet."""
     stored: set[str] = set()
     left = list(plans)
     for _ in range(REFERENCE_TRIES):
-        account = payee_account(shop.merchant_id)
-        rows = [_row(shop, plan, account) for plan in left]
+        rows = [_row(shop, plan) for plan in left]
         found = db.session.scalars(
             _STORE,
             {
@@ -214,11 +284,11 @@ def _store(shop: Shop, plans: Sequence[_Plan], at: datetime) -> set[str]:
     return stored
 
 
-def _row(shop: Shop, plan: _Plan, account: BankAccount | None) -> dict[str, Any]:
+def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
     order = plan.arrival.order
     status = payment_status(order.total, ZERO, managed=plan.is_managed)
     reference = make_payment_reference(_RANDOM)
-    asks = account is not None and plan.is_managed and plan.code in ASKS_FOR_MONEY
+    asks = plan.is_managed and plan.code in ASKS_FOR_MONEY and order.total > 0
     content = _content(plan.arrival)
     return content | {
         "external_id": order.external_id,
@@ -234,8 +304,8 @@ def _row(shop: Shop, plan: _Plan, account: BankAccount | None) -> dict[str, Any]
             (invoice.number, invoice.date.isoformat() if invoice.date else None)
             for invoice in order.invoices
         ],
-        "mail": payment_information(shop, order, plan.code, reference, account)
-        if asks and account and order.total > 0
+        "mail": payment_information(shop, order, plan.code, reference, shop.payee)
+        if asks and shop.payee
         else None,
     }
 
@@ -315,7 +385,7 @@ def ask_for_money_of_waiting(merchant_id: int) -> int:
 # --- known orders ------------------------------------------------------------------------------
 
 
-def _compare(shop: Shop, known: tuple[int, bytes], plan: _Plan, at: datetime) -> str:
+def _compare(shop: Receiver, known: tuple[int, bytes], plan: _Plan, at: datetime) -> str:
     """Take over what the shop changed (S35, S38); whatever we know about payments stays."""
     order_id, digest = known
     arrival = plan.arrival

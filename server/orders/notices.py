@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from plugin_sdk import types as wire
-from server.banking.models import BankAccount, Posting
+from server.banking.models import Posting
+from server.banking.service import Payee
 from server.config import installed
 from server.db import db
 from server.mail.rules import day, money, nearest_language, payment_facts
@@ -80,12 +81,27 @@ def asked_reference(kind: str, payment_reference: str, order: wire.Order) -> str
     return payment_reference
 
 
+class Sender(Protocol):
+    """What a mail to a customer needs to know of the shop that it comes from."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def sender_name(self) -> str: ...
+    @property
+    def reply_to(self) -> str | None: ...
+    @property
+    def reference_kind(self) -> str: ...
+
+
 def payment_information(
-    shop: Shop,
+    shop: Sender,
     order: wire.Order,
     code: wire.PaymentCode,
     payment_reference: str,
-    account: BankAccount,
+    account: Payee,
 ) -> dict[str, Any] | None:
     """The mail that asks for the money, as ``mail_content``; None without an address."""
     if not order.customer.email:
@@ -95,9 +111,9 @@ def payment_information(
         language=language,
         amount=order.total,
         currency=order.currency,
-        creditor=account.creditor_name or "",
+        creditor=account.creditor_name,
         iban=account.iban,
-        bic=account.bic or "",
+        bic=account.bic,
         payment_reference=asked_reference(shop.reference_kind, payment_reference, order),
     )
     return mail_content(
@@ -125,7 +141,7 @@ def queue_payment_information(
     code: wire.PaymentCode,
     order_id: int,
     payment_reference: str,
-    account: BankAccount,
+    account: Payee,
 ) -> bool:
     """Ask for the money of one order. True if a mail was written (never a second one)."""
     content = payment_information(shop, order, code, payment_reference, account)

@@ -73,14 +73,18 @@ def connect(shop: Shop, at: datetime) -> None:
 
 def touch(shop: Shop, at: datetime) -> None:
     """An order came. Noted every few seconds only: pushes must not wait for one another's row."""
-    if shop.last_order_at is None or at - shop.last_order_at > TOUCH_AFTER:
+    if touch_is_due(shop.last_order_at, at):
         shop.last_order_at = shop.seen_at = at
+
+
+def touch_is_due(last: datetime | None, at: datetime) -> bool:
+    return last is None or at - last > TOUCH_AFTER
 
 
 def see(shop: Shop, at: datetime) -> None:
     """It asked for something. Noted every few seconds only: a poll that finds nothing is cheap."""
     connect(shop, at)
-    if shop.seen_at is None or at - shop.seen_at > TOUCH_AFTER:
+    if touch_is_due(shop.seen_at, at):
         shop.seen_at = at
 
 

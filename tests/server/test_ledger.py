@@ -15,7 +15,7 @@ from server.banking.models import Posting
 from server.db import db
 from server.mail.models import Mail
 from server.orders import rules
-from server.orders.intake import Arrival, receive_orders
+from server.orders.intake import Arrival, receive_orders, receiver_of
 from server.orders.models import Assignment, MatchRequest, Order, OrderEvent, Suggestion
 from server.orders.service import (
     Ledger,
@@ -64,7 +64,7 @@ def take_back(row, at=LATER):
 
 def push(shop, raw, at=LATER):
     """The shop sends the order (again)."""
-    outcome = receive_orders(shop, [Arrival(OrderSchema().load(raw), raw)], at)[0]
+    outcome = receive_orders(receiver_of(shop.id), [Arrival(OrderSchema().load(raw), raw)], at)[0]
     db.session.commit()
     return outcome
 
