@@ -83,7 +83,7 @@ def to_each_customer(count):
 
 
 @pytest.mark.parametrize(
-    ("count", "kills"), [(200, 2), pytest.param(2_000, 100, marks=pytest.mark.torture)]
+    ("count", "kills"), [(200, 2), pytest.param(2_000, 25, marks=pytest.mark.torture)]
 )
 def test_a_mail_worker_killed_while_sending_loses_nothing(
     installation, merchant, sink, count, kills

@@ -18,7 +18,11 @@ from server.db import db, now
 from server.orders.service import mark_as_paid
 from tests.factories import bearer, make_key, make_merchant, make_order, make_shop
 
-EXAMPLES = 500 if os.environ.get("KONTOR_TORTURE") == "1" else 12  # good ones, and as many bad
+EXAMPLES = 12  # good ones, and as many bad
+FULL = (
+    pytest.mark.torture,
+    pytest.mark.skipif(os.environ.get("KONTOR_TORTURE") != "1", reason="make torture"),
+)
 DOCUMENT = "/api/v1/openapi.json"
 
 load_all_checks()
@@ -86,13 +90,14 @@ def test_every_operation_of_the_document_is_tried(document):
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_every_operation_answers_as_documented(document, keys, label, mode):
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(500, marks=FULL)])
+def test_every_operation_answers_as_documented(document, keys, label, mode, examples):
     operation = document.find_operation_by_label(label)
     headers = keys["bank" if operation.path.startswith(BANK) else "shop"]
     checks = [CHECKS.get_one(name) for name in KEPT]
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         derandomize=True,
         deadline=None,
         database=None,

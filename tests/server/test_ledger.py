@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from datetime import timedelta
 from decimal import Decimal
@@ -537,7 +538,13 @@ class Life:
         assert (told[-1].payment_status if told else "unpaid") == order.payment_status
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+FULL = (
+    pytest.mark.torture,
+    pytest.mark.skipif(os.environ.get("KONTOR_TORTURE") != "1", reason="make torture"),
+)
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=FULL) for n in range(2, 52))])
 def test_the_ledger_holds_through_a_long_random_life(app, seed):
     life = Life(seed)
     for _ in range(STEPS):
