@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from flask import Flask
+from flask import Flask, Request, Response
+from flask.sessions import NullSession, SessionInterface, SessionMixin
 from redis import Redis
 from sqlalchemy import text
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -41,6 +42,7 @@ def create_app(settings: Settings) -> Flask:
     )
     if settings.url.startswith("https://"):  # behind a proxy that ends TLS
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
+    app.session_interface = NoCookieSession()
     db.init_app(app)
     redis = Redis.from_url(
         settings.redis_url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
@@ -52,6 +54,16 @@ def create_app(settings: Settings) -> Flask:
     api.register(app)
     dashboard.register(app)
     return app
+
+
+class NoCookieSession(SessionInterface):
+    """Log-ins are rows (server/merchants): Flask's signed cookie is neither read nor written."""
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin:
+        return NullSession()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Nothing to save."""
 
 
 def health() -> dict[str, str]:

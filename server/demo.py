@@ -278,8 +278,7 @@ class Story:
                 self._note(name, began, ok=True, seen=seen(found))
                 return found
             time.sleep(LOOK_SECONDS)
-        else:
-            last = f"not within {STEP_SECONDS:.0f} s; at last {last}"
+        last = f"not within {STEP_SECONDS:.0f} s; at last {last}"
         self._note(name, began, ok=False, seen=last)
         raise Failed(f"{name}: {last}")
 

@@ -11,6 +11,7 @@ from flask import g, request
 from server.api.problems import Problem
 from server.db import db, now
 from server.merchants.service import KeyFacts, authenticate
+from server.orders.intake import receiver_of_key
 from server.shops.models import Shop
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -35,6 +36,22 @@ def scope(wanted: str) -> Callable[[View], View]:
     return decorate
 
 
+def receiving(view: View) -> View:
+    """Like ``scope("shop")`` for the routes that push orders: sets ``g.receiver`` too."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        found = receiver_of_key(_presented(), now())
+        if found is None:
+            return scope("shop")(view)(*args, **kwargs)  # says what is wrong with the key
+        g.api_key, g.receiver = found
+        check_is_on(g.receiver.status)
+        return view(*args, **kwargs)
+
+    guarded.__dict__["api_scope"] = "shop"
+    return guarded  # type: ignore[return-value]
+
+
 def shop() -> Shop:
     """The shop of the key. Raises Problem if it is switched off."""
     found = db.session.get(Shop, g.api_key.shop_id)
@@ -49,10 +66,7 @@ def check_is_on(status: str) -> None:
 
 
 def _authenticated() -> KeyFacts:
-    method, _, presented = request.headers.get("Authorization", "").partition(" ")
-    key = None
-    if method.lower() == "bearer" and len(presented) <= MAX_KEY_LENGTH:
-        key = authenticate(presented.strip(), now())
+    key = authenticate(_presented(), now())
     if key is None:
         raise Problem(
             401,
@@ -60,3 +74,9 @@ def _authenticated() -> KeyFacts:
             headers={"WWW-Authenticate": 'Bearer realm="kontor"'},
         )
     return key
+
+
+def _presented() -> str:
+    """The bearer token (RFC 6750); empty if there is none."""
+    method, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if method.lower() == "bearer" and len(token) <= MAX_KEY_LENGTH else ""

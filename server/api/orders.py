@@ -7,24 +7,22 @@ import binascii
 from datetime import datetime
 from typing import Any
 
-from flask import g, request
+from flask import Response, g, jsonify, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, post_dump, validate
 from sqlalchemy import select, tuple_
 
 from plugin_sdk.schemas import BATCH_LIMIT, Amount, OrderResultSchema, OrderSchema, Text
 from plugin_sdk.types import Evidence, PaymentStatus
-from server.api.access import check_is_on, scope, shop
+from server.api.access import receiving, scope, shop
 from server.api.idempotency import idempotent
 from server.api.problems import Problem, in_words, messages_of
 from server.api.wire import Loaded, json_body, load
 from server.db import db, now
 from server.orders.intake import (
     Arrival,
-    Receiver,
     orders_gone,
     receive_orders,
-    receiver_of,
 )
 from server.orders.models import Order
 from server.orders.service import MAX_INVOICE_BYTES, NotPossible, paid_totals, store_invoice
@@ -105,21 +103,21 @@ ORDER_SCHEMA = OrderSchema()
 
 
 @blueprint.post("/orders")
-@scope("shop")
+@receiving
 @idempotent
 @blueprint.doc(requestBody=_takes(OrderSchema))
 @blueprint.response(200, PushAnswer)
-def post_order() -> dict[str, Any]:
+def post_order() -> Response:
     """Store one order. Sending it again is harmless; a changed one is taken over."""
     loaded = load(ORDER_SCHEMA, json_body())
-    outcome = receive_orders(_receiver(), [Arrival(loaded.value, loaded.raw)], now())[0]
+    outcome = receive_orders(g.receiver, [Arrival(loaded.value, loaded.raw)], now())[0]
     db.session.commit()
     answer = {"index": 0, "external_id": loaded.value.external_id, "outcome": outcome}
-    return {**answer, "ignored": list(loaded.ignored)} if loaded.ignored else answer
+    return jsonify({**answer, "ignored": list(loaded.ignored)} if loaded.ignored else answer)
 
 
 @blueprint.post("/orders/batch")
-@scope("shop")
+@receiving
 @idempotent
 @blueprint.doc(requestBody=_takes(BatchSchema))
 @blueprint.response(200, BatchAnswer)
@@ -141,7 +139,7 @@ def post_orders() -> dict[str, Any]:
             good.append((index, loaded))
         results.append(result)
     arrivals = [Arrival(one.value, one.raw) for _, one in good]
-    outcomes = receive_orders(_receiver(), arrivals, now())
+    outcomes = receive_orders(g.receiver, arrivals, now())
     for (index, _), outcome in zip(good, outcomes, strict=True):
         results[index]["outcome"] = outcome
     db.session.commit()
@@ -227,12 +225,6 @@ def post_gone() -> dict[str, int]:
     removed = orders_gone(shop(), loaded["external_ids"], loaded["evidence"], now())
     db.session.commit()
     return {"removed": removed}
-
-
-def _receiver() -> Receiver:
-    found = receiver_of(g.api_key.shop_id)
-    check_is_on(found.status)
-    return found
 
 
 def _order(external_id: str) -> Order:

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from random import Random
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, text
+from sqlalchemy import Row, bindparam, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from plugin_sdk import types as wire
@@ -24,7 +25,14 @@ from server.banking.models import BankAccount
 from server.banking.service import Payee, payee_account
 from server.db import db
 from server.mail.models import Mail
-from server.merchants.service import lock_merchant
+from server.merchants.models import ApiKey
+from server.merchants.service import (
+    KeyFacts,
+    checked_key,
+    key_columns,
+    key_id_of,
+    lock_merchant,
+)
 from server.orders.models import Invoice, MatchRequest, Order, OrderEvent, OrderKey
 from server.orders.notices import (
     ASKS_FOR_MONEY,
@@ -44,7 +52,6 @@ REFERENCE_TRIES = 5
 MAX_GONE = 1000
 LOST_IF_CLOSED = frozenset({"unpaid", "partially_paid", "cancelled"})
 """What becomes "removed externally" when the shop no longer waits for the money."""
-_RANDOM = secrets.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,7 @@ class Receiver:
 
 _RECEIVER = (
     select(
+        Shop.id,
         Shop.merchant_id,
         Shop.name,
         Shop.language,
@@ -117,17 +125,35 @@ _RECEIVER = (
         BankAccount.bic,
         BankAccount.creditor_name,
     )
+    .select_from(Shop)
     .outerjoin(BankAccount, (BankAccount.merchant_id == Shop.merchant_id) & BankAccount.is_payee)
-    .where(Shop.id == bindparam("shop_id"))
 )
+_RECEIVER_OF_SHOP = _RECEIVER.where(Shop.id == bindparam("shop_id"))
+_RECEIVER_OF_KEY = key_columns(_RECEIVER).join(ApiKey, ApiKey.shop_id == Shop.id)
 
 
 def receiver_of(shop_id: int) -> Receiver:
     """The shop as ``receive_orders`` needs it. The shop must be there."""
-    row = db.session.execute(_RECEIVER, {"shop_id": shop_id}).one()
+    return _receiver(db.session.execute(_RECEIVER_OF_SHOP, {"shop_id": shop_id}).one())
+
+
+def receiver_of_key(presented: str, at: datetime) -> tuple[KeyFacts, Receiver] | None:
+    """Who pushes, in one look: the key as ``authenticate`` has it, and its shop.
+
+    None if the key is unknown, wrong, revoked, or of another scope than `shop`.
+    """
+    key_id = key_id_of(presented)
+    if key_id is None:
+        return None
+    row = db.session.execute(_RECEIVER_OF_KEY, {"key_id": key_id}).first()
+    key = checked_key(presented, row, at)
+    return (key, _receiver(row)) if key is not None and row is not None else None
+
+
+def _receiver(row: Row[Any]) -> Receiver:
     payee = Payee(row.iban, row.bic or "", row.creditor_name or "") if row.iban else None
     return Receiver(
-        id=shop_id,
+        id=row.id,
         merchant_id=row.merchant_id,
         name=row.name,
         language=row.language,
@@ -287,7 +313,7 @@ def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
 def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
     order = plan.arrival.order
     status = payment_status(order.total, ZERO, managed=plan.is_managed)
-    reference = make_payment_reference(_RANDOM)
+    reference = make_payment_reference(Random(secrets.randbits(64)))  # noqa: S311  no secret
     asks = plan.is_managed and plan.code in ASKS_FOR_MONEY and order.total > 0
     content = _content(plan.arrival)
     return content | {
