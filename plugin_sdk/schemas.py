@@ -84,6 +84,7 @@ class Text(fields.String):
     """Printable text of limited length; NUL cannot be stored and is refused."""
 
     def __init__(self, longest: int, shortest: int = 0, **kwargs: Any) -> None:
+        self.longest, self.shortest = longest, shortest
         checks: list[Callable[[str], Any]] = [
             validate.Length(min=shortest, max=longest),
             _no_nul,

@@ -20,8 +20,9 @@ from server.banking.models import BankAccount, Posting
 from server.db import db
 from server.merchants import service as merchants
 from server.merchants.models import ApiKey, Merchant, User
-from server.orders.intake import Arrival, receive_orders, receiver_of
+from server.orders.intake import Arrival, receive_orders
 from server.orders.models import Order
+from server.orders.receiver import receiver_of
 from server.shops.models import Shop
 
 IBAN = "DE02120300000000202051"

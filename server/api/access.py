@@ -11,11 +11,12 @@ from flask import g, request
 from server.api.problems import Problem
 from server.db import db, now
 from server.merchants.service import KeyFacts, authenticate
-from server.orders.intake import receiver_of_key
+from server.orders.receiver import StaleReceiver, forget, receiver_of_key
 from server.shops.models import Shop
 
 View = TypeVar("View", bound=Callable[..., Any])
 MAX_KEY_LENGTH = 200
+RECEIVER_TRIES = 5
 
 
 def scope(wanted: str) -> Callable[[View], View]:
@@ -37,16 +38,25 @@ def scope(wanted: str) -> Callable[[View], View]:
 
 
 def receiving(view: View) -> View:
-    """Like ``scope("shop")`` for the routes that push orders: sets ``g.receiver`` too."""
+    """Like ``scope("shop")`` for the routes that push orders: sets ``g.receiver`` too.
+
+    What is remembered of the receiver may be out of date; then the view runs once more.
+    """
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        found = receiver_of_key(_presented(), now())
-        if found is None:
-            return scope("shop")(view)(*args, **kwargs)  # says what is wrong with the key
-        g.api_key, g.receiver = found
-        check_is_on(g.receiver.status)
-        return view(*args, **kwargs)
+        for _ in range(RECEIVER_TRIES):
+            found = receiver_of_key(_presented(), now())
+            if found is None:
+                return scope("shop")(view)(*args, **kwargs)  # says what is wrong with the key
+            g.api_key, g.receiver = found
+            check_is_on(g.receiver.status)
+            try:
+                return view(*args, **kwargs)
+            except StaleReceiver:
+                db.session.rollback()
+                forget(g.api_key.id)
+        raise Problem(503, "The shop is being changed just now. Please repeat.")
 
     guarded.__dict__["api_scope"] = "shop"
     return guarded  # type: ignore[return-value]

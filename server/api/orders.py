@@ -12,6 +12,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError, fields, post_dump, validate
 from sqlalchemy import select, tuple_
 
+from plugin_sdk.quick import quick_loader
 from plugin_sdk.schemas import BATCH_LIMIT, Amount, OrderResultSchema, OrderSchema, Text
 from plugin_sdk.types import Evidence, PaymentStatus
 from server.api.access import receiving, scope, shop
@@ -100,6 +101,7 @@ def _takes(schema: type[Schema]) -> dict[str, Any]:
 
 
 ORDER_SCHEMA = OrderSchema()
+LOAD_ORDER = quick_loader(ORDER_SCHEMA)
 
 
 @blueprint.post("/orders")
@@ -109,7 +111,7 @@ ORDER_SCHEMA = OrderSchema()
 @blueprint.response(200, PushAnswer)
 def post_order() -> Response:
     """Store one order. Sending it again is harmless; a changed one is taken over."""
-    loaded = load(ORDER_SCHEMA, json_body())
+    loaded = load(ORDER_SCHEMA, json_body(), LOAD_ORDER)
     outcome = receive_orders(g.receiver, [Arrival(loaded.value, loaded.raw)], now())[0]
     db.session.commit()
     answer = {"index": 0, "external_id": loaded.value.external_id, "outcome": outcome}
@@ -132,7 +134,7 @@ def post_orders() -> dict[str, Any]:
     for index, raw in enumerate(raws):
         result = {"index": index, "external_id": _external_id(raw), "outcome": "invalid"}
         try:
-            loaded = load(ORDER_SCHEMA, raw)
+            loaded = load(ORDER_SCHEMA, raw, LOAD_ORDER)
         except ValidationError as error:
             result["problem"] = in_words(messages_of(error))[:2000]
         else:

@@ -226,17 +226,12 @@ def key_columns(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 _KEY = key_columns(select())
 
 
-def key_id_of(presented: str) -> str | None:
-    parts = split_api_key(presented)
-    return parts[0] if parts else None
-
-
 def authenticate(presented: str, at: datetime) -> KeyFacts | None:
     """The key behind a bearer token; None if it is unknown, wrong or revoked."""
-    key_id = key_id_of(presented)
-    if key_id is None:
+    parts = split_api_key(presented)
+    if parts is None:
         return None
-    return checked_key(presented, db.session.execute(_KEY, {"key_id": key_id}).first(), at)
+    return checked_key(presented, db.session.execute(_KEY, {"key_id": parts[0]}).first(), at)
 
 
 def checked_key(presented: str, row: Row[Any] | None, at: datetime) -> KeyFacts | None:

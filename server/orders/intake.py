@@ -16,23 +16,15 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, select, text
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from plugin_sdk import types as wire
 from plugin_sdk.schemas import OrderSchema, amount_text
-from server.banking.models import BankAccount
-from server.banking.service import Payee, payee_account
+from server.banking.service import payee_account
 from server.db import db
 from server.mail.models import Mail
-from server.merchants.models import ApiKey
-from server.merchants.service import (
-    KeyFacts,
-    checked_key,
-    key_columns,
-    key_id_of,
-    lock_merchant,
-)
+from server.merchants.service import lock_merchant
 from server.orders.models import Invoice, MatchRequest, Order, OrderEvent, OrderKey
 from server.orders.notices import (
     ASKS_FOR_MONEY,
@@ -40,10 +32,18 @@ from server.orders.notices import (
     queue_payment_information,
     recipient_name,
 )
+from server.orders.receiver import (
+    CURRENT,
+    Receiver,
+    StaleReceiver,
+    check_is_current,
+    forget,
+    receiver_of,
+)
 from server.orders.rules import make_payment_reference, order_keys, payment_status
 from server.orders.service import request_match, settle, withhold_mails
 from server.shops.models import Shop
-from server.shops.rules import effective_mapping, is_open_status, payment_code
+from server.shops.rules import is_open_status, payment_code
 from server.shops.service import connect, touch, touch_is_due
 from server.work import announce
 
@@ -87,103 +87,25 @@ class _Plan:
         return "not_managed" if self.is_open else "ignored"
 
 
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """The shop that orders come from and the account they are to be paid to, in one look."""
-
-    id: int
-    merchant_id: int
-    name: str
-    language: str
-    sender_name: str
-    reply_to: str | None
-    reference_kind: str
-    status: str
-    mapping: dict[str, dict[str, Any]]
-    mapping_pinned: bool
-    connected_at: datetime | None
-    last_order_at: datetime | None
-    payee: Payee | None
-
-
-_RECEIVER = (
-    select(
-        Shop.id,
-        Shop.merchant_id,
-        Shop.name,
-        Shop.language,
-        Shop.sender_name,
-        Shop.reply_to,
-        Shop.reference_kind,
-        Shop.status,
-        Shop.mapping,
-        Shop.default_mapping,
-        Shop.mapping_pinned,
-        Shop.connected_at,
-        Shop.last_order_at,
-        BankAccount.iban,
-        BankAccount.bic,
-        BankAccount.creditor_name,
-    )
-    .select_from(Shop)
-    .outerjoin(BankAccount, (BankAccount.merchant_id == Shop.merchant_id) & BankAccount.is_payee)
-)
-_RECEIVER_OF_SHOP = _RECEIVER.where(Shop.id == bindparam("shop_id"))
-_RECEIVER_OF_KEY = key_columns(_RECEIVER).join(ApiKey, ApiKey.shop_id == Shop.id)
-
-
-def receiver_of(shop_id: int) -> Receiver:
-    """The shop as ``receive_orders`` needs it. The shop must be there."""
-    return _receiver(db.session.execute(_RECEIVER_OF_SHOP, {"shop_id": shop_id}).one())
-
-
-def receiver_of_key(presented: str, at: datetime) -> tuple[KeyFacts, Receiver] | None:
-    """Who pushes, in one look: the key as ``authenticate`` has it, and its shop.
-
-    None if the key is unknown, wrong, revoked, or of another scope than `shop`.
-    """
-    key_id = key_id_of(presented)
-    if key_id is None:
-        return None
-    row = db.session.execute(_RECEIVER_OF_KEY, {"key_id": key_id}).first()
-    key = checked_key(presented, row, at)
-    return (key, _receiver(row)) if key is not None and row is not None else None
-
-
-def _receiver(row: Row[Any]) -> Receiver:
-    payee = Payee(row.iban, row.bic or "", row.creditor_name or "") if row.iban else None
-    return Receiver(
-        id=row.id,
-        merchant_id=row.merchant_id,
-        name=row.name,
-        language=row.language,
-        sender_name=row.sender_name,
-        reply_to=row.reply_to,
-        reference_kind=row.reference_kind,
-        status=row.status,
-        mapping=effective_mapping(row.mapping, row.default_mapping),
-        mapping_pinned=row.mapping_pinned,
-        connected_at=row.connected_at,
-        last_order_at=row.last_order_at,
-        payee=payee,
-    )
-
-
 def receive_orders(shop: Receiver, arrivals: Sequence[Arrival], at: datetime) -> list[str]:
     """Store what the shop sent; sending it twice is harmless. One outcome per arrival:
 
     `created` managed from now on · `updated` · `unchanged` · `not_managed` kept, but nothing is
     sent (older than the cut-off, or no payment code of ours) · `ignored` no longer open, so it
-    does not come in (S28 to S30).
+    does not come in (S28 to S30). Raises StaleReceiver if ``shop`` is remembered and has changed.
     """
-    connected_at = _note_sign_of_life(shop, at)
+    shop = _note_sign_of_life(shop, at)
     # Sorted: two pushes of the same orders must not wait for each other's rows in a circle.
     latest = {one.order.external_id: one for one in arrivals}
     latest = dict(sorted(latest.items()))
-    plans = {external_id: _plan(shop, connected_at, one) for external_id, one in latest.items()}
+    plans = {external_id: _plan(shop, one) for external_id, one in latest.items()}
     outcomes = {external_id: plan.outcome for external_id, plan in plans.items()}
     wanted = {key: plan for key, plan in plans.items() if plan.outcome != "ignored"}
-    stored = _store(shop, list(wanted.values()), at) if wanted else set()
+    if wanted:
+        stored = _store(shop, list(wanted.values()), at)
+    else:
+        stored = set()
+        check_is_current(shop)
     known = _known(shop, [external_id for external_id in latest if external_id not in stored])
     for external_id, found in known.items():
         outcomes[external_id] = _compare(shop, found, plans[external_id], at)
@@ -192,15 +114,17 @@ def receive_orders(shop: Receiver, arrivals: Sequence[Arrival], at: datetime) ->
     return [outcomes[arrival.order.external_id] for arrival in arrivals]
 
 
-def _note_sign_of_life(shop: Receiver, at: datetime) -> datetime:
-    """When the shop was connected, which is now if it was not yet."""
-    if shop.connected_at is None or touch_is_due(shop.last_order_at, at):
-        row = db.session.get_one(Shop, shop.id)
-        connect(row, at)
-        touch(row, at)
-        assert row.connected_at is not None, "connect() came first"
-        return row.connected_at
-    return shop.connected_at
+def _note_sign_of_life(shop: Receiver, at: datetime) -> Receiver:
+    """Connected now, if it was not yet; the shop as it then is."""
+    if shop.connected_at is not None and not touch_is_due(shop.last_order_at, at):
+        return shop
+    row = db.session.get_one(Shop, shop.id)
+    connect(row, at)
+    touch(row, at)
+    db.session.flush()
+    if shop.key_id is not None:
+        forget(shop.key_id)
+    return receiver_of(shop.id)
 
 
 def _known(shop: Receiver, external_ids: list[str]) -> dict[str, tuple[int, bytes]]:
@@ -212,13 +136,14 @@ def _known(shop: Receiver, external_ids: list[str]) -> dict[str, tuple[int, byte
     return {row[0]: (row[1], row[2]) for row in db.session.execute(query)}
 
 
-def _plan(shop: Receiver, connected_at: datetime, arrival: Arrival) -> _Plan:
+def _plan(shop: Receiver, arrival: Arrival) -> _Plan:
     order = arrival.order
     code = payment_code(
         {} if shop.mapping_pinned else shop.mapping, order.payment_method, order.payment_code
     )
     is_open = is_open_status(shop.mapping, code, order.shop_status)
-    is_new = order.ordered_at >= connected_at
+    assert shop.connected_at is not None, "a sign of life came first"
+    is_new = order.ordered_at >= shop.connected_at
     is_managed = is_open and is_new and code is not wire.PaymentCode.OTHER
     return _Plan(arrival, code, is_open, is_managed)
 
@@ -226,10 +151,11 @@ def _plan(shop: Receiver, connected_at: datetime, arrival: Arrival) -> _Plan:
 # --- new orders --------------------------------------------------------------------------------
 
 # One statement, one round trip: the order and all that goes with it, or nothing. What is there
-# already is left alone and not returned.
-_STORE = text("""
-WITH arrived AS (
-    SELECT * FROM jsonb_to_recordset(CAST(:arrived AS jsonb)) AS one (
+# already is left alone and not returned. A null says that the receiver is not current. Written
+# for the driver, because this is the one statement that every push waits for.
+_STORE = f"""
+WITH current AS ({CURRENT}), arrived AS (
+    SELECT * FROM jsonb_to_recordset(CAST(%(arrived)s AS jsonb)) AS one (
         external_id text, number text, ordered_at timestamptz, currency text, total numeric,
         payment_method text, payment_code text, shop_status text, customer_name text,
         customer_email text, language text, search text, wire jsonb, content_hash text,
@@ -243,21 +169,21 @@ WITH arrived AS (
         content_hash, payment_reference, payment_status, is_managed, needs_match, created_at,
         changed_at
     )
-    SELECT :merchant_id, :shop_id, external_id, number, ordered_at, currency, total,
+    SELECT %(merchant_id)s, %(shop_id)s, external_id, number, ordered_at, currency, total,
         payment_method, payment_code, shop_status, customer_name, customer_email, language,
         search, wire, decode(content_hash, 'hex'), payment_reference, payment_status, is_managed,
-        true, :at, :at
-    FROM arrived
+        true, %(at)s, %(at)s
+    FROM arrived WHERE EXISTS (SELECT FROM current)
     ON CONFLICT DO NOTHING
     RETURNING id, external_id
 ), keyed AS (
     INSERT INTO order_key (merchant_id, order_id, key, kind)
-    SELECT :merchant_id, id, pair ->> 0, pair ->> 1
+    SELECT %(merchant_id)s, id, pair ->> 0, pair ->> 1
     FROM stored JOIN arrived USING (external_id), jsonb_array_elements(keys) AS pair
     ON CONFLICT DO NOTHING
 ), invoiced AS (
     INSERT INTO invoice (merchant_id, order_id, number, date)
-    SELECT :merchant_id, id, pair ->> 0, CAST(pair ->> 1 AS date)
+    SELECT %(merchant_id)s, id, pair ->> 0, CAST(pair ->> 1 AS date)
     FROM stored JOIN arrived USING (external_id), jsonb_array_elements(invoices) AS pair
     ON CONFLICT DO NOTHING
 ), mailed AS (
@@ -265,23 +191,24 @@ WITH arrived AS (
         merchant_id, shop_id, order_id, once, kind, language, recipient, facts, theme,
         sender_name, sender_address, reply_to, message_id, status, attempts, created_at, due_at
     )
-    SELECT :merchant_id, :shop_id, id, 'order:' || id || ':' || (mail ->> 'kind'),
+    SELECT %(merchant_id)s, %(shop_id)s, id, 'order:' || id || ':' || (mail ->> 'kind'),
         mail ->> 'kind', mail ->> 'language', mail ->> 'recipient', mail -> 'facts',
         mail -> 'theme', mail ->> 'sender_name', mail ->> 'sender_address', mail ->> 'reply_to',
-        mail ->> 'message_id', 'queued', 0, :at, :at
+        mail ->> 'message_id', 'queued', 0, %(at)s, %(at)s
     FROM stored JOIN arrived USING (external_id)
     WHERE jsonb_typeof(mail) = 'object'
     ON CONFLICT (once) DO NOTHING
 ), asked AS (
     INSERT INTO match_request (merchant_id, status, attempts, created_at, due_at)
-    SELECT :merchant_id, 'queued', 0, :at, :at
+    SELECT %(merchant_id)s, 'queued', 0, %(at)s, %(at)s
     WHERE EXISTS (SELECT FROM stored) AND NOT EXISTS (
         SELECT FROM match_request
-        WHERE merchant_id = :merchant_id AND status = 'queued' AND due_at <= :at
+        WHERE merchant_id = %(merchant_id)s AND status = 'queued' AND due_at <= %(at)s
     )
 )
 SELECT external_id FROM stored
-""")
+UNION ALL SELECT NULL WHERE NOT EXISTS (SELECT FROM current)
+"""  # noqa: S608  our own words
 
 
 def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
@@ -290,16 +217,20 @@ def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
     left = list(plans)
     for _ in range(REFERENCE_TRIES):
         rows = [_row(shop, plan) for plan in left]
-        found = db.session.scalars(
+        found = db.session.connection().exec_driver_sql(
             _STORE,
             {
                 "arrived": json.dumps(rows, ensure_ascii=False),
                 "merchant_id": shop.merchant_id,
                 "shop_id": shop.id,
                 "at": at,
+                **shop.proof,
             },
         )
-        stored.update(found)
+        names = [row[0] for row in found]
+        if None in names:
+            raise StaleReceiver
+        stored.update(names)
         left = [plan for plan in left if plan.external_id not in stored]
         known = _known(shop, [plan.external_id for plan in left])
         left = [plan for plan in left if plan.external_id not in known]

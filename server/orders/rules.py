@@ -87,9 +87,9 @@ def make_payment_reference(random: Chooser) -> str:
     """
     while True:
         body = "".join(random.sample(REFERENCE_ALPHABET, REFERENCE_LENGTH - 1))
-        reference = body + _check_character(body)
-        if is_payment_reference(reference):
-            return reference
+        check = _check_character(body)
+        if check not in body and _has_good_shape(body + check):
+            return body + check
 
 
 def is_payment_reference(text: str) -> bool:
@@ -99,10 +99,14 @@ def is_payment_reference(text: str) -> bool:
         len(reference) == REFERENCE_LENGTH
         and len(set(reference)) == REFERENCE_LENGTH
         and all(character in _VALUES for character in reference)
-        and reference[0].isalpha()
-        and sum(character.isdigit() for character in reference) >= MIN_REFERENCE_DIGITS
+        and _has_good_shape(reference)
         and _check_character(reference[:-1]) == reference[-1]
     )
+
+
+def _has_good_shape(reference: str) -> bool:
+    digits = sum(character.isdigit() for character in reference)
+    return reference[0].isalpha() and digits >= MIN_REFERENCE_DIGITS
 
 
 def _check_character(body: str) -> str:

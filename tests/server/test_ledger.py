@@ -16,8 +16,9 @@ from server.banking.models import Posting
 from server.db import db
 from server.mail.models import Mail
 from server.orders import rules
-from server.orders.intake import Arrival, receive_orders, receiver_of
+from server.orders.intake import Arrival, receive_orders
 from server.orders.models import Assignment, MatchRequest, Order, OrderEvent, Suggestion
+from server.orders.receiver import receiver_of
 from server.orders.service import (
     Ledger,
     NotPossible,
