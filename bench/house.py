@@ -80,6 +80,24 @@ def house(**env: str) -> Iterator[House]:
         shutil.rmtree(var, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def paused(place: House, *names: str) -> Iterator[None]:
+    """These processes stand still meanwhile; without names all workers and the clock."""
+    running = json.loads((place.var / "ready.json").read_text())["processes"]
+    chosen = [
+        pid
+        for name, pid in running.items()
+        if name in names or (not names and (name.startswith("worker") or name == "clock"))
+    ]
+    for pid in chosen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in chosen:
+            os.kill(pid, signal.SIGCONT)
+
+
 def _wait(process: subprocess.Popen[bytes], var: Path) -> dict[str, str]:
     until = time.monotonic() + READY_SECONDS
     while not (var / "ready.json").exists():

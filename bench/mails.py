@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import time
 
 from sqlalchemy import text
 
-from bench.house import House, order
+from bench.house import House, order, paused
 from plugin_sdk.client import Client
 from plugin_sdk.schemas import OrderSchema
 from server.db import db
@@ -22,15 +19,13 @@ LONGEST_SECONDS = 120
 
 
 def run(place: House) -> dict[str, object]:
-    worker = json.loads((place.var / "ready.json").read_text())["processes"]["worker-mail"]
-    os.kill(worker, signal.SIGSTOP)
     client = Client(place.url, place.tenants[0].shop_key)
     made = [OrderSchema().load(order(f"M{n}", f"MAIL{n:05}7")) for n in range(COUNT)]
-    client.push_orders(made)
+    with paused(place, "worker-mail"):
+        client.push_orders(made)
+        time.sleep(5)  # the matcher has looked at them
     with place.app.app_context():
-        time.sleep(3)  # the matcher has looked at them
         began = time.perf_counter()
-        os.kill(worker, signal.SIGCONT)
         while _left() and time.perf_counter() - began < LONGEST_SECONDS:
             time.sleep(0.1)
         seconds = time.perf_counter() - began

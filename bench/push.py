@@ -10,11 +10,11 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sqlalchemy import text
 
-from bench.house import House, order
+from bench.house import House, order, paused
 from bench.load import Connection, Result, drive, request_bytes
 from server.config import read_runtime
 from server.db import db
@@ -29,70 +29,79 @@ QUIET_SECONDS = 60
 
 def run(place: House) -> dict[str, object]:
     with _bare(place) as bare:
-        single = _singles(place, bare)
-    return {**single, **_batches(place)}
+        with paused(place):
+            alone = _singles(place, bare)
+        _until_quiet(place)
+        beside = _singles(place, bare)
+    with paused(place):
+        batches = _batches(place)
+    _until_quiet(place)
+    return {
+        **{f"{what}, workers paused": figure for what, figure in alone.items()},
+        **{f"{what}, workers at work": figure for what, figure in beside.items()},
+        "batches of 100: orders/s, workers paused": batches,
+        "batches of 100: orders/s, workers at work": _batches(place),
+    }
 
 
 def _singles(place: House, bare: str) -> dict[str, object]:
-    key = place.tenants[0].shop_key
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     ours: list[Result] = []
     theirs: list[Result] = []
     for _ in range(RUNS):
-        mark = uuid.uuid4().hex[:8]
-
-        def make(connection: int, n: int, mark: str = mark) -> bytes:
-            made = order(f"{mark}-{connection}-{n}", f"B{mark[:4]}{connection}{n:05}")
-            body = json.dumps(made).encode()
-            return request_bytes(f"{place.url}/api/v1/orders", body, headers)
-
-        def make_bare(connection: int, n: int, mark: str = mark) -> bytes:
-            made = order(f"{mark}-{connection}-{n}", f"B{mark[:4]}{connection}{n:05}")
-            plain = {"Content-Type": "application/json"}
-            return request_bytes(f"{bare}/bare", json.dumps(made).encode(), plain)
-
-        theirs.append(drive(bare, make_bare, CONNECTIONS, RUN_SECONDS))
-        ours.append(drive(place.url, make, CONNECTIONS, RUN_SECONDS))
-        _until_quiet(place)
+        theirs.append(drive(bare, _bare_requests(bare), CONNECTIONS, RUN_SECONDS))
+        ours.append(drive(place.url, _requests(place), CONNECTIONS, RUN_SECONDS))
     ratios = [mine.rate / other.rate for mine, other in zip(ours, theirs, strict=True)]
     latencies = [latency for one in ours for latency in one.latencies]
     return {
-        "push: requests/s": _spread([one.rate for one in ours]),
-        "bare route: requests/s": _spread([one.rate for one in theirs]),
-        "push / bare": round(statistics.median(ratios), 3),
-        "push / bare, spread": _spread(ratios, 3),
+        "pushes/s": _spread([one.rate for one in ours]),
+        "bare route, requests/s": _spread([one.rate for one in theirs]),
+        "push / bare": _spread(ratios, 3),
         "push p95 ms": round(Result(latencies=latencies).percentile(0.95) * 1000, 1),
         "failed pushes": sum(one.failed for one in ours),
     }
 
 
-def _batches(place: House) -> dict[str, object]:
-    key = place.tenants[0].shop_key
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+def _requests(place: House) -> Callable[[int, int], bytes]:
     mark = uuid.uuid4().hex[:8]
-    requests = [
-        request_bytes(
-            f"{place.url}/api/v1/orders/batch",
-            json.dumps(
-                {
-                    "orders": [
-                        order(f"{mark}-{b}-{n}", f"C{mark[:3]}{b:03}{n:03}") for n in range(100)
-                    ]
-                }
-            ).encode(),
-            headers,
-        )
-        for b in range(BATCHES)
-    ]
+    headers = _headers(place)
+
+    def make(connection: int, n: int) -> bytes:
+        made = order(f"{mark}-{connection}-{n}", f"B{mark[:4]}{connection}{n:05}")
+        return request_bytes(f"{place.url}/api/v1/orders", json.dumps(made).encode(), headers)
+
+    return make
+
+
+def _bare_requests(bare: str) -> Callable[[int, int], bytes]:
+    headers = {"Content-Type": "application/json"}
+
+    def make(connection: int, n: int) -> bytes:
+        made = order(f"bare-{connection}-{n}", f"Bbare{connection}{n:05}")
+        return request_bytes(f"{bare}/bare", json.dumps(made).encode(), headers)
+
+    return make
+
+
+def _headers(place: House) -> dict[str, str]:
+    key = place.tenants[0].shop_key
+    return {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+
+
+def _batches(place: House) -> int:
+    mark = uuid.uuid4().hex[:8]
+    url = f"{place.url}/api/v1/orders/batch"
+    requests = []
+    for b in range(BATCHES):
+        orders = [order(f"{mark}-{b}-{n}", f"C{mark[:3]}{b:03}{n:03}") for n in range(100)]
+        body = json.dumps({"orders": orders}).encode()
+        requests.append(request_bytes(url, body, _headers(place)))
     connection = Connection(place.url)
     connection.send(requests[0])
     began = time.perf_counter()
     for request in requests[1:]:
         status, body = connection.send(request)
         assert status == 200, body
-    seconds = time.perf_counter() - began
-    _until_quiet(place)
-    return {"batches of 100: orders/s, one connection": round((BATCHES - 1) * 100 / seconds)}
+    return round((BATCHES - 1) * 100 / (time.perf_counter() - began))
 
 
 def _until_quiet(place: House) -> None:

@@ -155,12 +155,12 @@ def _plan(shop: Receiver, arrival: Arrival) -> _Plan:
 # for the driver, because this is the one statement that every push waits for.
 _STORE = f"""
 WITH current AS ({CURRENT}), arrived AS (
-    SELECT * FROM jsonb_to_recordset(CAST(%(arrived)s AS jsonb)) AS one (
+    SELECT * FROM json_to_recordset(CAST(%(arrived)s AS json)) AS one (
         external_id text, number text, ordered_at timestamptz, currency text, total numeric,
         payment_method text, payment_code text, shop_status text, customer_name text,
-        customer_email text, language text, search text, wire jsonb, content_hash text,
+        customer_email text, language text, search text, wire json, content_hash text,
         payment_reference text, payment_status text, is_managed boolean,
-        keys jsonb, invoices jsonb, mail jsonb
+        keys json, invoices json, mail json
     )
 ), stored AS (
     INSERT INTO "order" (
@@ -179,12 +179,12 @@ WITH current AS ({CURRENT}), arrived AS (
 ), keyed AS (
     INSERT INTO order_key (merchant_id, order_id, key, kind)
     SELECT %(merchant_id)s, id, pair ->> 0, pair ->> 1
-    FROM stored JOIN arrived USING (external_id), jsonb_array_elements(keys) AS pair
+    FROM stored JOIN arrived USING (external_id), json_array_elements(keys) AS pair
     ON CONFLICT DO NOTHING
 ), invoiced AS (
     INSERT INTO invoice (merchant_id, order_id, number, date)
     SELECT %(merchant_id)s, id, pair ->> 0, CAST(pair ->> 1 AS date)
-    FROM stored JOIN arrived USING (external_id), jsonb_array_elements(invoices) AS pair
+    FROM stored JOIN arrived USING (external_id), json_array_elements(invoices) AS pair
     ON CONFLICT DO NOTHING
 ), mailed AS (
     INSERT INTO mail (
@@ -196,7 +196,7 @@ WITH current AS ({CURRENT}), arrived AS (
         mail -> 'theme', mail ->> 'sender_name', mail ->> 'sender_address', mail ->> 'reply_to',
         mail ->> 'message_id', 'queued', 0, %(at)s, %(at)s
     FROM stored JOIN arrived USING (external_id)
-    WHERE jsonb_typeof(mail) = 'object'
+    WHERE json_typeof(mail) = 'object'
     ON CONFLICT (once) DO NOTHING
 ), asked AS (
     INSERT INTO match_request (merchant_id, status, attempts, created_at, due_at)
