@@ -19,7 +19,7 @@ from plugin_sdk.client import Client
 from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.types import Acknowledgement, Outcome
 
-SECONDS = 20
+SECONDS = 40
 UPLOAD_EVERY = 2.0
 ENTRIES = 20
 PUSHES_A_SECOND = 5

@@ -27,7 +27,7 @@ def run(place: House) -> dict[str, object]:
     with place.app.app_context():
         began = time.perf_counter()
         while _left() and time.perf_counter() - began < LONGEST_SECONDS:
-            time.sleep(0.1)
+            time.sleep(0.25)
         seconds = time.perf_counter() - began
         sent = COUNT - _left()
         bare = _bare(place)

@@ -22,7 +22,7 @@ from decimal import Decimal
 from email.header import Header
 from email.headerregistry import Address
 from email.utils import format_datetime
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from pathlib import Path
 
@@ -445,6 +445,7 @@ _HEADER_VALUE = re.compile(r"[ -~]{1,900}")  # RFC 5322 ends a line at 998
 _MESSAGE_ID = re.compile(r"<[!-;=?A-~]+@[!-;=?A-~]+>")
 
 
+@lru_cache(maxsize=4096)
 def checked_address(address: str) -> str:
     """The address as ASCII (IDNA domain). Raises AddressError; asks no DNS.
 
