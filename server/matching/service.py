@@ -38,6 +38,7 @@ from server.orders.service import (
     drop_suggestions,
     paid_totals,
 )
+from server.shops.models import Shop
 
 POSTINGS_AT_ONCE = 100
 ORDERS_AT_ONCE = 500
@@ -181,6 +182,7 @@ def _carry_out(
     booked = {share.order.id for d in decisions if d.choice == "auto" for share in d.shares}
     orders = _orders(merchant_id, booked)
     ledger = Ledger(booked, [posting.id for posting in postings])
+    shops = _shops(orders.values())
     for posting, decision in zip(postings, decisions, strict=True):
         if decision.choice == "auto" and not posting.is_blocked:
             _book(posting, decision, orders, ledger, at)
@@ -190,6 +192,7 @@ def _carry_out(
             posting.keys = sorted(posting_keys(_facts(posting, Decimal(0))))[:KEYS_KEPT]
     if rows:
         db.session.execute(insert(Suggestion), rows)
+    del shops  # the session finds them again only as long as somebody holds them
 
 
 def _orders(merchant_id: int, ids: Set[int]) -> dict[int, Order]:
@@ -197,6 +200,12 @@ def _orders(merchant_id: int, ids: Set[int]) -> dict[int, Order]:
         return {}
     query = select(Order).where(Order.merchant_id == merchant_id, Order.id.in_(ids))
     return {row.id: row for row in db.session.scalars(query)}
+
+
+def _shops(orders: Iterable[Order]) -> list[Shop]:
+    """Read once; what is booked asks for them order by order."""
+    ids = {order.shop_id for order in orders}
+    return list(db.session.scalars(select(Shop).where(Shop.id.in_(ids)))) if ids else []
 
 
 def _book(

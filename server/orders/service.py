@@ -183,7 +183,7 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
     row = _add_row(ledger, order, posting.id, amount, origin, actor, at)
     row.probability, row.evidence = probability, list(evidence)
     db.session.flush()
-    _refresh_posting(posting, left - amount)
+    _refresh_posting(posting, left - amount, keep_suggestions=origin == "auto")
     _note(order, "assigned", actor, at, amount=amount_text(amount), posting_id=posting.id)
     settle(order, at, ledger)
     return row
@@ -279,8 +279,8 @@ def settle(order: Order, at: datetime, ledger: Ledger | None = None) -> None:
     order.payment_status, order.changed_at = after.value, at
     _note(order, "status_changed", "", at, before=before, after=after.value)
     if after is wire.PaymentStatus.PAID:
-        withhold_mails(order, "payment_information", "the order was paid before it was sent")
-        _thank(order, ledger)
+        has_withheld = _stop_asking(order)
+        _thank(order, ledger, has_withheld=has_withheld)
     else:
         withhold_mails(order, "payment_received", "the order is not paid any more")
     if after is wire.PaymentStatus.UNPAID:
@@ -289,11 +289,26 @@ def settle(order: Order, at: datetime, ledger: Ledger | None = None) -> None:
         _tell_shop(order, after, paid, at)
 
 
-def _thank(order: Order, ledger: Ledger) -> None:
+def _stop_asking(order: Order) -> bool:
+    """Nobody is asked for money that has arrived. True if an older thank-you was withheld."""
+    waiting = select(Mail).where(
+        Mail.order_id == order.id,
+        ((Mail.kind == "payment_information") & (Mail.status == "queued"))
+        | ((Mail.kind == "payment_received") & (Mail.status == "withheld")),
+    )
+    mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
+    for mail in mails:
+        if mail.kind == "payment_information":
+            mail.withhold("the order was paid before it was sent")
+    return any(mail.kind == "payment_received" for mail in mails)
+
+
+def _thank(order: Order, ledger: Ledger, *, has_withheld: bool) -> None:
     """Money was seen: thank for it. An order that a person marked as paid is not mailed."""
     rows = ledger.standing(order.id)
     if any(row.posting_id is not None for row in rows):
-        _drop_withheld(order, "payment_received")
+        if has_withheld:
+            _drop_withheld(order, "payment_received")
         queue_payment_received(order, rows, ledger.paid(order.id))
 
 
@@ -489,11 +504,13 @@ def _add_row(
     return row
 
 
-def _refresh_posting(posting: Posting, left: Decimal) -> None:
+def _refresh_posting(posting: Posting, left: Decimal, *, keep_suggestions: bool = False) -> None:
+    """``keep_suggestions``: the matcher has dropped those of its whole batch already."""
     posting.is_open = posting.amount > 0 and left > 0 and posting.ignored_at is None
     if not posting.is_open:
         posting.needs_match = False
-        drop_suggestions([posting.id])
+        if not keep_suggestions:
+            drop_suggestions([posting.id])
 
 
 def withhold_mails(order: Order, kind: str, why: str) -> None:
