@@ -40,7 +40,7 @@ from server.orders.service import (
 )
 from server.shops.models import Shop
 
-POSTINGS_AT_ONCE = 100
+POSTINGS_AT_ONCE = 50
 ORDERS_AT_ONCE = 500
 SUGGESTIONS_KEPT = 5
 KEYS_KEPT = 200

@@ -273,10 +273,12 @@ def acknowledge(
 ) -> Verdict | None:
     """Take in what became of an update. None = this shop has no such update.
 
-    A repeated or late acknowledgement of an update that has ended changes nothing. The shop's row
-    is locked first, as wherever both change, so that one fault is told once.
+    A repeated or late acknowledgement of an update that has ended changes nothing. Where the
+    shop's state may change its row is locked first, as wherever both do, so that one fault is
+    told once.
     """
-    db.session.refresh(shop, with_for_update={"key_share": True})
+    if ack.outcome not in HEALING or shop.status == "error":
+        db.session.refresh(shop, with_for_update={"key_share": True})
     row = db.session.scalar(
         select(PaymentUpdate)
         .where(PaymentUpdate.shop_id == shop.id, PaymentUpdate.id == update_id)
@@ -297,7 +299,8 @@ def _carry_out(
         row.succeed(at)
         row.error = ack.reason
         if ack.outcome in HEALING:
-            shop.last_update_at = at
+            if touch_is_due(shop.last_update_at, at):
+                shop.last_update_at = at
             heal(shop, "update", at)
         return None
     reason = ack.reason or ack.outcome.value
