@@ -43,6 +43,8 @@ MAILS_AT_ONCE = 20
 STATEMENTS_OPEN = 8
 RING_SECONDS = 2
 COLLECT_SECONDS = 0.02
+YIELD_SECONDS = 0.03
+"""Long work rests that long after each slice: somebody else's short work comes in between."""
 RESULT_SECONDS = 60
 WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
@@ -109,6 +111,7 @@ def drain_statement() -> bool:
                 importing = reading.pop(statement)
                 if _read_slice(statement, importing):
                     reading[statement] = importing
+                    time.sleep(YIELD_SECONDS)
     finally:
         _put_back(reading)
     return True
@@ -143,20 +146,26 @@ def _step(statement: Statement, importing: StatementImport) -> bool:
 def drain_match_request() -> bool:
     """Decide which posting pays which order; merchants in turn, a slice each."""
     deadline = time.monotonic() + DRAIN_SECONDS
+    has_more: list[bool] = []
     while _may_go_on(deadline):
         requests = MatchRequest.claim(1, now())
         if not requests:
             return False
-        act(requests[0], _match)
+        act(requests[0], lambda request: has_more.append(_match(request)))
+        if has_more and has_more.pop():
+            time.sleep(YIELD_SECONDS)
     return True
 
 
-def _match(request: MatchRequest) -> None:
+def _match(request: MatchRequest) -> bool:
+    """One slice. True if more of this merchant is waiting."""
     at = now()
     take_match_requests(request.merchant_id, at)
-    if match_postings(request.merchant_id, at):
-        request_match(request.merchant_id, at)
+    is_more = match_postings(request.merchant_id, at)
+    if is_more:
+        request_match(request.merchant_id, now())  # behind whoever asked meanwhile
     db.session.delete(request)
+    return is_more
 
 
 def drain_payment_update() -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from server.db import db, now
 from server.shops.service import shops_with_due_updates
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 BUSY_RETRY_SECONDS = 5
 
 

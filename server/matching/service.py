@@ -40,7 +40,7 @@ from server.orders.service import (
 )
 from server.shops.models import Shop
 
-POSTINGS_AT_ONCE = 50
+POSTINGS_AT_ONCE = 100
 ORDERS_AT_ONCE = 500
 SUGGESTIONS_KEPT = 5
 KEYS_KEPT = 200
@@ -185,7 +185,8 @@ def _carry_out(
     shops = _shops(orders.values())
     for posting, decision in zip(postings, decisions, strict=True):
         if decision.choice == "auto" and not posting.is_blocked:
-            _book(posting, decision, orders, ledger, at)
+            with db.session.no_autoflush:  # written together, at the end
+                _book(posting, decision, orders, ledger, at)
         elif decision.choice != "none":
             rows += _suggestions(posting, decision, at)
         if posting.is_open and posting.keys is None:

@@ -101,7 +101,7 @@ class Ledger:
     def standing(self, order_id: int) -> list[Assignment]:
         """Neither reversed nor a reversal; oldest first."""
         rows = self._of(order_id)
-        reversed_ids = {row.reverses_id for row in rows}
+        reversed_ids = {row.reverses_id for row in rows} - {None}
         return [row for row in rows if row.reverses_id is None and row.id not in reversed_ids]
 
     def _of(self, order_id: int) -> list[Assignment]:
@@ -182,7 +182,6 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
         raise NotPossible("assign_more_than_left", left=amount_text(left))
     row = _add_row(ledger, order, posting.id, amount, origin, actor, at)
     row.probability, row.evidence = probability, list(evidence)
-    db.session.flush()
     _refresh_posting(posting, left - amount, keep_suggestions=origin == "auto")
     _note(order, "assigned", actor, at, amount=amount_text(amount), posting_id=posting.id)
     settle(order, at, ledger)
