@@ -23,17 +23,18 @@ from werkzeug.serving import make_server
 pytest_plugins = ["tests.feature_marks"]
 
 SOCKETS = "KONTOR_TEST_SOCKETS"
-NO_COMMITS_FOR = ("unit",)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """The services start once, in the process that hands out the tests."""
-    if hasattr(config, "workerinput") or config.option.collectonly:
-        return
-    config.stash[_SERVICES] = None
 
 
 _SERVICES = pytest.StashKey()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The full counts run only where they were asked for."""
+    if os.environ.get("KONTOR_TORTURE") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("torture"):
+            item.add_marker(pytest.mark.skip(reason="the full counts: make torture"))
 
 
 def _start_services(config: pytest.Config) -> None:

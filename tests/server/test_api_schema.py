@@ -5,8 +5,6 @@ Some 25 examples an operation, the same on every machine; with KONTOR_TORTURE=1 
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -19,10 +17,7 @@ from server.orders.service import mark_as_paid
 from tests.factories import bearer, make_key, make_merchant, make_order, make_shop
 
 EXAMPLES = 12  # good ones, and as many bad
-FULL = (
-    pytest.mark.torture,
-    pytest.mark.skipif(os.environ.get("KONTOR_TORTURE") != "1", reason="make torture"),
-)
+FULL = pytest.mark.torture
 DOCUMENT = "/api/v1/openapi.json"
 
 load_all_checks()

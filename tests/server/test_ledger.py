@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from datetime import timedelta
 from decimal import Decimal
@@ -539,10 +538,7 @@ class Life:
         assert (told[-1].payment_status if told else "unpaid") == order.payment_status
 
 
-FULL = (
-    pytest.mark.torture,
-    pytest.mark.skipif(os.environ.get("KONTOR_TORTURE") != "1", reason="make torture"),
-)
+FULL = pytest.mark.torture
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=FULL) for n in range(2, 52))])
