@@ -397,12 +397,12 @@ def payment_facts(
 def money(amount: Decimal, currency: str, language: str) -> str:
     """``1.284,60 €`` in German, ``€1,284.60`` in English; never breaks at a line end.
 
-    Raises ValueError for an amount with more decimals than the currency has: rounding here
-    would state another sum than the one that is booked.
+    An amount with more decimals than the currency has (a shop that counts yen in hundredths) is
+    written as it is: rounding would state another sum than the one that is booked.
     """
-    decimals = _DECIMALS.get(currency, 2)
-    if amount != round(amount, decimals):
-        raise ValueError(f"{amount} {currency} has more than {decimals} decimals")
+    exponent = amount.normalize().as_tuple().exponent
+    assert isinstance(exponent, int), "amounts are finite"
+    decimals = max(_DECIMALS.get(currency, 2), -exponent)
     digits = f"{abs(amount):,.{decimals}f}"
     minus = "\u2212" if amount < 0 else ""
     symbol = _SYMBOLS.get(currency, currency)

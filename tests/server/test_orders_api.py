@@ -114,3 +114,14 @@ def test_idempotency_key(client, key):
     again = client.post("/api/v1/orders", json=order, headers=headers)
     assert (first.json, again.json["outcome"]) == (again.json, "created")
     assert client.post("/api/v1/orders", json=other, headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize(("currency", "total"), [("JPY", "53.31"), ("EUR", "19.905"), ("KWD", "1")])
+def test_an_amount_with_unusual_decimals_is_no_reason_to_lose_an_order(
+    client, key, currency, total
+):
+    answer = client.post(
+        "/api/v1/orders", json=wire_order(currency=currency, total=total), headers=key
+    )
+    assert (answer.status_code, answer.json["outcome"]) == (200, "created")
+    assert db.session.query(Mail).one().kind == "payment_information"
