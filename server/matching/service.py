@@ -52,18 +52,24 @@ ACTOR = "Kontor"
 def match_postings(merchant_id: int, at: datetime) -> bool:
     """One slice of what this merchant's matcher has to look at. True if more is waiting."""
     merchant = lock_merchant(merchant_id)
-    fresh = _fresh(merchant_id)
     newcomers = _newcomers(merchant_id)
-    reopened = _named_by(merchant_id, newcomers)
-    postings = list({posting.id: posting for posting in [*fresh, *reopened]}.values())
+    _look_again_at_those_named_by(merchant_id, newcomers)
+    postings = _fresh(merchant_id)
     if postings:
         today = at.astimezone(ZoneInfo(merchant.timezone)).date()
         totals = assigned_totals([posting.id for posting in postings])
-        facts = [_facts(posting, totals[posting.id]) for posting in postings]
-        decisions = decide(facts, DatabaseStore(merchant_id), today=today)
-        _carry_out(merchant_id, postings, decisions, at)
-    _mark_looked_at(fresh, newcomers)
-    return len(fresh) == POSTINGS_AT_ONCE or len(newcomers) == ORDERS_AT_ONCE
+        store = DatabaseStore(merchant_id)
+        # What a person undid is decided apart: it must not use up an order that others may pay.
+        free = [posting for posting in postings if not posting.is_blocked]
+        blocked = [posting for posting in postings if posting.is_blocked]
+        decisions = [
+            decision
+            for part in (free, blocked)
+            for decision in decide([_facts(p, totals[p.id]) for p in part], store, today=today)
+        ]
+        _carry_out(merchant_id, [*free, *blocked], decisions, at)
+    _mark_looked_at(postings, newcomers)
+    return len(postings) == POSTINGS_AT_ONCE or len(newcomers) == ORDERS_AT_ONCE
 
 
 class DatabaseStore:
@@ -139,10 +145,10 @@ def _newcomers(merchant_id: int) -> list[int]:
     return list(db.session.scalars(query))
 
 
-def _named_by(merchant_id: int, order_ids: Sequence[int]) -> list[Posting]:
-    """Open postings whose text may mean one of these orders (S18)."""
+def _look_again_at_those_named_by(merchant_id: int, order_ids: Sequence[int]) -> None:
+    """Open postings whose text may mean one of these orders (S18), however many they are."""
     if not order_ids:
-        return []
+        return
     keys = list(
         db.session.scalars(
             select(OrderKey.key).where(
@@ -150,18 +156,15 @@ def _named_by(merchant_id: int, order_ids: Sequence[int]) -> list[Posting]:
             )
         )
     )
-    query = (
-        select(Posting)
+    db.session.execute(
+        update(Posting)
         .where(
             Posting.merchant_id == merchant_id,
             Posting.is_open,
             Posting.keys.overlap(cast(keys, ARRAY(String(64)))),
         )
-        .order_by(Posting.id)
-        .limit(POSTINGS_AT_ONCE)
-        .options(undefer(Posting.keys))
+        .values(needs_match=True)
     )
-    return list(db.session.scalars(query))
 
 
 def _mark_looked_at(postings: Iterable[Posting], order_ids: Sequence[int]) -> None:

@@ -49,7 +49,6 @@ from server.work import announce
 
 ZERO = Decimal(0)
 REFERENCE_TRIES = 5
-MAX_GONE = 1000
 LOST_IF_CLOSED = frozenset({"unpaid", "partially_paid", "cancelled"})
 """What becomes "removed externally" when the shop no longer waits for the money."""
 

@@ -370,6 +370,3 @@ def has_expired(at: datetime) -> bool:
         PaymentUpdate.status == "queued", PaymentUpdate.created_at <= at - UPDATE_LIFETIME
     )
     return bool(db.session.scalar(select(old.exists())))
-
-
-LEASE_SECONDS = int(LEASE / timedelta(seconds=1))
