@@ -55,10 +55,6 @@ STOPPING = threading.Event()
 """Set when this worker was asked to stop: a drain ends after the row at hand."""
 
 
-class NotConfigured(Misconfigured):
-    """There is no mail server yet."""
-
-
 # --- the drains --------------------------------------------------------------------------------
 
 
@@ -237,7 +233,7 @@ def _may_go_on(deadline: float) -> bool:
 def _smtp_url() -> str:
     settings: Settings = current_app.config["SETTINGS"]
     if settings.smtp_url is None:
-        raise NotConfigured("SMTP_URL is not set, so no mail can be sent")
+        raise Misconfigured("SMTP_URL is not set, so no mail can be sent")
     return settings.smtp_url
 
 

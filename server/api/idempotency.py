@@ -56,9 +56,12 @@ def _begin(key: str) -> Response | None:
     db.session.execute(
         delete(IdempotencyKey).where(
             IdempotencyKey.api_key_id == api_key_id,
-            IdempotencyKey.key == key,
             (IdempotencyKey.created_at < at - KEPT)
-            | (IdempotencyKey.status_code.is_(None) & (IdempotencyKey.created_at < at - GIVEN_UP)),
+            | (
+                (IdempotencyKey.key == key)
+                & IdempotencyKey.status_code.is_(None)
+                & (IdempotencyKey.created_at < at - GIVEN_UP)
+            ),
         )
     )
     first = db.session.execute(

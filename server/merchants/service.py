@@ -17,6 +17,7 @@ from server.db import db
 from server.merchants.models import ApiKey, Merchant, OneTimeLink, User, UserSession
 from server.merchants.rules import (
     INVITATION_LIFETIME,
+    SESSION_IDLE,
     password_problem,
     session_is_over,
     split_api_key,
@@ -86,6 +87,11 @@ def log_in(email: str, password: str, user_agent: str, at: datetime) -> str | No
     if _HASHER.check_needs_rehash(stored):
         user.password_hash = _HASHER.hash(password)
     user.last_login_at = at
+    db.session.execute(
+        delete(UserSession).where(
+            UserSession.user_id == user.id, UserSession.seen_at < at - SESSION_IDLE
+        )
+    )
     token = secrets.token_urlsafe(32)
     db.session.add(
         UserSession(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from plugin_sdk.types import Intent, Outcome, PaymentCode, PaymentStatus
@@ -67,10 +67,6 @@ def retry_pause(wanted_seconds: int | None, scheduled: timedelta, jitter: float)
     assert -1 <= jitter <= 1
     spread = scheduled * (1 + 0.2 * jitter)
     return max(spread, timedelta(seconds=wanted_seconds or 0))
-
-
-def is_expired(created_at: datetime, lifetime: timedelta, at: datetime) -> bool:
-    return at - created_at >= lifetime
 
 
 _URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from server.db import db
+from server.db import db, now
 from server.mail.models import Mail
-from server.merchants.models import Merchant
+from server.merchants.models import IdempotencyKey, Merchant
 from server.orders.models import MatchRequest, Order, OrderKey
 from tests.factories import bearer, make_key, make_merchant, make_shop, wire_order
 
@@ -114,6 +116,17 @@ def test_idempotency_key(client, key):
     again = client.post("/api/v1/orders", json=order, headers=headers)
     assert (first.json, again.json["outcome"]) == (again.json, "created")
     assert client.post("/api/v1/orders", json=other, headers=headers).status_code == 422
+
+
+def test_kept_answers_are_forgotten_after_a_day(client, key):
+    for n in range(3):
+        client.post(
+            "/api/v1/orders", json=wire_order(), headers={**key, "Idempotency-Key": f"o{n}"}
+        )
+    db.session.query(IdempotencyKey).update({"created_at": now() - timedelta(hours=25)})
+    db.session.commit()
+    client.post("/api/v1/orders", json=wire_order(), headers={**key, "Idempotency-Key": "new"})
+    assert [row.key for row in db.session.query(IdempotencyKey)] == ["new"]
 
 
 @pytest.mark.parametrize(("currency", "total"), [("JPY", "53.31"), ("EUR", "19.905"), ("KWD", "1")])
