@@ -16,6 +16,8 @@ from server.banking.formats import archive, delimited, mt940
 from server.banking.formats.delimited import ColumnMapping
 from server.banking.formats.items import (
     Balance,
+    Entry,
+    ForeignAmount,
     Item,
     ParsedPosting,
     Problem,
@@ -26,6 +28,8 @@ from server.banking.formats.items import (
 __all__ = [
     "Balance",
     "ColumnMapping",
+    "Entry",
+    "ForeignAmount",
     "Item",
     "ParsedPosting",
     "Problem",
@@ -41,9 +45,8 @@ MAX_NESTED_ARCHIVES = 2
 SPOOL_BYTES = 8 * 1024**2
 MAX_POSTINGS = 2_000_000
 
-_PRINTED = [
-    one.name for one in dataclasses.fields(ParsedPosting) if one.name not in ("leaf_index", "where")
-]
+_ALL = [one.name for one in dataclasses.fields(ParsedPosting)]
+_PRINTED = _ALL[: _ALL.index("is_batch_total") + 1]
 _NOT_STATEMENTS = (
     (b"%PDF", "this is a PDF; please fetch camt.053, MT940 or CSV from the bank instead"),
     (b"\xd0\xcf\x11\xe0", "this is an old Office document; please export the postings as CSV"),
