@@ -13,6 +13,8 @@ from struct import pack
 
 import segno
 
+from server.check_digits import creditor_reference_is_valid, iban_is_valid
+
 MAX_NAME_LENGTH = 70
 MAX_TEXT_LENGTH = 140
 MAX_PAYLOAD_BYTES = 331  # what QR version 13 holds at level M, the largest that banks must read
@@ -23,11 +25,8 @@ PIXELS_PER_MODULE = 6
 # cameras at bad paper. On a screen any mask reads, so every code uses the same.
 MASK = 3
 
-_IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
-_CREDITOR_REFERENCE = re.compile(r"RF[0-9]{2}[A-Z0-9]{1,21}")
 _LINE_BREAKING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_LETTER_VALUES = {ord(letter): str(int(letter, 36)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
 def girocode_payload(
@@ -41,11 +40,11 @@ def girocode_payload(
     """
     iban, bic, reference = _compact(iban), _compact(bic), _one_line(reference)
     name = _one_line(creditor)[:MAX_NAME_LENGTH].rstrip()
-    if currency != "EUR" or not name or not _is_iban(iban):
+    if currency != "EUR" or not name or not iban_is_valid(iban):
         return None
     if not MIN_AMOUNT <= amount <= MAX_AMOUNT or amount != amount.quantize(MIN_AMOUNT):
         return None
-    structured = _compact(reference) if _is_creditor_reference(_compact(reference)) else ""
+    structured = _compact(reference) if creditor_reference_is_valid(_compact(reference)) else ""
     text = "" if structured else reference
     if len(text) > MAX_TEXT_LENGTH:
         return None
@@ -95,19 +94,6 @@ def _scanlines(modules: str) -> bytes:
     width = -(-len(bits) // 8)
     line = int(bits.ljust(width * 8, "1"), 2).to_bytes(width, "big")
     return (b"\x00" + line) * PIXELS_PER_MODULE
-
-
-def _is_iban(iban: str) -> bool:
-    return bool(_IBAN.fullmatch(iban)) and _mod97(iban) == 1
-
-
-def _is_creditor_reference(reference: str) -> bool:
-    return bool(_CREDITOR_REFERENCE.fullmatch(reference)) and _mod97(reference) == 1
-
-
-def _mod97(code: str) -> int:
-    """ISO/IEC 7064, as IBAN and RF references use it: valid if 1."""
-    return int((code[4:] + code[:4]).translate(_LETTER_VALUES)) % 97
 
 
 def _compact(code: str) -> str:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final, Literal, Protocol
 
 from plugin_sdk.types import PaymentStatus
+from server.check_digits import creditor_reference_is_valid, make_creditor_reference
 
 ZERO: Final = Decimal(0)
 
@@ -120,33 +121,19 @@ def _check_character(body: str) -> str:
 
 # --- Creditor reference (ISO 11649) -----------------------------------------------------------
 
-MAX_CREDITOR_REFERENCE: Final = 25
-_CREDITOR_REFERENCE: Final = re.compile(r"RF[0-9]{2}[A-Z0-9]{1,21}")
-
 
 def creditor_reference(reference: str) -> str:
     """The reference as a structured creditor reference, ``RF`` and two check digits in front.
 
-    ISO 11649 with ISO 7064 MOD 97-10. ValueError if nothing remains of the text without its
-    separators, or more than 21 characters.
+    ISO 11649. ValueError if nothing remains of the text without its separators, or more than 21
+    characters.
     """
-    body = normalise_reference(reference)
-    if not 1 <= len(body) <= MAX_CREDITOR_REFERENCE - 4:
-        raise ValueError(f"a creditor reference holds 1 to 21 letters and digits: {reference!r}")
-    return f"RF{98 - mod97(body + 'RF00'):02d}{body}"
+    return make_creditor_reference(normalise_reference(reference))
 
 
 def is_creditor_reference(text: str) -> bool:
     """Whether the text, whatever its case and blanks, is an ISO 11649 reference that checks."""
-    reference = normalise_reference(text)
-    return _CREDITOR_REFERENCE.fullmatch(reference) is not None and (
-        mod97(reference[4:] + reference[:4]) == 1
-    )
-
-
-def mod97(text: str) -> int:
-    """The remainder of ISO 7064 MOD 97-10; letters count as 10 to 35. Only A-Z and 0-9."""
-    return int("".join(str(int(character, 36)) for character in text)) % 97
+    return creditor_reference_is_valid(normalise_reference(text))
 
 
 # --- Search keys ------------------------------------------------------------------------------

@@ -74,12 +74,6 @@ def bic(value: str | None) -> str | None:
     return compact if _BIC.fullmatch(compact) else None
 
 
-def iban_is_valid(value: str) -> bool:
-    """Whether the check digits of an IBAN are right (ISO 7064 mod 97-10)."""
-    digits = "".join(str(int(character, 36)) for character in value[4:] + value[:4])
-    return int(digits) % 97 == 1
-
-
 def plain_amount(value: str | None) -> Decimal | None:
     """An amount with a decimal point and nothing else, as XML has it."""
     if value is None:

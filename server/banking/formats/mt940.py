@@ -24,6 +24,7 @@ from server.banking.formats.items import (
     StatementFacts,
 )
 from server.banking.formats.purpose import Purpose
+from server.check_digits import iban_is_valid, make_iban
 
 MAX_FIELD_LINES = 200
 
@@ -212,9 +213,7 @@ def _account_iban(content: str) -> str | None:
 
 
 def _german_iban(bank_code: str, account_number: str) -> str:
-    account = f"{bank_code}{account_number.zfill(10)}"
-    check = 98 - int(f"{account}131400") % 97
-    return f"DE{check:02d}{account}"
+    return make_iban("DE", f"{bank_code}{account_number.zfill(10)}")
 
 
 def _balance(content: str) -> Balance | None:
@@ -373,6 +372,6 @@ def _first_iban(texts: list[str]) -> str | None:
     """An IBAN where banks print other things too, so only one that cannot be anything else."""
     for one in texts:
         account = fields.iban(one)
-        if account and (_DUTCH_IBAN.fullmatch(account) or fields.iban_is_valid(account)):
+        if account and (_DUTCH_IBAN.fullmatch(account) or iban_is_valid(account)):
             return account
     return None

@@ -12,13 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from server.orders.rules import (
-    MAX_CREDITOR_REFERENCE,
-    MAX_KEY_LENGTH,
-    MIN_KEY_LENGTH,
-    is_creditor_reference,
-    mod97,
-)
+from server.check_digits import MAX_CREDITOR_REFERENCE, iban_is_valid
+from server.orders.rules import MAX_KEY_LENGTH, MIN_KEY_LENGTH, is_creditor_reference
 
 MAX_TEXT_LENGTH: Final = 1000  # a SEPA text has 140 characters, the longest MT940 text 390
 MAX_ATOMS: Final = 8  # runs of letters or digits in one reading
@@ -125,7 +120,7 @@ def _without_ibans(text: str) -> str:
         if end is None:
             continue
         iban = re.sub(r"[ \n]", "", text[start:end])
-        if match["label"] or mod97(iban[4:] + iban[:4]) == 1:
+        if match["label"] or iban_is_valid(iban):
             pieces += [text[position : match.start()], BARRIER]
             position = end
     return "".join([*pieces, text[position:]])
