@@ -15,17 +15,18 @@ from werkzeug.wrappers import Response as BaseResponse
 from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.types import PaymentCode
 from server.banking.models import BankAccount
+from server.banking.service import Payee
 from server.dashboard import queries, status, words
 from server.dashboard.pages import page
 from server.dashboard.queries import Cursor, OrderFilter
 from server.db import db, now
 from server.mail.girocode import girocode_png
 from server.mail.models import Mail
-from server.mail.rules import KINDS, FactError, Message, payment_facts
+from server.mail.rules import KINDS, FactError, Message
 from server.mail.service import preview_mail
 from server.orders import service
 from server.orders.models import Order
-from server.orders.notices import asked_reference
+from server.orders.notices import asked_reference, asked_transfer
 from server.orders.service import NotPossible
 
 pages = Blueprint("orders", __name__)
@@ -164,13 +165,11 @@ def _order_page(order_id: int, problem: NotPossible | None = None) -> Response:
 def _asked(order: Order, amount: Decimal, account: BankAccount) -> dict[str, str]:
     """What the customer is asked to transfer now: the words of the payment information."""
     wire = OrderSchema(unknown=EXCLUDE).load(order.wire)
-    return payment_facts(
+    return asked_transfer(
+        Payee(account.iban, account.bic or "", account.creditor_name or ""),
         language=words.language(),
         amount=amount,
         currency=order.currency,
-        creditor=account.creditor_name or "",
-        iban=account.iban,
-        bic=account.bic or "",
         payment_reference=asked_reference(order.shop.reference_kind, order.payment_reference, wire),
     )
 

@@ -1,57 +1,22 @@
-"""GiroCode: the QR code that fills in a SEPA credit transfer (EPC069-12, version 002).
+"""GiroCode: the picture of a payment's QR code.
 
-A file of its own because it is a payment format, not wording: the customer's page and letters
-show the same picture.
+A file of its own because it is a picture, not wording: the dashboard, the customer's page and
+letters show the same one. What stands in it (EPC069-12) comes as a finished text, like all facts.
 """
 
 from __future__ import annotations
 
-import re
 import zlib
-from decimal import Decimal
 from struct import pack
 
 import segno
 
-from server.check_digits import creditor_reference_is_valid, iban_is_valid
-
-MAX_NAME_LENGTH = 70
-MAX_TEXT_LENGTH = 140
 MAX_PAYLOAD_BYTES = 331  # what QR version 13 holds at level M, the largest that banks must read
-MIN_AMOUNT, MAX_AMOUNT = Decimal("0.01"), Decimal("999999999.99")
 QUIET_ZONE_MODULES = 4  # ISO/IEC 18004
 PIXELS_PER_MODULE = 6
 # Trying all eight masks takes 7 ms, five times the rest of the code, to gain a little for bad
 # cameras at bad paper. On a screen any mask reads, so every code uses the same.
 MASK = 3
-
-_BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
-_LINE_BREAKING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-
-
-def girocode_payload(
-    *, creditor: str, iban: str, bic: str, amount: Decimal, currency: str, reference: str
-) -> str | None:
-    """The text of the code, or None where the standard knows none (not EUR, no valid IBAN ...).
-
-    ``amount`` always gets two decimals: that is what the customer compares with the mail. A
-    valid ISO 11649 reference (``RF18...``) goes into the structured field, which banks check;
-    anything else into the unstructured one. A name over 70 characters is cut, as in SEPA itself.
-    """
-    iban, bic, reference = _compact(iban), _compact(bic), _one_line(reference)
-    name = _one_line(creditor)[:MAX_NAME_LENGTH].rstrip()
-    if currency != "EUR" or not name or not iban_is_valid(iban):
-        return None
-    if not MIN_AMOUNT <= amount <= MAX_AMOUNT or amount != amount.quantize(MIN_AMOUNT):
-        return None
-    structured = _compact(reference) if creditor_reference_is_valid(_compact(reference)) else ""
-    text = "" if structured else reference
-    if len(text) > MAX_TEXT_LENGTH:
-        return None
-    fields = ["BCD", "002", "1", "SCT", bic if _BIC.fullmatch(bic) else "", name, iban]
-    fields += [f"EUR{amount:.2f}", "", structured, text]
-    payload = "\n".join(fields).rstrip("\n")
-    return payload if len(payload.encode()) <= MAX_PAYLOAD_BYTES else None
 
 
 def girocode_png(payload: str) -> bytes:
@@ -94,11 +59,3 @@ def _scanlines(modules: str) -> bytes:
     width = -(-len(bits) // 8)
     line = int(bits.ljust(width * 8, "1"), 2).to_bytes(width, "big")
     return (b"\x00" + line) * PIXELS_PER_MODULE
-
-
-def _compact(code: str) -> str:
-    return "".join(code.split()).upper()
-
-
-def _one_line(text: str) -> str:
-    return " ".join(_LINE_BREAKING.sub(" ", text).split())

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from email_validator import EmailNotValidError, validate_email
 
-from server.mail.girocode import girocode_payload, girocode_png
+from server.mail.girocode import girocode_png
 from server.mail.theme import Theme, palette
 
 COMPILED = Path(__file__).parent / "compiled"
@@ -372,17 +372,10 @@ def payment_facts(
 ) -> dict[str, str]:
     """The facts of a transfer, the same in every kind that asks for one.
 
-    Keys: amount_due creditor iban bic payment_reference payable_until girocode; what does not
-    exist is empty.
+    Keys: amount_due creditor iban bic payment_reference payable_until; what does not exist is
+    empty. The text of the QR code, ``girocode``, is for the caller to add: it is a payment
+    standard, which this room does not know.
     """
-    payload = girocode_payload(
-        creditor=creditor,
-        iban=iban,
-        bic=bic,
-        amount=amount,
-        currency=currency,
-        reference=payment_reference,
-    )
     return {
         "amount_due": money(amount, currency, language),
         "creditor": creditor,
@@ -390,7 +383,6 @@ def payment_facts(
         "bic": bic,
         "payment_reference": payment_reference,
         "payable_until": day(payable_until, language) if payable_until else "",
-        "girocode": payload or "",
     }
 
 

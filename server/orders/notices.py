@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from plugin_sdk import types as wire
 from server.banking.models import Posting
+from server.banking.payments.epc import girocode_payload
 from server.banking.service import Payee
 from server.config import installed
 from server.db import db
@@ -81,6 +82,30 @@ def asked_reference(kind: str, payment_reference: str, order: wire.Order) -> str
     return payment_reference
 
 
+def asked_transfer(
+    payee: Payee, *, language: str, amount: Decimal, currency: str, payment_reference: str
+) -> dict[str, str]:
+    """The facts of the transfer that a customer is asked for, with the text of its QR code."""
+    girocode = girocode_payload(
+        creditor=payee.creditor_name,
+        iban=payee.iban,
+        bic=payee.bic,
+        amount=amount,
+        currency=currency,
+        reference=payment_reference,
+    )
+    facts = payment_facts(
+        language=language,
+        amount=amount,
+        currency=currency,
+        creditor=payee.creditor_name,
+        iban=payee.iban,
+        bic=payee.bic,
+        payment_reference=payment_reference,
+    )
+    return {**facts, "girocode": girocode or ""}
+
+
 class Sender(Protocol):
     """What a mail to a customer needs to know of the shop that it comes from."""
 
@@ -107,13 +132,11 @@ def payment_information(
     if not order.customer.email:
         return None
     language = mail_language(order.customer.language, shop.language)
-    facts = payment_facts(
+    facts = asked_transfer(
+        account,
         language=language,
         amount=order.total,
         currency=order.currency,
-        creditor=account.creditor_name,
-        iban=account.iban,
-        bic=account.bic,
         payment_reference=asked_reference(shop.reference_kind, payment_reference, order),
     )
     return mail_content(

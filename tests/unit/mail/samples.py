@@ -11,6 +11,10 @@ from server.mail.theme import KONTOR, Theme
 IBAN = "DE89370400440532013000"  # the example account of the German IBAN literature
 BIC = "COBADEFFXXX"
 REFERENCE = "K4WX7P9MQ2"
+GIROCODE = (
+    "BCD\n002\n1\nSCT\nCOBADEFFXXX\nAnnas Antiquariat\nDE89370400440532013000\n"
+    "EUR1284.60\n\n\nK4WX7P9MQ2"
+)
 ANTIQUARIAT = Theme(primary="#7a2e2e", header_background="#3d1f1c", header_text="#f6ead9")
 
 
@@ -45,6 +49,7 @@ def facts_for(kind: str, language: str) -> Facts:
                 payment_reference=REFERENCE,
                 payable_until=date(2026, 11, 28),
             ),
+            "girocode": GIROCODE,
         },
         "payment_received": {
             **order,

@@ -273,7 +273,7 @@ def test_days_ibans_languages() -> None:
     assert wanted == ["en", "de", "de", "de", "de"]
 
 
-def test_payment_facts_without_a_code() -> None:
+def test_payment_facts_of_a_swiss_account() -> None:
     facts = payment_facts(
         language="en",
         amount=Decimal("64.50"),
@@ -283,7 +283,7 @@ def test_payment_facts_without_a_code() -> None:
         bic="",
         payment_reference=REFERENCE,
     )
-    assert facts["girocode"] == facts["bic"] == facts["payable_until"] == ""
+    assert facts["bic"] == facts["payable_until"] == ""
     assert facts["iban"] == "CH93 0076 2011 6238 5295 7"
 
 
