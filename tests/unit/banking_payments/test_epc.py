@@ -37,6 +37,7 @@ def test_two_decimals_always(amount: str, line: str) -> None:
     assert (payload(amount=Decimal(amount)) or "").split("\n")[7] == line
 
 
+@pytest.mark.feature("N12")
 def test_a_creditor_reference_goes_into_its_own_field() -> None:
     lines = (payload(reference="RF18 5390 0754 7034") or "").split("\n")
     assert lines[9:] == ["RF18539007547034"]
