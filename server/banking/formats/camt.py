@@ -6,15 +6,15 @@ entries in one table. A leaf is a ``TxDtls``, or the entry where it has none. Wh
 an entry leave over (charges) stays as a leaf of its own, so the sum is always the entry's.
 
 Memory does not grow with the file: every element is dropped as soon as it was read, and the
-payments of a batch are read one by one, not entry by entry.
+payments of a large batch are read one by one, not entry by entry.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -22,187 +22,39 @@ from typing import Any, BinaryIO
 from lxml import etree
 
 from server.banking.formats import fields, purpose
+from server.banking.formats.camt_names import Found, Names, collect, names
 from server.banking.formats.items import (
+    MAX_RAW_CHARACTERS,
     Balance,
+    Entry,
+    ForeignAmount,
     Item,
     ParsedPosting,
     Problem,
     StatementFacts,
     Unreadable,
 )
+from server.banking.formats.mended import Mended
 
+# So many leaves wait for the end of their entry, which shows whether they are what it says.
+MAX_HELD_LEAVES = 32
 MAX_UNSPLIT_TEXTS = 500
-HEAD_BYTES = 4096
+MAX_REFERENCES = 50
 MAX_UNSTATED_CHARGES = Decimal("0.1")  # of what was paid
 
 PENDING_STATUSES = {"PDNG", "INFO", "FUTR"}
-RETURN_FAMILIES = {"RRTN", "UPDD", "PRDD", "UPCT", "RPCR"}  # ISO external code list, sub-families
+# ISO external code list, sub-families: money that came back, or has to go back
+RETURN_FAMILIES = {"RRTN", "UPDD", "PRDD", "RCDD", "UPCT", "RPCR", "ARET", "AREV", "UPCQ"}
 RETURN_BUSINESS_CODES = {"108", "109", "159"}
+BATCH_BUSINESS_CODES = {str(code) for code in range(191, 200)}
 _PROPRIETARY = re.compile(r"([A-Z]\w{3}\+(\d{3}))(?:\+.*)?")
-_STATEMENT_TAGS = ("{*}Stmt", "{*}Rpt", "{*}Ntfctn")
+# Swiss banks say here whether a payment slip had to be read by hand; no payer wrote it.
+_SCANNER_CODE = re.compile(r"\?(?:REJECT|ERROR)\?\d*")
+_STATEMENTS = {"Rpt": "camt.052", "Stmt": "camt.053", "Ntfctn": "camt.054"}
 _MESSAGES = {"BkToCstmrStmt", "BkToCstmrAcctRpt", "BkToCstmrDbtCdtNtfctn"}
 _DOCTYPE_REFUSED = (
     "the file declares a DOCTYPE, which no bank statement has; it may be an attack and is not read"
 )
-
-# How often a value may stand: the first counts, all count, all count with their currency.
-# And of elements that hold others: their own text, or only that they are there.
-ONE, MANY, MONEY, OWN, PRESENT = range(5)
-
-# name in the file -> name here; nested where the file nests, "" for the element itself.
-_Shape = dict[str, Any]
-_CODE: _Shape = {
-    "Domn": {
-        "Cd": ("domain", ONE),
-        "Fmly": {"Cd": ("family", ONE), "SubFmlyCd": ("sub_family", ONE)},
-    },
-    "Prtry": {"Cd": ("proprietary", ONE)},
-}
-_CHARGES: _Shape = {
-    "TtlChrgsAndTaxAmt": ("charges", MONEY),
-    "Amt": ("charges", MONEY),
-    "Rcrd": {"Amt": ("charges", MONEY)},
-}
-_AMOUNT_DETAILS: _Shape = {
-    "TxAmt": {"Amt": ("transaction_amount", MONEY)},
-    "CntrValAmt": {"Amt": ("transaction_amount", MONEY)},
-}
-
-
-def _party(name: str) -> _Shape:
-    return {
-        "Nm": (name, ONE),
-        "Pty": {"Nm": (name, ONE)},
-        "Agt": {"FinInstnId": {"Nm": (name, ONE)}},
-    }
-
-
-def _account(name: str) -> _Shape:
-    return {"Id": {"IBAN": (name, ONE), "Othr": {"Id": (name, ONE)}}}
-
-
-def _agent(name: str) -> _Shape:
-    return {"FinInstnId": {"BIC": (name, ONE), "BICFI": (name, ONE)}}
-
-
-_LEAF: _Shape = {
-    "Refs": {
-        "EndToEndId": ("end_to_end_id", ONE),
-        "TxId": ("tx_id", ONE),
-        "UETR": ("uetr", ONE),
-        "MndtId": ("mandate_id", ONE),
-        "AcctSvcrRef": ("bank_reference", ONE),
-    },
-    "Amt": ("amount", MONEY),
-    "CdtDbtInd": ("direction", ONE),
-    "AmtDtls": _AMOUNT_DETAILS,
-    "Chrgs": _CHARGES,
-    "BkTxCd": _CODE,
-    "RltdPties": {
-        "Dbtr": _party("debtor"),
-        "UltmtDbtr": _party("ultimate_debtor"),
-        "DbtrAcct": _account("debtor_account"),
-        "Cdtr": _party("creditor"),
-        "UltmtCdtr": _party("ultimate_creditor"),
-        "CdtrAcct": _account("creditor_account"),
-    },
-    "RltdAgts": {"DbtrAgt": _agent("debtor_bic"), "CdtrAgt": _agent("creditor_bic")},
-    "RmtInf": {
-        "Ustrd": ("remittance", MANY),
-        "Strd": {
-            "CdtrRefInf": {"Ref": ("creditor_references", MANY)},
-            "RfrdDocInf": {"Nb": ("remittance", MANY)},
-            "AddtlRmtInf": ("remittance", MANY),
-        },
-    },
-    "RtrInf": {
-        "": ("returned", PRESENT),
-        "Rsn": {"Cd": ("return_reason", ONE), "Prtry": ("return_reason", ONE)},
-        "AddtlInf": ("return_texts", MANY),
-    },
-    "AddtlTxInf": ("additional", ONE),
-}
-_ENTRY: _Shape = {
-    "Amt": ("amount", MONEY),
-    "CdtDbtInd": ("direction", ONE),
-    "RvslInd": ("reversal", ONE),
-    "Sts": {"": ("status", OWN), "Cd": ("status", ONE), "Prtry": ("status", ONE)},
-    "BookgDt": {"Dt": ("booked", ONE), "DtTm": ("booked", ONE)},
-    "ValDt": {"Dt": ("valued", ONE), "DtTm": ("valued", ONE)},
-    "AcctSvcrRef": ("bank_reference", ONE),
-    "BkTxCd": _CODE,
-    "Chrgs": _CHARGES,
-    "NtryDtls": {"Btch": {"": ("batch", PRESENT), "NbOfTxs": ("batch_size", ONE)}},
-    "AddtlNtryInf": ("additional", ONE),
-}
-_STATEMENT: _Shape = {
-    "Acct": {"Id": {"IBAN": ("account", ONE), "Othr": {"Id": ("account", ONE)}}},
-    "FrToDt": {"FrDtTm": ("from", ONE), "FrDt": ("from", ONE), "ToDtTm": ("to", ONE)},
-}
-_BALANCE: _Shape = {
-    "Tp": {"CdOrPrtry": {"Cd": ("code", ONE)}},
-    "Amt": ("amount", MONEY),
-    "CdtDbtInd": ("direction", ONE),
-    "Dt": {"Dt": ("on", ONE), "DtTm": ("on", ONE)},
-}
-_SHAPES = {"leaf": _LEAF, "entry": _ENTRY, "statement": _STATEMENT, "balance": _BALANCE}
-
-_Found = dict[str, Any]
-_Target = tuple[int, str, Any]
-DEEPER = -1
-
-
-@lru_cache(maxsize=64)
-def _shape(name: str, namespace: str) -> dict[str, _Target]:
-    """One of the tables, with the file's namespace written into its names."""
-    return _compiled(_SHAPES[name], namespace)
-
-
-def _compiled(shape: _Shape, namespace: str) -> dict[str, _Target]:
-    """Tag to (kind, key, table of what lies deeper); the kind of a plain nesting is DEEPER."""
-    compiled: dict[str, _Target] = {}
-    for name, target in shape.items():
-        if isinstance(target, dict):
-            key, kind = target.get("", ("", DEEPER))
-            inner = {name: deeper for name, deeper in target.items() if name}
-            compiled[namespace + name] = (kind, key, _compiled(inner, namespace))
-        else:
-            key, kind = target
-            compiled[namespace + name] = (kind, key, None)
-    return compiled
-
-
-def _collect(element: Any, shape: dict[str, _Target], found: _Found) -> _Found:
-    """The wanted texts below an element, by the names of the table.
-
-    Most of the time of reading a file is spent here, so nothing is looked at twice.
-    """
-    wanted = shape.get
-    for child in element:
-        target = wanted(child.tag)
-        if target is None:
-            continue
-        kind, key, inner = target
-        if kind == DEEPER:
-            _collect(child, inner, found)
-        elif kind == ONE:
-            if found.get(key) is None:
-                found[key] = child.text
-        elif kind == MONEY:
-            found.setdefault(key, []).append((child.text, child.get("Ccy")))
-        elif kind == MANY:
-            found.setdefault(key, []).append(child.text)
-        else:
-            _collect_own(child, kind, key, found)
-            _collect(child, inner, found)
-    return found
-
-
-def _collect_own(element: Any, kind: int, key: str, found: _Found) -> None:
-    if kind == PRESENT:
-        found[key] = True
-    elif element.text and not element.text.isspace():
-        found[key] = element.text
 
 
 def read(source: BinaryIO) -> Iterator[Item]:
@@ -212,13 +64,13 @@ def read(source: BinaryIO) -> Iterator[Item]:
     Raises Unreadable for XML that is no account statement and for any DOCTYPE.
     """
     walker = _Walker()
-    stream = _Mended(source)
+    stream = Mended(source)
     if b"<!DOCTYPE" in stream.head or b"<!ENTITY" in stream.head:
         raise Unreadable(_DOCTYPE_REFUSED)
     context = etree.iterparse(
         stream,
         events=("end",),
-        tag=(*_STATEMENT_TAGS, "{*}Ntry", "{*}TxDtls"),
+        tag=("{*}TxDtls", "{*}Ntry", *(f"{{*}}{name}" for name in _STATEMENTS)),
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -228,12 +80,12 @@ def read(source: BinaryIO) -> Iterator[Item]:
         remove_blank_text=True,
         collect_ids=False,
     )
-    seen = 0
+    seen = False
     try:
         for _, element in context:
             if not seen:
                 _refuse_doctype(element)
-            seen += 1
+                seen = True
             yield from walker.read(element)
     except etree.XMLSyntaxError as error:
         if not seen:
@@ -257,20 +109,31 @@ def _refuse_doctype(element: Any) -> None:
 
 
 def _is_message(root: Any) -> bool:
-    names = {etree.QName(element).localname for element in (root, *root)}
-    return bool(names & _MESSAGES)
+    found = {etree.QName(element).localname for element in (root, *root)}
+    return bool(found & _MESSAGES)
 
 
 @dataclass(slots=True)
 class _Statement:
     """The account statement that the next entry belongs to."""
 
+    source: str
     account: str | None = None
     account_iban: str | None = None
+    currency: str | None = None
+    number: str | None = None
     from_date: date | None = None
     to_date: date | None = None
-    opening: Balance | None = None
-    closing: Balance | None = None
+    balances: dict[tuple[str, str | None], Balance] = field(default_factory=dict)
+
+    def balance(self, *codes: str) -> Balance | None:
+        """The first of the kinds that is there, in the account's currency if it is in several."""
+        for code in codes:
+            found = [one for (kind, _), one in self.balances.items() if kind == code]
+            own = [one for one in found if one.currency == self.currency]
+            if found:
+                return (own or found)[0]
+        return None
 
 
 @dataclass(slots=True)
@@ -278,29 +141,47 @@ class _Entry:
     """One Ntry while its leaves go by."""
 
     where: str
-    values: _Found = field(default_factory=dict)
+    values: Found = field(default_factory=dict)
     amount: Decimal | None = None
     currency: str | None = None
+    booking_date: date | None = None
+    value_date: date | None = None
+    is_pending: bool = False
     leaves: int = 0
-    split: Decimal = Decimal(0)
-    held: _Found | None = None
+    held: list[Found] | None = field(default_factory=list)
     held_in: Any = None
-    unsplit: list[_Found] = field(default_factory=list)
+    split: Decimal = Decimal(0)
+    unsplit: list[Found] = field(default_factory=list)
     unsplit_count: int = 0
+    shared: Entry | None = None
 
-    def holds_charges(self, amount: Decimal, leaf: _Found) -> bool:
-        """Whether what the only leaf leaves over is charges: stated ones, or as low as charges are.
+    @property
+    def size(self) -> int | None:
+        """How many payments the bank says are in it."""
+        printed = [(one.get("size") or "").strip() for one in self.values.get("batches", ())]
+        sizes = [int(one) for one in printed if one.isascii() and one.isdigit() and len(one) < 16]
+        return sum(sizes) if sizes else None
 
-        Anything else is a leaf that tells of another amount than the account's.
+    def as_shared(self) -> Entry | None:
+        """The entry as its leaves point to it: one object for all of them."""
+        if self.shared is None and self.amount is not None:
+            values = self.values
+            references = [values.get("bank_reference"), values.get("entry_reference")]
+            for batch in values.get("batches", ())[:MAX_REFERENCES]:
+                references += [batch.get("payment_id"), batch.get("message_id")]
+            known = dict.fromkeys(filter(None, map(fields.text, references)))
+            self.shared = Entry(self.amount, tuple(known), self.size)
+        return self.shared
+
+    def is_charges(self, difference: Decimal, gross: Decimal, leaves: list[Found]) -> bool:
+        """Whether what the leaves have beyond the entry is charges: stated, or as low as they are.
+
+        Anything else tells of other amounts than the account's.
         """
-        assert self.amount is not None
-        charges = amount - self.amount
-        if charges == 0:
-            return False
-        stated = (*leaf.get("charges", ()), *self.values.get("charges", ()))
-        if any(fields.plain_amount(printed) for printed, _ in stated):
+        if 0 < difference <= abs(gross) * MAX_UNSTATED_CHARGES:
             return True
-        return 0 < charges <= abs(amount) * MAX_UNSTATED_CHARGES
+        stated = [_charges(found, self.currency) for found in (self.values, *leaves)]
+        return abs(difference) in (*filter(None, stated), sum(filter(None, stated)))
 
 
 class _Walker:
@@ -310,202 +191,277 @@ class _Walker:
         self.entries = 0
         self._statement: _Statement | None = None
         self._entry: _Entry | None = None
+        self._known: dict[str, tuple[str, Names]] = {}
 
-    def read(self, element: Any) -> Iterator[Item]:
-        namespace = _namespace(element)
-        name = element.tag[len(namespace) :]
+    def read(self, element: Any) -> Sequence[Item]:
+        tag = element.tag
+        name, tables = self._known.get(tag) or self._know(element)
         if name == "TxDtls":
-            yield from self._read_leaf(element, namespace)
-        elif name == "Ntry":
-            yield from self._read_entry(element, namespace)
+            return self._read_leaf(element, tables)
+        if name == "Ntry":
+            found = self._read_entry(element, tables)
             self.entries += 1
             self._entry = None
             _drop(element)
-        else:
-            yield self._facts(element, namespace)
-            self._statement = None
-            _drop(element)
+            return found
+        facts = self._facts(element, name, tables)
+        self._statement = None
+        _drop(element)
+        return [facts]
 
-    def read_cut(self) -> Iterator[Item]:
-        """The leaf held back when the file broke, if it says its amount itself."""
+    def read_cut(self) -> Sequence[Item]:
+        """The leaves held back when the file broke, if they say their amount themselves."""
         entry = self._entry
-        if entry is None or entry.held is None or self._statement is None:
-            return
-        _open(entry, entry.held_in, _namespace(entry.held_in))
-        yield from self._split_leaf(entry, entry.held, 0)
+        if entry is None or not entry.held:
+            return ()
+        return self._release(entry, self._known[entry.held_in.tag][1])
 
-    def _begin(self, entry_element: Any, namespace: str) -> _Entry:
+    def _know(self, element: Any) -> tuple[str, Names]:
+        """The element's name without namespace, and the tables for the namespaces around it."""
+        namespace, brace, name = element.tag.rpartition("}")
+        around = {f"{{{uri}}}" for uri in element.nsmap.values()}
+        found = names(frozenset({*around, namespace + brace}))
+        self._known[element.tag] = name, found
+        return name, found
+
+    def _begin(self, entry_element: Any) -> _Entry:
+        """The entry whose first leaf or whose end is here."""
+        name, tables = self._known.get(entry_element.tag) or self._know(entry_element)
         if self._statement is None:
-            self._statement = _Statement()
-            self._note(entry_element.getparent(), namespace)
-        if self._entry is None:
-            self._entry = _Entry(where=f"entry {self.entries + 1}")
+            container = entry_element.getparent()
+            name, _ = self._known.get(container.tag) or self._know(container)
+            self._statement = _Statement(_STATEMENTS.get(name, ""))
+            _note(self._statement, container, tables)
+        self._entry = _Entry(f"entry {self.entries + 1}", held_in=entry_element)
         return self._entry
 
-    def _read_leaf(self, element: Any, namespace: str) -> Iterator[Item]:
-        details = element.getparent()
-        entry_element = details.getparent()
-        if entry_element is None:
-            return
-        entry = self._begin(entry_element, namespace)
-        found = _collect(element, _shape("leaf", namespace), {})
-        element.clear()
+    def _read_leaf(self, element: Any, tables: Names) -> Sequence[Item]:
+        entry = self._entry
+        if entry is None:
+            entry_element = element.getparent().getparent()
+            if entry_element is None or entry_element.getparent() is None:
+                return ()
+            entry = self._begin(entry_element)
+        found = collect(element, tables.leaf, {})
         entry.leaves += 1
-        if entry.leaves == 1:
-            # Whether it is the only one shows with the next; most entries have one leaf.
-            entry.held, entry.held_in = found, entry_element
-            return
-        if entry.held is not None:
-            _open(entry, entry_element, namespace)
-            yield from self._split_leaf(entry, entry.held, 0)
-            entry.held = None
-        previous = element.getprevious()
-        if previous is not None and previous.tag == element.tag:
-            details.remove(previous)
-        yield from self._split_leaf(entry, found, entry.leaves - 1)
+        if entry.leaves > 1:
+            # The first is dropped with its entry; most entries have only one.
+            element.clear()
+            previous = element.getprevious()
+            if previous is not None and previous.tag == element.tag:
+                element.getparent().remove(previous)
+        if entry.held is None:
+            return self._split_leaf(entry, found, entry.leaves - 1)
+        entry.held.append(found)
+        return () if len(entry.held) <= MAX_HELD_LEAVES else self._release(entry, tables)
 
-    def _split_leaf(self, entry: _Entry, found: _Found, index: int) -> Iterator[Item]:
-        """A leaf of a batch, if it says its amount in the account's currency."""
+    def _release(self, entry: _Entry, tables: Names) -> list[Item]:
+        """The leaves that were held, before the end of their entry was seen."""
+        assert entry.held is not None
+        self._open(entry, entry.held_in, tables)
+        held, entry.held = entry.held, None
+        found: list[Item] = []
+        for index, leaf in enumerate(held):
+            found += self._split_leaf(entry, leaf, index)
+        return found
+
+    def _open(self, entry: _Entry, element: Any, tables: Names) -> None:
+        """Read what the entry itself says, as far as it stands in the file by now."""
+        assert self._statement is not None
+        entry.values = values = collect(element, tables.entry, {})
+        printed, currency = values.get("amount", _NO_AMOUNT)[0]
+        entry.currency = fields.currency(currency) or self._statement.currency
+        entry.amount = _signed(fields.plain_amount(printed), values.get("direction"))
+        entry.booking_date = _day(values.get("booked"))
+        entry.value_date = _day(values.get("valued"))
+        entry.is_pending = (values.get("status") or "").strip().upper() in PENDING_STATUSES
+
+    def _split_leaf(self, entry: _Entry, found: Found, index: int) -> list[Item]:
+        """A leaf of several, if it says its amount in the account's currency."""
         amount = _leaf_amount(found, entry)
         if amount is None:
             entry.unsplit_count += 1
             if len(entry.unsplit) < MAX_UNSPLIT_TEXTS:
                 entry.unsplit.append(found)
-            return
+            return []
         entry.split += amount
-        yield self._posting(entry, found, amount, index)
+        return [self._posting(entry, found, amount, index, entry.as_shared())]
 
-    def _read_entry(self, element: Any, namespace: str) -> Iterator[Item]:
-        entry = self._begin(element, namespace)
-        _open(entry, element, namespace)
+    def _read_entry(self, element: Any, tables: Names) -> list[Item]:
+        entry = self._entry or self._begin(element)
+        self._open(entry, element, tables)
         if entry.leaves == 0:
-            yield from self._whole(entry, {}, is_batch_total=_is_batch(entry.values))
-        elif entry.held is not None:
-            yield from self._single(entry, entry.held)
+            found = self._undivided(entry)
+        elif entry.held is not None and entry.leaves == 1:
+            found = self._single(entry, entry.held[0])
         else:
-            yield from self._finish_batch(entry)
-        for what in _unreadable_values(entry):
-            yield Problem(entry.where, what)
+            found = self._several(entry)
+        if entry.unsplit_count > 1:
+            found.append(_unsplit_problem(entry, element))
+        found += _unreadable_values(entry, element)
+        return found
 
-    def _single(self, entry: _Entry, found: _Found) -> Iterator[Item]:
+    def _undivided(self, entry: _Entry) -> list[Item]:
+        if entry.amount is None:
+            return []
+        has_batch = "batches" in entry.values and entry.size not in (0, 1)
+        is_batch = has_batch or _code(entry.values, {}).business_code in BATCH_BUSINESS_CODES
+        shared = entry.as_shared() if is_batch or "batches" in entry.values else None
+        return [self._posting(entry, {}, entry.amount, 0, shared, is_batch_total=is_batch)]
+
+    def _single(self, entry: _Entry, found: Found) -> list[Item]:
         """The only leaf: what the account shows, unless charges explain a difference."""
         amount = _leaf_amount(found, entry)
-        if amount and entry.amount is not None and entry.holds_charges(amount, found):
-            yield self._posting(entry, found, amount, 0)
-            yield self._fee(entry, entry.amount - amount)
-        elif entry.amount is None and amount is not None:
-            yield self._posting(entry, found, amount, 0)
-        else:
-            yield from self._whole(entry, found)
+        shared = entry.as_shared() if "batches" in entry.values else None
+        if entry.amount is None:
+            return [] if amount is None else [self._posting(entry, found, amount, 0, shared)]
+        if (
+            amount
+            and amount != entry.amount
+            and (amount > 0) == (entry.amount > 0)
+            and entry.is_charges(amount - entry.amount, amount, [found])
+        ):
+            shared = entry.as_shared()
+            return [
+                self._posting(entry, found, amount, 0, shared, is_gross=True),
+                self._fee(entry, entry.amount - amount),
+            ]
+        is_batch = (entry.size or 0) > 1
+        return [self._posting(entry, found, entry.amount, 0, shared, is_batch_total=is_batch)]
 
-    def _whole(
-        self, entry: _Entry, found: _Found, *, is_batch_total: bool = False
-    ) -> Iterator[Item]:
-        if entry.amount is not None:
-            yield self._posting(entry, found, entry.amount, 0, is_batch_total=is_batch_total)
-
-    def _finish_batch(self, entry: _Entry) -> Iterator[Item]:
-        """What the leaves of a batch leave over: leaves without an amount, or charges."""
+    def _several(self, entry: _Entry) -> list[Item]:
+        """The leaves that are still held, and what all leave over."""
+        found: list[Item] = []
+        if entry.held is not None:
+            _turn_if_mirrored(entry, entry.held)
+            for index, leaf in enumerate(entry.held):
+                found += self._split_leaf(entry, leaf, index)
         remainder = None if entry.amount is None else entry.amount - entry.split
-        if entry.unsplit_count == 0:
-            if remainder:
-                yield self._fee(entry, remainder)
-            return
-        if remainder is not None:
-            found = entry.unsplit[0] if entry.unsplit_count == 1 else _merged(entry.unsplit)
-            yield self._posting(
-                entry, found, remainder, entry.leaves, is_batch_total=entry.unsplit_count > 1
+        if remainder is None or (entry.unsplit_count == 0 and remainder == 0):
+            return found
+        if entry.unsplit_count:
+            leaf = entry.unsplit[0] if entry.unsplit_count == 1 else _merged(entry.unsplit)
+            is_batch = entry.unsplit_count > 1
+        else:
+            leaf = _FEE
+            is_batch = (entry.size or 0) > entry.leaves
+        found.append(
+            self._posting(
+                entry, leaf, remainder, entry.leaves, entry.as_shared(), is_batch_total=is_batch
             )
-        if entry.unsplit_count > 1:
-            yield Problem(
-                entry.where,
-                f"{entry.unsplit_count} of its {entry.leaves} payments say no amount in"
-                " the account's currency; they are kept as one posting",
-            )
+        )
+        return found
 
     def _fee(self, entry: _Entry, amount: Decimal) -> ParsedPosting:
-        return self._posting(entry, {"is_fee": True}, amount, entry.leaves)
+        return self._posting(entry, _FEE, amount, entry.leaves, entry.as_shared())
 
     def _posting(
         self,
         entry: _Entry,
-        found: _Found,
+        found: Found,
         amount: Decimal,
         index: int,
+        shared: Entry | None,
         *,
         is_batch_total: bool = False,
+        is_gross: bool = False,
     ) -> ParsedPosting:
-        values = entry.values
-        statement = self._statement
+        """One leaf. ``is_gross``: its charges are a leaf of their own and not said again here."""
+        values, statement, text = entry.values, self._statement, fields.text
         assert statement is not None
+        own = found if entry.leaves > 1 or found is _FEE else {**values, **found}
         name, account, agent = _counterparty(found, amount, statement.account_iban)
-        said = _remittance(found, values, entry.leaves)
-        code, business_code = _transaction_code(found, values)
+        said = _remittance(found, values, entry.leaves, name)
+        code = _code(values, found)
+        returned = found.get("returned")
         is_return = (
-            values.get("reversal") in ("true", "1")
-            or "returned" in found
-            or found.get("sub_family", values.get("sub_family")) in RETURN_FAMILIES
-            or business_code in RETURN_BUSINESS_CODES
+            code.is_return
+            or returned is not None
+            or values.get("reversal") in _TRUE
             or said.is_return
         )
-        references = found.get("creditor_references") or [None]
+        references = found.get("creditor_references")
+        printed = found.get
         return ParsedPosting(
             account_iban=statement.account_iban,
-            booking_date=_day(values.get("booked")),
-            value_date=_day(values.get("valued")),
+            booking_date=entry.booking_date,
+            value_date=entry.value_date,
             amount=amount,
             currency=entry.currency,
-            counterparty_name=fields.text(name) or said.counterparty_name,
+            counterparty_name=text(name) or said.counterparty_name,
             counterparty_iban=fields.iban(account) or said.counterparty_iban,
             counterparty_bic=fields.bic(agent) or said.counterparty_bic,
             remittance_information=said.remittance_information,
-            creditor_reference=fields.text(references[0]),
-            end_to_end_id=fields.text(found.get("end_to_end_id")) or said.end_to_end_id,
-            mandate_id=fields.text(found.get("mandate_id")) or said.mandate_id,
+            creditor_reference=text(references[0]) if references else None,
+            end_to_end_id=text(printed("end_to_end_id")) or said.end_to_end_id,
+            mandate_id=text(printed("mandate_id")) or said.mandate_id,
             bank_reference=_bank_reference(found, values),
-            transaction_code=code,
+            transaction_code=code.printed,
             is_return=is_return,
-            return_reason=fields.text(found.get("return_reason")) or said.return_reason,
-            is_pending=(values.get("status") or "").strip() in PENDING_STATUSES,
+            return_reason=(text(returned[0].get("reason")) if returned else None)
+            or said.return_reason,
+            is_pending=entry.is_pending,
             is_batch_total=is_batch_total,
             leaf_index=index,
+            entry=shared,
+            source=statement.source,
+            account=None if statement.account_iban else statement.account,
+            foreign=_foreign(own, entry.currency),
+            charges=None
+            if is_gross or "charges" not in own
+            else _charges_taken_off(own, entry.currency),
             where=entry.where if entry.leaves <= 1 else f"{entry.where} payment {index + 1}",
         )
 
-    def _note(self, container: Any, namespace: str) -> None:
-        """Account, period and balances of a statement, as far as they stand before its entries."""
-        statement = self._statement
-        assert statement is not None
-        values = _collect(container, _shape("statement", namespace), {})
-        statement.account = statement.account or fields.text(values.get("account"))
-        statement.account_iban = fields.iban(statement.account)
-        statement.from_date = statement.from_date or _day(values.get("from"))
-        statement.to_date = statement.to_date or _day(values.get("to"))
-        for element in container.iterchildren(f"{namespace}Bal"):
-            code, balance = _balance(_collect(element, _shape("balance", namespace), {}))
-            if code in ("OPBD", "PRCD"):
-                statement.opening = balance
-            elif code == "CLBD":
-                statement.closing = balance
-
-    def _facts(self, element: Any, namespace: str) -> StatementFacts:
-        self._statement = statement = self._statement or _Statement()
-        self._note(element, namespace)
-        opening, closing = statement.opening, statement.closing
+    def _facts(self, element: Any, name: str, tables: Names) -> StatementFacts:
+        statement = self._statement or _Statement(_STATEMENTS[name])
+        _note(statement, element, tables)
+        opening = statement.balance("OPBD")
+        previous = statement.balance("PRCD")
+        closing = statement.balance("CLBD")
+        from_date, to_date = statement.from_date, statement.to_date
+        to_date = to_date or (closing.on if closing else None)
+        if from_date is None and opening is not None:
+            from_date = opening.on
+        elif from_date is None and previous is not None and previous.on is not None:
+            # What was booked on the day that it closed is in the statement before.
+            from_date = min(previous.on + timedelta(days=1), to_date or date.max)
         return StatementFacts(
             account_iban=statement.account_iban,
             account=statement.account,
-            from_date=statement.from_date or (opening.on if opening else None),
-            to_date=statement.to_date or (closing.on if closing else None),
-            opening=opening,
+            from_date=from_date,
+            to_date=to_date,
+            opening=opening or previous,
             closing=closing,
+            currency=statement.currency or (closing.currency if closing else None),
+            source=statement.source,
+            is_complete=statement.source == "camt.053",
+            number=statement.number,
         )
 
 
-def _namespace(element: Any) -> str:
-    """The braced namespace that stands before the element's name, or nothing."""
-    braced, brace, _ = element.tag.rpartition("}")
-    return f"{braced}{brace}"
+_FEE: Found = {"is_fee": True}
+_NO_AMOUNT = [(None, None)]
+_TRUE = ("true", "1")
+
+
+def _note(statement: _Statement, container: Any, tables: Names) -> None:
+    """Account, period and balances of a statement, as far as they stand there by now."""
+    values = collect(container, tables.statement, {})
+    statement.account = statement.account or fields.text(values.get("account"))
+    statement.account_iban = fields.iban(statement.account)
+    statement.currency = statement.currency or fields.currency(values.get("currency"))
+    number = fields.text(values.get("number")) or fields.text(values.get("legal_number"))
+    statement.number = statement.number or number
+    statement.from_date = statement.from_date or _day(values.get("from"))
+    statement.to_date = statement.to_date or _day(values.get("to"))
+    for found in values.get("balances", ()):
+        printed, currency = found.get("amount", _NO_AMOUNT)[0]
+        amount = _signed(fields.plain_amount(printed), found.get("direction"))
+        code = (found.get("code") or "").strip()
+        if amount is not None:
+            balance = Balance(amount, fields.currency(currency), _day(found.get("on")))
+            statement.balances.setdefault((code, balance.currency), balance)
 
 
 def _drop(element: Any) -> None:
@@ -517,59 +473,118 @@ def _drop(element: Any) -> None:
             del parent[0]
 
 
-def _open(entry: _Entry, element: Any, namespace: str) -> None:
-    """Read what the entry itself says, as far as it stands in the file by now."""
-    entry.values = values = _collect(element, _shape("entry", namespace), {})
-    printed, printed_currency = values.get("amount", [(None, None)])[0]
-    entry.currency = fields.currency(printed_currency)
-    entry.amount = _signed(fields.plain_amount(printed), values.get("direction"))
-
-
 def _signed(amount: Decimal | None, direction: str | None) -> Decimal | None:
     """A missing direction counts as debit: that never books a payment nobody made."""
-    if amount is None:
-        return None
+    if amount is None or direction == "CRDT":
+        return amount
     return amount if (direction or "").strip() == "CRDT" else -amount
 
 
-def _leaf_amount(found: _Found, entry: _Entry) -> Decimal | None:
+def _leaf_amount(found: Found, entry: _Entry) -> Decimal | None:
+    """What a leaf says it is worth in the account's currency."""
     direction = found.get("direction") or entry.values.get("direction")
-    for printed, currency in (*found.get("amount", ()), *found.get("transaction_amount", ())):
-        if currency in (None, entry.currency):
-            return _signed(fields.plain_amount(printed), direction)
+    for key in ("amount", "transaction_amount", "instructed_amount"):
+        for printed, currency in found.get(key, ()):
+            if currency is None or currency == entry.currency:
+                return _signed(fields.plain_amount(printed), direction)
     return None
 
 
-def _is_batch(values: _Found) -> bool:
-    return "batch" in values and (values.get("batch_size") or "").strip() not in ("0", "1")
+def _turn_if_mirrored(entry: _Entry, leaves: list[Found]) -> None:
+    """Some banks copy the direction of the order that an entry answers into its leaves.
+
+    And some write zero where they do not know. Only where the sum shows it without doubt.
+    """
+    amounts = [_leaf_amount(found, entry) for found in leaves]
+    if not entry.amount or None in amounts:
+        return
+    if not any(amounts):
+        for found in leaves:
+            found.pop("amount", None), found.pop("transaction_amount", None)
+    elif sum(filter(None, amounts)) == -entry.amount:
+        opposite = "CRDT" if entry.amount > 0 else "DBIT"
+        if all(found.get("direction") != opposite for found in leaves):
+            for found in leaves:
+                found["direction"] = opposite
 
 
-def _unreadable_values(entry: _Entry) -> Iterator[str]:
+def _unsplit_problem(entry: _Entry, element: Any) -> Problem:
+    return Problem(
+        entry.where,
+        f"{entry.unsplit_count} of its {entry.leaves} payments say no amount in"
+        " the account's currency; they are kept as one posting",
+        _raw(element),
+    )
+
+
+def _unreadable_values(entry: _Entry, element: Any) -> list[Problem]:
     values = entry.values
+    found: list[str] = []
     if entry.amount is None:
-        yield "it has no readable amount"
+        found.append("it has no readable amount")
     elif (values.get("direction") or "").strip() not in ("CRDT", "DBIT"):
-        yield "it does not say whether money came or went; it is kept as money that went"
-    for key, name in (("booked", "booking date"), ("valued", "value date")):
-        printed = values.get(key)
-        if printed and _day(printed) is None:
-            yield f"the {name} “{fields.shown(printed)}” is no date"
+        found.append("it does not say whether money came or went; it is kept as money that went")
+    if entry.booking_date is None and values.get("booked"):
+        found.append(f"the booking date “{fields.shown(values['booked'])}” is no date")
+    if entry.value_date is None and values.get("valued"):
+        found.append(f"the value date “{fields.shown(values['valued'])}” is no date")
+    return [Problem(entry.where, what, _raw(element)) for what in found]
+
+
+def _raw(element: Any) -> str | None:
+    """What the element says, one text a line."""
+    texts: list[str] = []
+    length = 0
+    for printed in element.itertext():
+        texts.append(" ".join(fields.shown(printed).split()))
+        length += len(texts[-1]) + 1
+        if length > MAX_RAW_CHARACTERS:
+            break
+    return "\n".join(texts)[:MAX_RAW_CHARACTERS] or None
 
 
 def _day(printed: str | None) -> date | None:
     return fields.printed_date(printed) if printed else None
 
 
-def _balance(values: _Found) -> tuple[str | None, Balance | None]:
-    printed, currency = values.get("amount", [(None, None)])[0]
-    amount = _signed(fields.plain_amount(printed), values.get("direction"))
-    if amount is None:
-        return None, None
-    return values.get("code"), Balance(amount, fields.currency(currency), _day(values.get("on")))
+def _charges(found: Found, currency: str | None) -> Decimal | None:
+    """The sum of the stated charges in the account's currency; None where there are none."""
+    total = Decimal(0)
+    for stated in found.get("charges", ()):
+        whole = stated.get("total")
+        for one in ({"amount": whole},) if whole else (stated, *stated.get("records", ())):
+            for printed, printed_currency in one.get("amount", ()):
+                amount = fields.plain_amount(printed)
+                if amount is not None and printed_currency in (None, currency):
+                    is_refunded = (one.get("direction") or "").strip() == "CRDT"
+                    total += -amount if is_refunded else amount
+    return total or None
+
+
+def _charges_taken_off(found: Found, currency: str | None) -> Decimal | None:
+    """The charges that made the amount smaller; Swiss banks state those of a later bill as well."""
+    taken_off = [
+        stated
+        for stated in found["charges"]
+        if any(one.get("included") != "false" for one in stated.get("records") or (stated,))
+    ]
+    return _charges({"charges": taken_off}, currency)
+
+
+def _foreign(found: Found, currency: str | None) -> ForeignAmount | None:
+    """What was instructed or moved in another currency than the account's."""
+    for key in ("instructed_amount", "amount", "transaction_amount"):
+        for printed, printed_currency in found.get(key, ()):
+            if printed_currency == currency or not fields.currency(printed_currency):
+                continue
+            if amount := fields.plain_amount(printed):
+                rate = fields.plain_amount(found.get("rate"))
+                return ForeignAmount(abs(amount), printed_currency, rate)
+    return None
 
 
 def _counterparty(
-    found: _Found, amount: Decimal, own_iban: str | None
+    found: Found, amount: Decimal, own_iban: str | None
 ) -> tuple[str | None, str | None, str | None]:
     """Name, account and BIC of the other side.
 
@@ -577,146 +592,111 @@ def _counterparty(
     the side that is our own account, or says nothing, gives way to the other.
     """
     sides = ("debtor", "creditor") if amount > 0 else ("creditor", "debtor")
+    get = found.get
     for side in sides:
-        name = found.get(side) or found.get(f"ultimate_{side}")
-        account = found.get(f"{side}_account")
+        account = get(f"{side}_account")
         if account and own_iban and fields.iban(account) == own_iban:
             continue
+        name = get(side) or get(f"ultimate_{side}") or get(f"{side}_account_name")
         if name or account:
-            return name, account, found.get(f"{side}_bic")
-    return None, None, found.get(f"{sides[0]}_bic")
+            return name or get("other_name"), account, get(f"{side}_bic")
+    return get("other_name"), None, get(f"{sides[0]}_bic")
 
 
-def _remittance(found: _Found, values: _Found, leaves: int) -> purpose.Purpose:
+def _remittance(found: Found, values: Found, leaves: int, name: str | None) -> purpose.Purpose:
     """What was written; where the bank has no field for it, its free text is read instead."""
-    if "is_fee" in found:
+    if found is _FEE:
         return purpose.Purpose()
-    texts = [*found.get("remittance", ()), *found.get("creditor_references", ())[1:]]
-    texts += found.get("return_texts", ())
+    texts = _texts(found)
+    free = found.get("additional") or (values.get("additional") if leaves <= 1 else None)
+    joined = _joined(texts)
+    if joined is None:
+        return purpose.read(free.split("\n")) if free else purpose.Purpose()
+    if name is None and found.get("additional"):
+        # The only place left that can hold the payer's name.
+        joined = _joined([*texts, found["additional"]])
+    return purpose.Purpose(remittance_information=joined)
+
+
+def _texts(found: Found) -> list[str | None]:
+    texts: list[str | None] = list(found.get("remittance", ()))
+    if references := found.get("creditor_references"):
+        texts += references[1:]
+    for returned in found.get("returned", ()):
+        texts += returned.get("texts", ())
     for side in ("debtor", "creditor"):
         ultimate = found.get(f"ultimate_{side}")
         if ultimate and found.get(side) and ultimate != found[side]:
             texts.append(ultimate)
-    joined = fields.text("\n".join(_unindented(one) for one in texts if one and not one.isspace()))
-    if joined is not None:
-        return purpose.Purpose(remittance_information=joined)
-    free = found.get("additional") or (values.get("additional") if leaves <= 1 else None)
-    return purpose.read(free.split("\n")) if free else purpose.Purpose()
+    return texts
 
 
-def _unindented(printed: str) -> str:
-    """A text without the line indents that pretty-printing put into it."""
-    printed = printed.strip()
-    return "\n".join(map(str.strip, printed.split("\n"))) if "\n" in printed else printed
+def _joined(texts: list[str | None]) -> str | None:
+    """The texts of an element, without what pretty-printing and scanners put between them."""
+    kept: list[str] = []
+    for one in texts:
+        printed = one.strip() if one else ""
+        if not printed or (printed[0] == "?" and _SCANNER_CODE.fullmatch(printed)):
+            continue
+        if "\n" in printed:
+            printed = "\n".join(map(str.strip, printed.split("\n")))
+        kept.append(printed)
+    return fields.text("\n".join(kept))
 
 
-def _transaction_code(found: _Found, values: _Found) -> tuple[str | None, str | None]:
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """What kind of posting the bank says it is."""
+
+    printed: str | None
+    business_code: str | None
+    is_return: bool
+
+
+def _code(values: Found, found: Found) -> _Code:
+    """The code of a leaf, or of its entry where it says none."""
+    level = found if found.get("domain") else values
+    return _read_code(
+        level.get("domain"),
+        level.get("family"),
+        level.get("sub_family"),
+        found.get("proprietary") or values.get("proprietary"),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _read_code(
+    domain: str | None, family: str | None, sub_family: str | None, proprietary: str | None
+) -> _Code:
     """``PMNT/RCDT/ESCT`` or the bank's ``NTRF+166``, and the German business code (166)."""
-    proprietary = found.get("proprietary") or values.get("proprietary") or ""
-    german = _PROPRIETARY.fullmatch(proprietary.strip())
+    german = _PROPRIETARY.fullmatch((proprietary or "").strip())
     business_code = german[2] if german else None
-    for level in (found, values):
-        if level.get("domain"):
-            parts = (level["domain"], level.get("family"), level.get("sub_family"))
-            return "/".join(part.strip() for part in parts if part), business_code
-    return (german[1] if german else fields.text(proprietary)), business_code
+    if domain:
+        printed = fields.text(
+            "/".join(part.strip() for part in (domain, family, sub_family) if part)
+        )
+    else:
+        printed = german[1] if german else fields.text(proprietary)
+    is_return = (sub_family or "").strip() in RETURN_FAMILIES
+    return _Code(printed, business_code, is_return or business_code in RETURN_BUSINESS_CODES)
 
 
-def _bank_reference(found: _Found, values: _Found) -> str | None:
+def _bank_reference(found: Found, values: Found) -> str | None:
     for candidate in (
         found.get("bank_reference"),
         values.get("bank_reference"),
         found.get("tx_id"),
         found.get("uetr"),
     ):
-        if reference := fields.text(candidate):
+        if candidate and (reference := fields.text(candidate)):
             return reference
     return None
 
 
-def _merged(unsplit: list[_Found]) -> _Found:
+def _merged(unsplit: list[Found]) -> Found:
     """Several leaves as one: all their texts, so that a search still finds each."""
     texts: list[str | None] = []
     for found in unsplit:
         texts += [*found.get("remittance", ()), *found.get("creditor_references", ())]
         texts += [found.get("end_to_end_id"), found.get("debtor") or found.get("creditor")]
     return {"remittance": texts}
-
-
-_DECLARED = re.compile(rb"""<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
-
-
-# The root's default namespace. Without it every name is short, and the reading a tenth faster.
-_DEFAULT_NAMESPACE = re.compile(rb"""(<Document\b[^<>]*?)\sxmlns\s*=\s*(?:"[^"]*"|'[^']*')""")
-# What XML 1.0 forbids, and an ampersand that begins no entity a statement may use.
-_FORBIDDEN = bytes(code for code in range(32) if code not in b"\t\n\r")
-_FORBIDDEN_REFERENCE = re.compile(
-    rb"&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|x0*(?:1?[0-8bcef]|1[9ad]));"
-)
-_BARE_AMPERSAND = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d{1,7}|#x[0-9A-Fa-f]{1,6});)")
-LONGEST_REFERENCE_BYTES = 10
-
-
-class _Mended:
-    """The stream of a file with the mistakes mended that would end the reading of all the rest.
-
-    Banks send text that claims to be UTF-8 and is Windows-1252, names with a bare ``&``, and
-    control characters. Costs a validity check for each block that is right. The root's default
-    namespace is left out.
-    """
-
-    def __init__(self, source: BinaryIO) -> None:
-        start = source.tell()
-        self.head = source.read(HEAD_BYTES)
-        source.seek(start)
-        declared = _DECLARED.search(self.head)
-        self._source = source
-        self._is_wide = b"\x00" in self.head  # UTF-16 or 32
-        self._is_utf8 = declared is None or declared[1].lower() in (b"utf-8", b"utf8")
-        self._rest = b""
-        self._is_first = True
-
-    def read(self, size: int = -1) -> bytes:
-        """The next block; shorter or longer than asked for, and empty only at the end."""
-        block = self._source.read(size)
-        if self._is_wide:
-            return block
-        is_last = not block
-        block, self._rest = self._rest + block, b""
-        if self._is_first:
-            self._is_first = False
-            block = _DEFAULT_NAMESPACE.sub(rb"\1", block, count=1)
-        if not is_last:
-            block = self._hold_back(block)
-        block = block.translate(None, _FORBIDDEN)
-        if b"&" in block:
-            block = _BARE_AMPERSAND.sub(b"&amp;", _FORBIDDEN_REFERENCE.sub(b"", block))
-        if self._is_utf8 and not _is_utf8(block):
-            block = b"".join(map(_mended, block.splitlines(keepends=True)))
-        return block if block or is_last else b" "
-
-    def _hold_back(self, block: bytes) -> bytes:
-        """The block without a letter or a reference that goes on in the next one."""
-        begin = block.rfind(b"&", -LONGEST_REFERENCE_BYTES)
-        if begin < 0 and self._is_utf8:
-            try:
-                block.decode("utf-8")
-            except UnicodeDecodeError as error:
-                if error.end == len(block):
-                    begin = error.start
-        if begin <= 0:
-            return block
-        self._rest = block[begin:]
-        return block[:begin]
-
-
-def _is_utf8(block: bytes) -> bool:
-    try:
-        block.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _mended(line: bytes) -> bytes:
-    return line if _is_utf8(line) else fields.decode(line).encode("utf-8")

@@ -265,7 +265,7 @@ def test_what_is_no_statement_is_refused_in_words(content: bytes, words: str) ->
 
 
 def test_a_statement_without_entries_is_no_error() -> None:
-    assert items(message()) == [StatementFacts()]
+    assert items(message()) == [StatementFacts(source="camt.053", is_complete=True)]
 
 
 def zipped(**members: bytes) -> bytes:
