@@ -126,6 +126,11 @@ class _Statement:
     to_date: date | None = None
     balances: dict[tuple[str, str | None], Balance] = field(default_factory=dict)
 
+    @property
+    def other_account(self) -> str | None:
+        """The account as the file names it, where that is no IBAN."""
+        return None if self.account_iban else self.account
+
     def balance(self, *codes: str) -> Balance | None:
         """The first of the kinds that is there, in the account's currency if it is in several."""
         for code in codes:
@@ -369,19 +374,14 @@ class _Walker:
         """One leaf. ``is_gross``: its charges are a leaf of their own and not said again here."""
         values, statement, text = entry.values, self._statement, fields.text
         assert statement is not None
-        own = found if entry.leaves > 1 or found is _FEE else {**values, **found}
-        name, account, agent = _counterparty(found, amount, statement.account_iban)
-        said = _remittance(found, values, entry.leaves, name)
-        code = _code(values, found)
-        returned = found.get("returned")
-        is_return = (
-            code.is_return
-            or returned is not None
-            or values.get("reversal") in _TRUE
-            or said.is_return
-        )
-        references = found.get("creditor_references")
         printed = found.get
+        is_only = entry.leaves <= 1
+        name, iban, bic = _counterparty(found, amount, statement.account_iban)
+        remittance, said = _remittance(found, values if is_only else {}, name)
+        code = _code(values, found)
+        returned = printed("returned")
+        references = printed("creditor_references")
+        levels = (found, values) if is_only and found is not _FEE else (found,)
         return ParsedPosting(
             account_iban=statement.account_iban,
             booking_date=entry.booking_date,
@@ -389,15 +389,21 @@ class _Walker:
             amount=amount,
             currency=entry.currency,
             counterparty_name=text(name) or said.counterparty_name,
-            counterparty_iban=fields.iban(account) or said.counterparty_iban,
-            counterparty_bic=fields.bic(agent) or said.counterparty_bic,
-            remittance_information=said.remittance_information,
+            counterparty_iban=iban or said.counterparty_iban,
+            counterparty_bic=bic or said.counterparty_bic,
+            remittance_information=remittance,
             creditor_reference=text(references[0]) if references else None,
             end_to_end_id=text(printed("end_to_end_id")) or said.end_to_end_id,
             mandate_id=text(printed("mandate_id")) or said.mandate_id,
-            bank_reference=_bank_reference(found, values),
+            bank_reference=text(printed("bank_reference"))
+            or text(values.get("bank_reference"))
+            or text(printed("tx_id"))
+            or text(printed("uetr")),
             transaction_code=code.printed,
-            is_return=is_return,
+            is_return=code.is_return
+            or returned is not None
+            or said.is_return
+            or values.get("reversal") in _TRUE,
             return_reason=(text(returned[0].get("reason")) if returned else None)
             or said.return_reason,
             is_pending=entry.is_pending,
@@ -405,12 +411,10 @@ class _Walker:
             leaf_index=index,
             entry=shared,
             source=statement.source,
-            account=None if statement.account_iban else statement.account,
-            foreign=_foreign(own, entry.currency),
-            charges=None
-            if is_gross or "charges" not in own
-            else _charges_taken_off(own, entry.currency),
-            where=entry.where if entry.leaves <= 1 else f"{entry.where} payment {index + 1}",
+            account=statement.other_account,
+            foreign=_foreign(levels, entry.currency),
+            charges=None if is_gross else _charges_taken_off(levels, entry.currency),
+            where=entry.where if is_only else f"{entry.where} payment {index + 1}",
         )
 
     def _facts(self, element: Any, name: str, tables: Names) -> StatementFacts:
@@ -561,61 +565,86 @@ def _charges(found: Found, currency: str | None) -> Decimal | None:
     return total or None
 
 
-def _charges_taken_off(found: Found, currency: str | None) -> Decimal | None:
+def _charges_taken_off(levels: tuple[Found, ...], currency: str | None) -> Decimal | None:
     """The charges that made the amount smaller; Swiss banks state those of a later bill as well."""
-    taken_off = [
-        stated
-        for stated in found["charges"]
-        if any(one.get("included") != "false" for one in stated.get("records") or (stated,))
-    ]
-    return _charges({"charges": taken_off}, currency)
-
-
-def _foreign(found: Found, currency: str | None) -> ForeignAmount | None:
-    """What was instructed or moved in another currency than the account's."""
-    for key in ("instructed_amount", "amount", "transaction_amount"):
-        for printed, printed_currency in found.get(key, ()):
-            if printed_currency == currency or not fields.currency(printed_currency):
-                continue
-            if amount := fields.plain_amount(printed):
-                rate = fields.plain_amount(found.get("rate"))
-                return ForeignAmount(abs(amount), printed_currency, rate)
+    for found in levels:
+        if "charges" in found:
+            taken_off = [
+                stated
+                for stated in found["charges"]
+                if any(one.get("included") != "false" for one in stated.get("records") or (stated,))
+            ]
+            return _charges({"charges": taken_off}, currency)
     return None
+
+
+def _foreign(levels: tuple[Found, ...], currency: str | None) -> ForeignAmount | None:
+    """What was instructed or moved in another currency than the account's."""
+    for found in levels:
+        for key in ("instructed_amount", "amount", "transaction_amount"):
+            for printed, printed_currency in found.get(key, ()):
+                if printed_currency == currency or not fields.currency(printed_currency):
+                    continue
+                if amount := fields.plain_amount(printed):
+                    rate = fields.plain_amount(found.get("rate"))
+                    return ForeignAmount(abs(amount), printed_currency, rate)
+    return None
+
+
+# name, ultimate party, account, name of the account, BIC
+_DEBTOR = ("debtor", "ultimate_debtor", "debtor_account", "debtor_account_name", "debtor_bic")
+_CREDITOR = (
+    "creditor",
+    "ultimate_creditor",
+    "creditor_account",
+    "creditor_account_name",
+    "creditor_bic",
+)
 
 
 def _counterparty(
     found: Found, amount: Decimal, own_iban: str | None
 ) -> tuple[str | None, str | None, str | None]:
-    """Name, account and BIC of the other side.
+    """Name, IBAN and BIC of the other side.
 
     Money comes from the debtor. In a return the parties keep the roles of the first payment, so
     the side that is our own account, or says nothing, gives way to the other.
     """
-    sides = ("debtor", "creditor") if amount > 0 else ("creditor", "debtor")
+    sides = (_DEBTOR, _CREDITOR) if amount > 0 else (_CREDITOR, _DEBTOR)
     get = found.get
-    for side in sides:
-        account = get(f"{side}_account")
-        if account and own_iban and fields.iban(account) == own_iban:
+    for party, ultimate, account, account_name, agent in sides:
+        printed = get(account)
+        iban = fields.iban(printed)
+        if iban is not None and iban == own_iban:
             continue
-        name = get(side) or get(f"ultimate_{side}") or get(f"{side}_account_name")
-        if name or account:
-            return name or get("other_name"), account, get(f"{side}_bic")
-    return get("other_name"), None, get(f"{sides[0]}_bic")
+        name = get(party) or get(ultimate) or get(account_name)
+        if name or printed:
+            return name or get("other_name"), iban, fields.bic(get(agent))
+    return get("other_name"), None, fields.bic(get(sides[0][-1]))
 
 
-def _remittance(found: Found, values: Found, leaves: int, name: str | None) -> purpose.Purpose:
-    """What was written; where the bank has no field for it, its free text is read instead."""
+_UNSAID = purpose.Purpose()
+
+
+def _remittance(
+    found: Found, values: Found, name: str | None
+) -> tuple[str | None, purpose.Purpose]:
+    """What was written; where the bank has no field for it, its free text is read instead.
+
+    ``values`` are those of the entry if this is its only leaf.
+    """
     if found is _FEE:
-        return purpose.Purpose()
+        return None, _UNSAID
     texts = _texts(found)
-    free = found.get("additional") or (values.get("additional") if leaves <= 1 else None)
     joined = _joined(texts)
     if joined is None:
-        return purpose.read(free.split("\n")) if free else purpose.Purpose()
+        free = found.get("additional") or values.get("additional")
+        said = purpose.read(free.split("\n")) if free else _UNSAID
+        return said.remittance_information, said
     if name is None and found.get("additional"):
         # The only place left that can hold the payer's name.
         joined = _joined([*texts, found["additional"]])
-    return purpose.Purpose(remittance_information=joined)
+    return joined, _UNSAID
 
 
 def _texts(found: Found) -> list[str | None]:
@@ -624,10 +653,9 @@ def _texts(found: Found) -> list[str | None]:
         texts += references[1:]
     for returned in found.get("returned", ()):
         texts += returned.get("texts", ())
-    for side in ("debtor", "creditor"):
-        ultimate = found.get(f"ultimate_{side}")
-        if ultimate and found.get(side) and ultimate != found[side]:
-            texts.append(ultimate)
+    for party, ultimate, *_ in (_DEBTOR, _CREDITOR):
+        if ultimate in found and found.get(party) not in (None, found[ultimate]):
+            texts.append(found[ultimate])
     return texts
 
 
@@ -679,18 +707,6 @@ def _read_code(
         printed = german[1] if german else fields.text(proprietary)
     is_return = (sub_family or "").strip() in RETURN_FAMILIES
     return _Code(printed, business_code, is_return or business_code in RETURN_BUSINESS_CODES)
-
-
-def _bank_reference(found: Found, values: Found) -> str | None:
-    for candidate in (
-        found.get("bank_reference"),
-        values.get("bank_reference"),
-        found.get("tx_id"),
-        found.get("uetr"),
-    ):
-        if candidate and (reference := fields.text(candidate)):
-            return reference
-    return None
 
 
 def _merged(unsplit: list[Found]) -> Found:

@@ -196,8 +196,9 @@ def collect(element: Any, table: Table, found: Found) -> Found:
         if kind == DEEPER:
             collect(child, inner, found)
         elif kind == ONE:
-            if key not in found or found[key] is None:
-                found[key] = child.text
+            text = child.text
+            if text is not None and key not in found:
+                found[key] = text
         elif kind == MONEY:
             found.setdefault(key, []).append((child.text, child.get("Ccy")))
         elif kind == MANY:

@@ -62,10 +62,13 @@ def iban(value: str | None) -> str | None:
     """An IBAN (ISO 13616) without blanks, by its shape; the check digits are not judged here."""
     if not value:
         return None
+    if _IBAN.fullmatch(value):
+        return value
     compact = "".join(value.split()).upper()
     return compact if _IBAN.fullmatch(compact) else None
 
 
+@lru_cache(maxsize=4096)
 def bic(value: str | None) -> str | None:
     """A BIC (ISO 9362) by its shape."""
     if not value:
@@ -78,6 +81,8 @@ def plain_amount(value: str | None) -> Decimal | None:
     """An amount with a decimal point and nothing else, as XML has it."""
     if value is None:
         return None
+    if _PLAIN_AMOUNT.fullmatch(value):
+        return Decimal(value)
     value = value.strip()
     return Decimal(value) if _PLAIN_AMOUNT.fullmatch(value) else printed_amount(value)
 
