@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from importlib import import_module
 
-from bench import agents, latency, mails, push, statements
-from bench.house import House, house
-
-PARTS: dict[str, Callable[[House], dict[str, object]]] = {
-    "push": push.run,
-    "latency": latency.run,
-    "mails": mails.run,
-    "agents": agents.run,
-}
-WITHOUT_SERVER: dict[str, Callable[[], dict[str, object]]] = {"statements": statements.run}
+PARTS = ("push", "latency", "mails", "agents")
+WITHOUT_SERVER = ("statements",)
 
 
 def main(names: list[str]) -> int:
     for name in names or [*PARTS, *WITHOUT_SERVER]:
+        part = import_module(f"bench.{name}")
         if name in WITHOUT_SERVER:
-            _print(name, WITHOUT_SERVER[name]())
+            _print(name, part.run())
             continue
+        from bench.house import house
+
         with house() as place:
-            _print(name, PARTS[name](place))
+            _print(name, part.run(place))
     return 0
 
 
