@@ -1,0 +1,361 @@
+"""The conversation with a bank, one call a step; between two calls only bytes are kept.
+
+::
+
+    start ─▶ ChooseMethod ─▶ choose_method ─▶ NeedsTan ─▶ confirm ─▶ Connected
+    fetch ─▶ Fetched, or NeedsTan ─▶ confirm ─▶ Fetched
+
+Any step may answer what a later one would: a bank with one method asks for no choice, and one
+that trusts the PIN for now asks for no TAN. After an error the conversation begins again with
+`start` or `fetch`, from the last state that was kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from fints.dialog import FinTSDialog
+from fints.formals import TANMediaClass4, TANMediaType2
+from fints.message import MessageDirection
+from fints.segments.accounts import HKSPA1
+from fints.segments.auth import HKTAB4, HKTAB5
+
+from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected
+from server.banking.fints import answers, challenge, orders, wire
+from server.banking.fints.client import (
+    MAX_MEDIUM_LENGTH,
+    MAX_TAN_LENGTH,
+    NO_SYSTEM_ID,
+    ONE_STEP,
+    BankClient,
+    NewSystemId,
+    Pending,
+    State,
+    is_sendable,
+)
+from server.banking.fints.orders import Harvest
+from server.banking.fints.steps import (
+    ChooseMethod,
+    Connected,
+    Credentials,
+    Fetched,
+    NeedsTan,
+    Step,
+)
+
+# What `fints` still says would hold the bank's words; our own errors say what is needed.
+logging.getLogger("fints").setLevel(logging.CRITICAL + 1)
+
+_ACTIVE_MEDIA = {"1", "3"}
+
+
+def start(credentials: Credentials, state: bytes | None = None) -> Step:
+    """Begin to connect an access. ``state``: what is kept of it, when it is connected again.
+
+    Returns ChooseMethod, NeedsTan or Connected. Raises Temporary, Rejected or Misconfigured
+    (WrongPin and AccessLocked: do not try again without a person).
+    """
+    with _client(credentials, _kept(credentials, state)) as client:
+        client.forget_parameters()
+        _synchronise(client)
+        methods = client.methods()
+        if not methods:
+            client.choose(ONE_STEP, None)
+            return _Talk(client).begin()
+        if len(methods) == 1:
+            return _with_method(client, methods[0].id, None)
+        return ChooseMethod(client.state().to_bytes(), methods)
+
+
+def choose_method(
+    credentials: Credentials, state: bytes, method_id: str, medium: str | None = None
+) -> Step:
+    """Go on with this way to confirm. ``medium``: the phone or reader, by the bank's name for it.
+
+    Returns ChooseMethod (now with media), NeedsTan or Connected. Raises as ``start``.
+    """
+    with _client(credentials, State.from_bytes(state, credentials)) as client:
+        if method_id not in {method.id for method in client.methods()}:
+            raise Rejected("The bank does not offer this TAN method.")
+        if medium is not None and (len(medium) > MAX_MEDIUM_LENGTH or not is_sendable(medium)):
+            raise Rejected(f"A TAN medium has at most {MAX_MEDIUM_LENGTH} characters.")
+        return _with_method(client, method_id, medium)
+
+
+def confirm(credentials: Credentials, state: bytes, tan: str | None = None) -> Step:
+    """Answer a NeedsTan: with the TAN, or (decoupled) ask whether the app was used by now.
+
+    Returns NeedsTan again while the app was not used; else Connected or Fetched, or a NeedsTan
+    for what follows. Raises NotConfirmed when TAN or app said no, and as ``start``.
+    """
+    kept = State.from_bytes(state, credentials)
+    if kept.pending is None:
+        raise Rejected("Nothing waits for a confirmation; begin again.")
+    typed = "".join((tan or "").split())
+    if not kept.pending.is_decoupled and not 0 < len(typed) <= MAX_TAN_LENGTH:
+        raise Rejected(f"A TAN has 1 to {MAX_TAN_LENGTH} characters.")
+    if not is_sendable(typed):
+        raise Rejected("The TAN holds a character that FinTS cannot carry.")
+    with _client(credentials, kept) as client:
+        return _Talk.resume(client, kept.pending).confirm(typed)
+
+
+def fetch(
+    credentials: Credentials,
+    state: bytes,
+    iban: str,
+    since: date,
+    until: date | None = None,
+    *,
+    today: date,
+) -> Step:
+    """The postings of one account from ``since`` on, as files for `server.banking.formats`.
+
+    Returns Fetched, or NeedsTan when the bank wants a person: then no further unattended fetch,
+    each of them would ring the merchant's phone. Raises Rejected for an unknown account and a
+    bank without postings, and as ``start``.
+    """
+    kept = State.from_bytes(state, credentials)
+    if kept.method is None:
+        raise Misconfigured("The bank access was not connected to its end.")
+    with _client(credentials, kept) as client:
+        _, harvest = orders.begin(client, iban, since, until, today)
+        return _Talk(client, harvest).begin()
+
+
+@dataclass
+class _Talk:
+    """One dialog and what it is for: a harvest, or the list of accounts."""
+
+    client: BankClient
+    harvest: Harvest | None = None
+    was_confirmed: bool = False
+    dialog: FinTSDialog | None = None
+    waiting: Pending | None = None
+
+    @classmethod
+    def resume(cls, client: BankClient, pending: Pending) -> _Talk:
+        kept = pending.intent["harvest"]
+        return cls(
+            client,
+            harvest=Harvest.from_json(kept) if kept else None,
+            was_confirmed=pending.intent["was_confirmed"],
+            dialog=client.resume_dialog_of(pending),
+            waiting=pending,
+        )
+
+    def begin(self) -> Step:
+        dialog, answer, tan = _open(self.client)
+        return self.went_in(dialog, answer, tan)
+
+    def went_in(self, dialog: FinTSDialog, answer: Any, tan: Any) -> Step:
+        """Go on after the dialog was opened."""
+        self.dialog = dialog
+        asked = self._asked(answer, tan, reference=None)
+        return asked or self._order(self._first_request())
+
+    def confirm(self, typed: str) -> Step:
+        assert self.waiting is not None
+        shown = challenge.from_json(self.waiting.challenge)
+        tan = None if self.waiting.is_decoupled else typed
+        answer, segment = self.client.confirm(self.dialog, shown.task, tan)
+        codes = {reply.code for reply in wire.replies(answer)}
+        if answers.NOT_YET_CONFIRMED in codes:
+            return self._needs_tan(shown, self.waiting.reference, is_decoupled=True, is_first=False)
+        if answers.CONFIRMATION_NEEDED & codes:
+            asked = self._asked(answer, segment, self.waiting.reference)
+            assert asked is not None
+            return asked
+        self.was_confirmed = True
+        if self.waiting.reference is None:
+            return self._order(self._first_request())
+        return self._answered(answer, self.waiting.reference)
+
+    def _first_request(self) -> Any:
+        if self.harvest is not None:
+            return self._postings_request(self.harvest)
+        return HKSPA1() if orders.offers_accounts(self.client) else None
+
+    def _postings_request(self, harvest: Harvest) -> Any:
+        account = next(a for a in self.client.found_accounts if a.iban == harvest.iban)
+        return orders.postings_request(self.client, account, harvest)
+
+    def _order(self, request: Any) -> Step:
+        """Send a request, until everything has come or the bank asks for a confirmation."""
+        if request is None:
+            return self._connected(None)
+        try:
+            answer, asked = self._send(request)
+        except Rejected:
+            if self.harvest is not None or not orders.accounts(self.client, None):
+                raise
+            return self._connected(None)  # it named the accounts with the user
+        return asked or self._answered(answer, request.header.number)
+
+    def _send(self, request: Any) -> tuple[Any, NeedsTan | None]:
+        tan = self.client.tan_for(request)
+        answer = self.client.exchange(self.dialog, request, *([tan] if tan else []))
+        return answer, self._asked(answer, tan, request.header.number)
+
+    def _answered(self, answer: Any, reference: int) -> Step:
+        if self.harvest is None:
+            return self._connected(answer)
+        while orders.take(self.harvest, answer, reference):
+            request = self._postings_request(self.harvest)
+            answer, asked = self._send(request)
+            if asked is not None:
+                return asked
+            reference = request.header.number
+        self.client.end(self.dialog)
+        return Fetched(
+            self.client.state().to_bytes(),
+            self.harvest.files(),
+            self.harvest.since,
+            self.was_confirmed,
+        )
+
+    def _connected(self, answer: Any) -> Connected:
+        self.client.found_accounts = orders.accounts(self.client, answer)
+        self.client.end(self.dialog)
+        kept = self.client.state().to_bytes()
+        return Connected(kept, self.client.found_accounts, self.was_confirmed)
+
+    def _asked(self, answer: Any, tan: Any, reference: int | None) -> NeedsTan | None:
+        """What the bank wants confirmed, if it does. ``tan`` is the HKTAN that it answers."""
+        if tan is None:
+            return None
+        codes = {reply.code for reply in wire.replies(answer)}
+        if not answers.CONFIRMATION_NEEDED & codes:
+            return None
+        hitan = answer.find_segment_first("HITAN")
+        if hitan is None:
+            raise Misconfigured("The bank wants a TAN and does not say for what.")
+        shown = challenge.read(hitan)
+        return self._needs_tan(shown, reference, is_decoupled=answers.DECOUPLED in codes)
+
+    def _needs_tan(
+        self,
+        shown: challenge.Challenge,
+        reference: int | None,
+        *,
+        is_decoupled: bool,
+        is_first: bool = True,
+    ) -> NeedsTan:
+        assert self.dialog is not None
+        numbers = self.dialog.next_message_number
+        pending = Pending(
+            dialog_id=self.dialog.dialog_id,
+            sent=numbers[MessageDirection.FROM_CUSTOMER],
+            received=numbers[MessageDirection.FROM_INSTITUTE],
+            reference=reference,
+            is_decoupled=is_decoupled,
+            challenge=challenge.to_json(shown),
+            intent={
+                "harvest": self.harvest and self.harvest.to_json(),
+                "was_confirmed": self.was_confirmed,
+            },
+        )
+        seconds, may_poll = self.client.poll_seconds(is_first)
+        return NeedsTan(
+            self.client.state(pending).to_bytes(),
+            shown.text,
+            is_decoupled,
+            picture=shown.picture,
+            flicker=shown.flicker,
+            medium=shown.medium,
+            poll_after_seconds=seconds if is_decoupled else 0,
+            may_poll=may_poll if is_decoupled else False,
+        )
+
+
+def _with_method(client: BankClient, method_id: str, medium: str | None) -> Step:
+    client.choose(method_id, medium)
+    if medium is not None or not client.needs_medium():
+        return _Talk(client).begin()
+    talk = _Talk(client)
+    dialog, answer, tan = _open(client)
+    codes = {reply.code for reply in wire.replies(answer)}
+    if answers.CONFIRMATION_NEEDED & codes:
+        # This bank does not wait for the name of a medium; it has rung one already.
+        return talk.went_in(dialog, answer, tan)
+    names = _media(client, dialog)
+    client.end(dialog)
+    if len(names) > 1:
+        chosen = tuple(method for method in client.methods() if method.id == method_id)
+        return ChooseMethod(client.state().to_bytes(), chosen, names)
+    client.choose(method_id, names[0] if names else "")
+    return _Talk(client).begin()
+
+
+def _media(client: BankClient, dialog: FinTSDialog) -> tuple[str, ...]:
+    """The names of the user's phones and readers; the active ones, if the bank tells them apart."""
+    offered = client.bpd.find_segment_highest_version("HITABS", (4, 5))
+    if offered is None:
+        return ()
+    kind = HKTAB5 if offered.header.version == 5 else HKTAB4
+    request = kind(tan_media_type=TANMediaType2.ALL, tan_media_class=TANMediaClass4.ALL.value)
+    try:
+        answer = client.exchange(dialog, request)
+    except Rejected:
+        return ()
+    found: list[tuple[bool, str]] = []
+    for segment in answer.find_segments("HITAB"):
+        for medium in getattr(segment, "tan_media_list", ()):
+            if medium.tan_medium_name:
+                status = str(getattr(medium.status, "value", medium.status))
+                found.append((status in _ACTIVE_MEDIA, str(medium.tan_medium_name)))
+    has_active = any(is_active for is_active, _ in found)
+    return tuple(dict.fromkeys(name for active, name in found if active or not has_active))
+
+
+def _open(client: BankClient) -> tuple[FinTSDialog, Any, Any]:
+    """A dialog; with a new system id when the bank wants one."""
+    try:
+        return client.open_dialog()
+    except NewSystemId:
+        client.system_id = NO_SYSTEM_ID
+        client.synchronise()
+        return client.open_dialog()
+
+
+def _synchronise(client: BankClient) -> None:
+    try:
+        client.synchronise()
+    except NewSystemId:
+        client.system_id = NO_SYSTEM_ID
+        client.synchronise()
+
+
+def _kept(credentials: Credentials, state: bytes | None) -> State | None:
+    """A state of another access is of no use when connecting, and no harm."""
+    try:
+        return State.from_bytes(state, credentials) if state is not None else None
+    except Misconfigured:
+        return None
+
+
+@contextmanager
+def _client(credentials: Credentials, state: State | None) -> Iterator[BankClient]:
+    """The client of one step. Whatever `fints` throws about a strange answer stops and asks.
+
+    Its exceptions may hold the message that was sent, with the PIN: none of them leaves.
+    """
+    client = BankClient(credentials, state)
+    try:
+        yield client
+    except ConnectorError:
+        raise
+    except NewSystemId:
+        raise Misconfigured(
+            "The bank refuses its own system id; connect the access again."
+        ) from None
+    except Exception as error:
+        name = type(error).__name__
+        raise Misconfigured(f"The bank's answer cannot be understood ({name}).") from None
+    finally:
+        client.close()
