@@ -195,6 +195,6 @@ def lines(source: BinaryIO, encoding: str | None = None) -> Iterator[str]:
     try:
         while line := wrapper.readline(MAX_LINE_CHARACTERS):
             line = line.rstrip("\n")
-            yield line if encoding else decode(line.encode("latin-1"))
+            yield line if encoding or line.isascii() else decode(line.encode("latin-1"))
     finally:
         wrapper.detach()

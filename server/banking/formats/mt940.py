@@ -11,13 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import BinaryIO
 
 from server.banking.formats import fields, purpose
 from server.banking.formats.items import (
+    MAX_RAW_CHARACTERS,
     Balance,
+    Entry,
     Item,
     ParsedPosting,
     Problem,
@@ -29,10 +32,14 @@ from server.check_digits import iban_is_valid, make_iban
 MAX_FIELD_LINES = 200
 
 RETURN_BUSINESS_CODES = {"108", "109", "159"}
-BATCH_BUSINESS_CODES = {"191", "192", "193", "194", "195", "196"}
+BATCH_BUSINESS_CODES = {str(code) for code in range(191, 200)}
 
 _KNOWN_TAGS = "20 21 25 28 28C 60F 60M 61 62F 62M 64 65 86 NS 13 13D 34F 90C 90D".split()
 _TAG = re.compile(r"\s?:(" + "|".join(_KNOWN_TAGS) + r"):")
+# The second block of a SWIFT envelope tells the kind of message; the fourth holds it.
+ENVELOPE = "{"
+_ENVELOPE = re.compile(r"\{[1-5]:")
+_ENVELOPE_KIND = re.compile(r"\{2:[IO](940|942)")
 # "13:20" + ":15" wrapped at the end of a full line looks like the tag of a new statement.
 _CLOCK_TIME = re.compile(r":[0-5]\d:[0-5]\d(?!\d)")
 _START = re.compile(rb"(?:^|[\r\n])\s?(?::(?:20|25|28C?|60[FM]|61):|\{1:[FD]0)")
@@ -57,6 +64,9 @@ _BALANCE = re.compile(
     r"(?P<mark>[CD])(?P<date>\d{6})(?P<currency>[A-Z]{3})(?P<amount>[\d., ]+)", re.I
 )
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_BALANCE_CURRENCY = re.compile(r"[CD]\d{6}([A-Z]{3})", re.IGNORECASE)
+_ACCOUNT_CURRENCY = re.compile(r".*\d\s?/?([A-Z]{3})")
+_PLAIN_AMOUNT = re.compile(r"\d{1,15},\d{1,15}")
 _GERMAN_ACCOUNT = re.compile(r"(\d{8})/(\d{1,10})(?:[A-Z]{3})?")
 _DUTCH_IBAN = re.compile(r"NL\d{2}[A-Z]{4}\d{10}")
 _REFERENCE_AND_NAME = re.compile(r"(\S{1,16})\s{2,}(\S.*)")
@@ -84,25 +94,51 @@ class _Statement:
     currency: str | None = None
     opening: Balance | None = None
     closing: Balance | None = None
+    number: str | None = None
     is_preliminary: bool = False
     is_open: bool = False
     first: date | None = None
     last: date | None = None
 
+    @property
+    def source(self) -> str:
+        return "MT942" if self.is_preliminary else "MT940"
+
+    @property
+    def other_account(self) -> str | None:
+        """The account as the file names it, where that is no IBAN."""
+        return None if self.account_iban else self.account
+
     def facts(self) -> Iterator[StatementFacts]:
         """The facts at the end of the statement, if there was one."""
         if not self.is_open:
             return
-        start = self.opening.on if self.opening else None
-        end = self.closing.on if self.closing else None
+        from_date, to_date = self._period()
         yield StatementFacts(
             account_iban=self.account_iban,
             account=self.account,
-            from_date=self.first or start,
-            to_date=end or self.last,
+            from_date=from_date,
+            to_date=to_date,
             opening=self.opening,
             closing=self.closing,
+            currency=self.currency,
+            source=self.source,
+            is_complete=not self.is_preliminary,
+            number=self.number,
         )
+
+    def _period(self) -> tuple[date | None, date | None]:
+        """The days that the statement tells all of, as far as it is sure.
+
+        An opening balance is dated by the day of the statement before, or by the first day of
+        this one: that day counts only where something of it is listed.
+        """
+        start = self.opening.on if self.opening else None
+        end = self.closing.on if self.closing else None
+        if start is None or end is None:
+            return self.first or start, end or self.last
+        listed = self.first if self.first and self.first >= start else end
+        return min(start + timedelta(days=1), listed, end), end
 
 
 @dataclass(slots=True)
@@ -116,6 +152,7 @@ class _Line:
 def read(source: BinaryIO) -> Iterator[Item]:
     """The postings of an MT940 or MT942 file, with one StatementFacts for each message."""
     statement = _Statement()
+    is_announcement = False
     line: _Line | None = None
     for part in _fields(source):
         if part.tag == "86" and line is not None:
@@ -129,7 +166,10 @@ def read(source: BinaryIO) -> Iterator[Item]:
             line = _Line(part)
         elif part.tag == "20":
             yield from statement.facts()
-            statement = _Statement()
+            statement = _Statement(is_preliminary=is_announcement)
+        elif part.tag == ENVELOPE:
+            if kind := _ENVELOPE_KIND.search(part.lines[0]):
+                is_announcement = kind[1] == "942"
         else:
             yield from _note(statement, part)
     if line is not None:
@@ -143,15 +183,18 @@ def _fields(source: BinaryIO) -> Iterator[_Field]:
     Envelopes (``{1:…``), separators (``-``) and text outside of fields end a field.
     """
     current: _Field | None = None
-    for number, raw in enumerate(fields.lines(source), start=1):
-        printed = raw.strip("\x01\x03\x1a\ufeff")
+    is_between_balances = False
+    for number, printed in _lines(source):
         if found := _tag(printed, current):
             if current is not None:
                 yield current
-            current = _Field(found, number, [printed.lstrip().split(":", 2)[2]])
+            text = printed if found == ENVELOPE else printed.lstrip().split(":", 2)[2]
+            current = _Field(found, number, [text])
+            if found[:2] in ("60", "62"):
+                is_between_balances = found[:2] == "60"
         elif current is None:
             continue
-        elif printed.strip() == "-" or printed.startswith(("-}", "{1:")):
+        elif _is_separator(printed, current, is_between_balances):
             yield current
             current = None
         elif current.tag == "61" and printed.startswith("86:"):
@@ -163,7 +206,28 @@ def _fields(source: BinaryIO) -> Iterator[_Field]:
         yield current
 
 
+def _lines(source: BinaryIO) -> Iterator[tuple[int, str]]:
+    """The lines with their numbers; a message that begins behind its envelope begins a new one."""
+    for number, raw in enumerate(fields.lines(source), start=1):
+        printed = raw.strip("\x01\x03\x1a\ufeff")
+        if printed.startswith("{"):
+            envelope, block, printed = printed.partition("{4:")
+            yield number, envelope + block
+            if not printed:
+                continue
+        yield number, printed
+
+
+def _is_separator(printed: str, current: _Field, is_between_balances: bool) -> bool:
+    """A dash ends a message, but before the closing balance one in a text is part of it."""
+    if printed.startswith("-}"):
+        return True
+    return printed.strip() == "-" and not (is_between_balances and current.tag == "86")
+
+
 def _tag(printed: str, current: _Field | None) -> str | None:
+    if ":" not in printed[:2]:
+        return ENVELOPE if _ENVELOPE.match(printed) else None
     found = _TAG.match(printed)
     if found is None:
         return None
@@ -182,24 +246,41 @@ def _note(statement: _Statement, part: _Field) -> Iterator[Problem]:
     if part.tag == "25":
         statement.account = fields.text(content)
         statement.account_iban = _account_iban(content)
+        if found := _ACCOUNT_CURRENCY.fullmatch(content):
+            statement.currency = statement.currency or found[1]
+    elif part.tag in ("28", "28C"):
+        statement.number = fields.text(content)
     elif part.tag in ("34F", "13", "13D"):
         statement.is_preliminary = True
         if part.tag == "34F" and (found := _CURRENCY.match(content)):
             statement.currency = found[0]
     elif part.tag in ("60F", "60M", "62F", "62M"):
-        statement.is_open = True
-        balance = _balance(content)
-        if balance is None:
-            yield Problem(
-                f"line {part.line_number}", f"the balance “{fields.shown(content)}” is not readable"
-            )
-        elif part.tag.startswith("60"):
-            statement.opening = statement.opening or balance
-            statement.is_preliminary = False
-        else:
-            statement.closing = balance
-        if found := re.match(r"[CD]\d{6}([A-Z]{3})", content, re.IGNORECASE):
-            statement.currency = statement.currency or found[1].upper()
+        yield from _note_balance(statement, part, content)
+
+
+def _note_balance(statement: _Statement, part: _Field, content: str) -> Iterator[Problem]:
+    is_first = not statement.is_open
+    statement.is_open = True
+    balance = _balance(content)
+    if balance is None:
+        what = f"the balance “{fields.shown(content)}” is not readable"
+        yield Problem(f"line {part.line_number}", what, _raw(part))
+    elif part.tag.startswith("60"):
+        statement.opening = statement.opening or balance
+    else:
+        statement.closing = balance
+    if part.tag.startswith("60"):
+        statement.is_preliminary = False
+    if found := _BALANCE_CURRENCY.match(content):
+        # What stands behind the account number may be anything; this is a currency.
+        known = None if is_first else statement.currency
+        statement.currency = known or found[1].upper()
+
+
+def _raw(*parts: _Field) -> str:
+    """The fields as they stand in the file."""
+    texts = [f":{part.tag}:" + "\n".join(part.lines) for part in parts]
+    return "\n".join(texts)[:MAX_RAW_CHARACTERS]
 
 
 def _account_iban(content: str) -> str | None:
@@ -226,6 +307,8 @@ def _balance(content: str) -> Balance | None:
 
 
 def _amount(printed: str) -> Decimal | None:
+    if _PLAIN_AMOUNT.fullmatch(printed):
+        return Decimal(printed.replace(",", "."))
     return fields.printed_amount(printed.rstrip(",") if printed.endswith(",") else printed, ",")
 
 
@@ -237,17 +320,16 @@ def _items(line: _Line, statement: _Statement) -> Iterator[Item]:
     amount = _amount(found["amount"]) if found else None
     if found is None or amount is None:
         printed = fields.shown(" ".join(line.printed.lines)[:80])
-        yield Problem(where, f"no amount found in “{printed}”")
+        yield Problem(where, f"no amount found in “{printed}”", _raw(line.printed, *line.details))
         return
     problems: list[str] = []
     value_date, booking_date = _dates(found, problems)
-    for day in (booking_date, value_date):
-        if day is not None:
-            statement.first = min(statement.first or day, day)
-            statement.last = max(statement.last or day, day)
+    if booking_date is not None:
+        statement.first = min(statement.first or booking_date, booking_date)
+        statement.last = max(statement.last or booking_date, booking_date)
     yield _posting(line, statement, found, amount, (booking_date, value_date))
     for what in problems:
-        yield Problem(where, what)
+        yield Problem(where, what, _raw(line.printed, *line.details))
 
 
 def _match_line(part: _Field) -> re.Match[str] | None:
@@ -267,15 +349,18 @@ def _match_line(part: _Field) -> re.Match[str] | None:
 def _dates(found: re.Match[str], problems: list[str]) -> tuple[date | None, date | None]:
     """Value date and booking date; the booking date has no year and lies near the value date."""
     printed_value, printed_entry = found["value"].strip(), found["entry"]
-    value_date = _value_date(printed_value)
+    value_date, booking_date = _days(printed_value, printed_entry)
     if value_date is None:
         problems.append(f"the value date “{fields.shown(printed_value)}” is no date")
-    if not printed_entry:
-        return value_date, value_date
-    booking_date = _booking_date(printed_entry, value_date, printed_value)
-    if booking_date is None:
+    if booking_date is None and printed_entry:
         problems.append(f"the booking date “{printed_entry}” is no date")
     return value_date, booking_date
+
+
+@lru_cache(maxsize=4096)
+def _days(value: str, entry: str | None) -> tuple[date | None, date | None]:
+    value_date = _value_date(value)
+    return value_date, _booking_date(entry, value_date, value) if entry else value_date
 
 
 def _value_date(printed: str) -> date | None:
@@ -317,11 +402,14 @@ def _posting(
     is_return = (
         said.is_return or mark in ("RC", "RD") or said.business_code in RETURN_BUSINESS_CODES
     )
+    signed = amount if mark in ("C", "RD", "EC") else -amount
+    bank_reference = bank_reference or said.bank_reference
+    is_batch = said.is_batch_total or said.business_code in BATCH_BUSINESS_CODES
     return ParsedPosting(
         account_iban=statement.account_iban,
         booking_date=dates[0],
         value_date=dates[1],
-        amount=amount if mark in ("C", "RD", "EC") else -amount,
+        amount=signed,
         currency=statement.currency,
         counterparty_name=said.counterparty_name or name,
         counterparty_iban=said.counterparty_iban
@@ -330,14 +418,23 @@ def _posting(
         remittance_information=remittance,
         end_to_end_id=said.end_to_end_id,
         mandate_id=said.mandate_id,
-        bank_reference=bank_reference or said.bank_reference,
+        bank_reference=bank_reference,
         transaction_code="+".join(filter(None, [swift_kind, said.business_code])) or None,
         is_return=is_return,
         return_reason=said.return_reason if is_return else None,
         is_pending=statement.is_preliminary,
-        is_batch_total=said.is_batch_total or said.business_code in BATCH_BUSINESS_CODES,
+        is_batch_total=is_batch,
+        entry=_as_entry(signed, bank_reference, said) if is_batch else None,
+        source=statement.source,
+        account=statement.other_account,
         where=f"line {line.printed.line_number}",
     )
+
+
+def _as_entry(amount: Decimal, bank_reference: str | None, said: Purpose) -> Entry:
+    """A batch as what its payments, which another file may bring, point to."""
+    references = filter(None, (bank_reference, said.customer_reference))
+    return Entry(amount, tuple(dict.fromkeys(references)), said.batch_size)
 
 
 def _purpose(details: list[_Field]) -> Purpose:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from server.banking.formats import fields
 
@@ -51,6 +52,7 @@ class Purpose:
     return_reason: str | None = None
     is_return: bool = False
     is_batch_total: bool = False
+    batch_size: int | None = None
     is_free_text: bool = False
 
 
@@ -86,13 +88,20 @@ def _has_subfields(joined: str, start: re.Match[str]) -> bool:
     return first in _KNOWN_SUBFIELDS
 
 
+@lru_cache(maxsize=64)
+def _subfield_border(mark: str) -> re.Pattern[str]:
+    """Where a subfield starts; a line may end anywhere, so also inside its mark and number."""
+    return re.compile(rf"\n?{re.escape(mark)}(\n?\d\n?\d)")
+
+
 def _read_subfields(joined: str, start: re.Match[str]) -> Purpose:
     """``166?00GUTSCHRIFT?20EREF+…?32NAME``; the mark (here ``?``) differs between banks."""
     subfields: dict[str, list[str]] = {}
     purposes: list[str] = []
     current: list[str] = []
-    pieces = re.split(rf"\n?{re.escape(start['mark'])}(\d\d)", joined[start.end() - 1 :])
-    for number, content in zip(pieces[1::2], pieces[2::2], strict=True):
+    pieces = _subfield_border(start["mark"]).split(joined[start.end() - 1 :])
+    for printed, content in zip(pieces[1::2], pieces[2::2], strict=True):
+        number = printed.replace("\n", "")
         if number in _PURPOSE_SUBFIELDS:
             purposes.append(content)
             current = purposes
@@ -101,7 +110,7 @@ def _read_subfields(joined: str, start: re.Match[str]) -> Purpose:
             current.append(content)
         elif current:
             # The mark is also a letter of texts: "what?55" is no subfield.
-            current[-1] += f"{start['mark']}{number}{content}"
+            current[-1] += f"{start['mark']}{printed}{content}"
     purpose = read_keywords(purposes)
     purpose.business_code = start["code"]
     purpose.booking_text = _token(subfields.get("00"))
@@ -123,7 +132,7 @@ def read_keywords(purposes: list[str]) -> Purpose:
     """
     purpose = Purpose()
     joined = "\n".join(purposes)
-    starts = list(_KEYWORD.finditer(joined))
+    starts = list(_KEYWORD.finditer(joined)) if "+" in joined else []
     remittance = [joined[: starts[0].start()] if starts else joined]
     for index, found in enumerate(starts):
         end = starts[index + 1].start() if index + 1 < len(starts) else len(joined)
@@ -200,7 +209,9 @@ def read_codes(joined: str) -> Purpose:
     purpose.customer_reference = fields.text(_glued(values, "PREF"))
     purpose.return_reason = fields.text(_glued(values, "RTRN"))
     purpose.is_return = purpose.return_reason is not None
-    purpose.is_batch_total = "BATCH" in kind.upper() or _glued(values, "NRTX") not in ("", "1")
+    size = _glued(values, "NRTX")
+    purpose.is_batch_total = "BATCH" in kind.upper() or size not in ("", "1")
+    purpose.batch_size = int(size) if size.isascii() and size.isdigit() and len(size) < 10 else None
     purpose.booking_text = fields.text(kind)
     purpose.remittance_information = fields.text(
         "\n".join(part.strip() for part in remittance if part.strip())
