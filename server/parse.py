@@ -10,16 +10,38 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO
 
 from server.banking import formats
-from server.banking.formats import ColumnMapping, Item, ParsedPosting, Problem, Unreadable
+from server.banking.formats import (
+    COLUMN_FIELDS,
+    ColumnMapping,
+    Item,
+    ParsedPosting,
+    Problem,
+    UnknownColumns,
+    Unreadable,
+)
 
 ALL_READ, NOTHING_READ, PARTLY_READ = 0, 2, 3
 MAX_MAPPING_BYTES = 100_000
+
+_EPILOG = f"""\
+MAPPING.json: one JSON object, field to header or to a list of headers that are joined:
+  {{"booking_date": "Tag", "amount": "Wert", "remittance_information": ["Text 1", "Text 2"]}}
+fields:
+{textwrap.fill(" ".join(sorted(COLUMN_FIELDS)), 78, initial_indent="  ", subsequent_indent="  ")}
+options beside the fields:
+  date_format (as strptime has it), decimal ("." or ","), delimiter, encoding,
+  inverted (true: what was spent is printed positive, as on credit cards),
+  has_header (false: the file has no header, columns are "1", "2" … from the left)
+
+Exit 0: all read. 3: some entries could not be read. 2: nothing could be read.
+"""
 
 
 def main(argv: list[str]) -> int:
@@ -47,13 +69,15 @@ def main(argv: list[str]) -> int:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m server parse",
-        description="Read bank files (camt, MT940, CSV; also in ZIP and gzip) and print postings.",
-        epilog="Exit 0: all read. 3: some entries could not be read. 2: nothing could be read.",
+        description="Read bank files (camt, MT940, CSV, OFX, QIF; also in ZIP and gzip) and print"
+        " postings.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="a bank file; - is stdin")
     parser.add_argument("--json", action="store_true", help="one JSON object a posting")
     parser.add_argument(
-        "--columns", metavar="MAPPING.json", help="columns of a CSV: {field: header, …}"
+        "--columns", metavar="MAPPING.json", help="the columns of a CSV of unknown layout"
     )
     return parser.parse_args(argv)
 
@@ -100,7 +124,8 @@ def _parse_one(
                 _complain(name, item.where, item.what)
     except Unreadable as error:
         problems += 1
-        _complain(file, None, str(error))
+        hint = "; see --columns" if isinstance(error, UnknownColumns) else ""
+        _complain(file, None, f"{error}{hint}")
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Bank files to postings: camt.052/053/054, MT940/MT942 and CSV, found by content, streaming.
+"""Bank files to postings: camt.052/053/054, MT940/MT942, CSV, OFX and QIF, found by content.
 
 Pure: no database, no web, no settings. Nothing that holds an amount is ever dropped, and
 nothing is guessed; what cannot be read comes out as a Problem beside what can.
@@ -12,8 +12,8 @@ from decimal import Decimal
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from server.banking.formats import archive, delimited, mt940
-from server.banking.formats.delimited import ColumnMapping
+from server.banking.formats import archive, delimited, mt940, ofx, qif
+from server.banking.formats.delimited import COLUMN_FIELDS, ColumnMapping, UnknownColumns
 from server.banking.formats.items import (
     Balance,
     Entry,
@@ -24,8 +24,10 @@ from server.banking.formats.items import (
     StatementFacts,
     Unreadable,
 )
+from server.banking.formats.proposal import TableHead, header_key, table_head
 
 __all__ = [
+    "COLUMN_FIELDS",
     "Balance",
     "ColumnMapping",
     "Entry",
@@ -34,9 +36,13 @@ __all__ = [
     "ParsedPosting",
     "Problem",
     "StatementFacts",
+    "TableHead",
+    "UnknownColumns",
     "Unreadable",
+    "header_key",
     "parse",
     "parse_members",
+    "table_head",
     "to_wire",
 ]
 
@@ -52,8 +58,6 @@ _NOT_STATEMENTS = (
     (b"\xd0\xcf\x11\xe0", "this is an old Office document; please export the postings as CSV"),
     (b"\x89PNG", "this is a picture"),
     (b"\xff\xd8\xff", "this is a picture"),
-    (b"OFXHEADER", "OFX files are not read; please fetch camt.053, MT940 or CSV"),
-    (b"!Type:", "QIF files are not read; please fetch camt.053, MT940 or CSV"),
 )
 
 
@@ -141,6 +145,7 @@ def _parse_zip(
 ) -> Iterator[tuple[str, Item]]:
     """All members; one that cannot be read is a Problem as long as another one can be."""
     refused: list[tuple[str, Problem]] = []
+    unknown: UnknownColumns | None = None
     was_read = False
     for member, stream in archive.members(source):
         file = f"{name}!{member}"
@@ -154,7 +159,10 @@ def _parse_zip(
                     yield found
                 was_read = True
             except Unreadable as error:
+                unknown = error if isinstance(error, UnknownColumns) else unknown
                 refused.append((file, Problem("the file", str(error))))
+    if not was_read and unknown is not None:
+        raise unknown
     if not was_read:
         file, problem = refused[0]
         raise Unreadable(f"nothing in the archive could be read; {file}: {problem.what}")
@@ -169,6 +177,10 @@ def _reader(source: BinaryIO, head: bytes, columns: ColumnMapping | None) -> Ite
     for magic, what in _NOT_STATEMENTS:
         if begin.startswith(magic):
             raise Unreadable(what)
+    if ofx.looks_like(head):
+        return ofx.read(source)
+    if qif.looks_like(head):
+        return qif.read(source)
     if begin.startswith(b"<") or head.startswith((b"\xff\xfe<", b"\xfe\xff\x00<")):
         # Only XML needs the XML library; the other formats start faster without it.
         from server.banking.formats import camt
@@ -191,6 +203,8 @@ def _guarded(items: Iterator[Item]) -> Iterator[Item]:
             yield item
     except (Unreadable, *archive.DAMAGED) as error:
         what = str(error) if isinstance(error, Unreadable) else f"the archive is damaged: {error}"
+        if not count and isinstance(error, Unreadable):
+            raise
         if not count:
             raise Unreadable(what) from error
         yield Problem("the rest", f"what follows is not read: {what}")

@@ -14,22 +14,42 @@ import pytest
 from server.banking.formats import ParsedPosting, Problem, StatementFacts, parse, printed, to_wire
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "statements"
+WITH_UNPRINTED = {".csv", ".ofx", ".qif"}
 STATEMENTS = sorted(path for path in FIXTURES.iterdir() if path.suffix != ".json")
 
 
 def reading(path: Path) -> dict[str, list[object]]:
     postings: list[object] = []
+    unprinted: list[object] = []
     problems: list[object] = []
     statements: list[object] = []
     with path.open("rb") as source:
         for item in parse(source, path.name):
             if isinstance(item, ParsedPosting):
                 postings.append(to_wire(item, path.name))
+                unprinted.append(beside(item))
             elif isinstance(item, Problem):
                 problems.append(f"{item.where}: {item.what}")
             else:
                 statements.append(facts(item))
-    return {"postings": postings, "problems": problems, "statements": statements}
+    read = {"postings": postings, "problems": problems, "statements": statements}
+    return read | {"unprinted": unprinted} if path.suffix in WITH_UNPRINTED else read
+
+
+def beside(item: ParsedPosting) -> dict[str, object]:
+    """What a posting knows and `parse` does not print, as far as it is said."""
+    entry, foreign = item.entry, item.foreign
+    said: dict[str, object] = {
+        "account": item.account,
+        "leaf_index": item.leaf_index,
+        "entry": entry and [printed(entry.amount), *entry.references, entry.size],
+        "foreign": foreign and f"{printed(foreign.amount)} {foreign.currency}",
+        "exchange_rate": foreign and foreign.exchange_rate and str(foreign.exchange_rate),
+        "charges": item.charges and printed(item.charges),
+        "source": item.source,
+        "where": item.where,
+    }
+    return {key: value for key, value in said.items() if value}
 
 
 def facts(item: StatementFacts) -> dict[str, str | None]:
