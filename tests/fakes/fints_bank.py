@@ -69,7 +69,7 @@ class FakeDialog:
 
 PHOTO_TAN = FakeMethod("902", "photoTAN", picture=PNG)
 PUSH_TAN = FakeMethod("922", "pushTAN 2.0", decoupled=True)
-CHIP_TAN = FakeMethod("912", "chipTAN manuell", hktan=6)
+CHIP_TAN = FakeMethod("912", "chipTAN 1.4", hktan=6)
 
 
 @dataclass
@@ -91,6 +91,8 @@ class FakeFintsBank:
     offers_camt: bool = True
     offers_spa: bool = True
     refuses_spa: bool = False
+    refused_ibans: tuple[str, ...] = ()
+    refusal_ends_dialog: bool = False
     days_per_answer: int = 1_000
     storage_days: int = 360
     today: date = date(2026, 11, 21)
@@ -172,8 +174,6 @@ class FakeFintsBank:
     def _damaged(self, message: bytes) -> bytes:
         if self.trouble == "cut":
             return message[: len(message) // 2]
-        if self.trouble == "strange":
-            return b"HNHBK:1:3+000000000012+300+1+1'HNSTRANGE+'"
         return message
 
     # --- one message ---
@@ -365,7 +365,7 @@ class FakeFintsBank:
         said_no = self.refuses_in_app if decoupled else typed != self.tan
         if said_no:
             out.whole("9050::Die Nachricht enthaelt Fehler", "9800::Dialog abgebrochen")
-            out.to(number, "9951::Abgelehnt" if decoupled else "9941::TAN ungueltig")
+            out.to(number, "9951::Abgelehnt" if decoupled else f"9941::TAN {typed} ungueltig")
             return
         out.whole("0010::Nachricht entgegengenommen")
         if decoupled and waiting.polls > 0:
@@ -461,6 +461,10 @@ class FakeFintsBank:
     def _write_postings(self, request: object, is_camt: bool, out: _Writer) -> None:
         number = request.header.number
         self._check_account(request)
+        if getattr(request.account, "iban", None) in self.refused_ibans:
+            ends = ["9800::Dialog abgebrochen"] if self.refusal_ends_dialog else []
+            out.to(number, "9010::Konto ist nicht berechtigt", *ends)
+            return
         first, last = request.date_start, request.date_end
         self.ranges.append((first, last))
         content = self.camt if is_camt else self.mt940
@@ -468,10 +472,10 @@ class FakeFintsBank:
         start = int((request.touchdown_point or "P0")[1:])
         page = days[start : start + self.days_per_answer]
         if not page:
-            out.to(number, "3010::Es liegen keine Eintraege vor.")
+            out.to(number, "3010::Keine Eintraege")
             return
         more = start + len(page)
-        codes = [f"3040::Es liegen weitere Informationen vor:P{more}"] if more < len(days) else []
+        codes = [f"3040::Weitere Informationen:P{more}"] if more < len(days) else []
         out.to(number, "0020::Auftrag ausgefuehrt", *codes)
         if is_camt:
             formats = list(request.supported_camt_messages.expected_type)

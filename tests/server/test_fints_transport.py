@@ -8,12 +8,13 @@ import threading
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from plugin_sdk.errors import Misconfigured, Rejected, Temporary
 from server.banking import fints, formats
-from server.banking.fints import connection
+from server.banking.fints import connection, conversation
 from tests.fakes.fints_bank import (
     CAMT_02,
     CHIP_TAN,
@@ -149,7 +150,7 @@ def test_several_methods_are_a_choice(bank):
     assert isinstance(step, fints.ChooseMethod)
     assert sorted(step.methods, key=lambda one: one.id) == [
         fints.Method("902", "photoTAN", False),
-        fints.Method("912", "chipTAN manuell", False),
+        fints.Method("912", "chipTAN 1.4", False),
         fints.Method("922", "pushTAN 2.0", True),
     ]
     assert step.media == ()
@@ -287,6 +288,49 @@ def test_one_fetch_may_need_two_tans(bank):
     assert isinstance(again, fints.NeedsTan)
     fetched = fints.confirm(credentials(bank), again.state, bank.tan)
     assert len(postings(fetched.files)) == 3
+
+
+SECOND = FakeAccount("DE19120300001234567000", "1234567000")
+
+
+def test_several_accounts_cost_one_log_in_and_one_tan(bank):
+    bank.accounts, bank.days_per_answer = (ACCOUNT, SECOND), 2
+    state = connect(bank).state
+    logins, rung = bank.logins, bank.tans_rung
+    since = TODAY - timedelta(days=9)
+    step = fints.fetch(credentials(bank), state, [IBAN, SECOND.iban], since, today=TODAY)
+    fetched = fints.confirm(credentials(bank), step.state, bank.tan)
+    assert [file.iban for file in fetched.files] == [IBAN] * 3 + [SECOND.iban] * 3
+    assert fetched.refusals == ()
+    assert (bank.logins - logins, bank.tans_rung - rung) == (1, 1)
+
+
+def test_a_tan_for_each_of_several_accounts_loses_nothing(bank):
+    bank.accounts, bank.sca_days, bank.request_sca = (ACCOUNT, SECOND), None, True
+    state, since = connect(bank).state, TODAY - timedelta(days=9)
+    step = fints.fetch(credentials(bank), state, [IBAN, SECOND.iban], since, today=TODAY)
+    fetched = finish(bank, step)
+    assert [file.iban for file in fetched.files] == [IBAN] * 3 + [SECOND.iban] * 3
+    assert bank.tans_rung == 2
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_one_account_that_is_refused_does_not_hide_the_others(bank, ends):
+    bank.accounts, bank.sca_days = (SECOND, ACCOUNT), None
+    bank.refused_ibans, bank.refusal_ends_dialog = (SECOND.iban,), ends
+    state, since = connect(bank).state, TODAY - timedelta(days=9)
+    wanted = [IBAN, SECOND.iban] if ends else [SECOND.iban, IBAN]
+    fetched = fints.fetch(credentials(bank), state, wanted, since, today=TODAY)
+    assert [file.iban for file in fetched.files] == [IBAN] * 3
+    (refusal,) = fetched.refusals
+    assert refusal.iban == SECOND.iban
+    assert "nicht berechtigt" in refusal.why
+
+
+def test_an_account_alone_that_is_refused_is_an_error(bank):
+    bank.sca_days, bank.refused_ibans = None, (IBAN,)
+    with pytest.raises(Rejected, match="nicht berechtigt"):
+        fetch(bank, connect(bank).state)
 
 
 def test_an_unattended_fetch_says_that_a_person_is_needed(bank):
@@ -427,8 +471,9 @@ def test_a_wrong_pin_later_is_tried_once_too(bank):
 
 def test_a_wrong_tan_ends_it_and_another_try_works(bank):
     step = fints.start(credentials(bank))
-    with pytest.raises(fints.NotConfirmed):
+    with pytest.raises(fints.NotConfirmed) as caught:
         fints.confirm(credentials(bank), step.state, "000000")
+    assert "000000" not in str(caught.value)
     assert isinstance(connect(bank), fints.Connected)
 
 
@@ -510,10 +555,13 @@ def test_maintenance_is_temporary(bank):
         fetch(bank, state)
 
 
-def test_a_strange_answer_stops_and_asks(bank):
-    bank.trouble = "strange"
-    with pytest.raises(ConnectorError):
-        connect(bank)
+def test_what_the_library_throws_stops_and_asks_and_leaves_a_trace_without_the_pin(bank, caplog):
+    mine = credentials(bank)
+    strange = pytest.raises(Misconfigured, match="cannot be understood")
+    with strange as caught, conversation._client(mine, None):
+        raise LookupError(f"PIN {mine.pin}")
+    assert f"bank 12030000 stops us: LookupError in {Path(__file__).name}:" in caplog.text
+    assert mine.pin not in f"{caplog.text} {caught.value}"
 
 
 def test_an_answer_has_a_largest_size(bank, monkeypatch):

@@ -18,6 +18,7 @@ from server.banking.fints.steps import (
     Method,
     NeedsTan,
     Picture,
+    Refusal,
     Step,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "NeedsTan",
     "NotConfirmed",
     "Picture",
+    "Refusal",
     "Step",
     "WrongPin",
     "choose_method",

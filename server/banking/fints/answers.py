@@ -31,12 +31,13 @@ DECOUPLED = "3955"
 NOT_YET_CONFIRMED = "3956"
 METHODS_ALLOWED = "3920"
 STRONG_AUTHENTICATION = "9075"
+ENDED = "9800"
 
 _LOCKED = frozenset({"3931", "3938"})
 _PIN = frozenset({"9340", "9910", "9930", "9931", "9942"})
 _NOT_CONFIRMED = frozenset({"9941", "9943", "9951"})
 _PRODUCT = frozenset({"9078"})
-_ANNOUNCE_OTHERS = frozenset({"9000", "9040", "9050", "9800"})
+_ANNOUNCE_OTHERS = frozenset({"9000", "9040", "9050", ENDED})
 _NOT_DONE = "9010"
 AND_ENDS = _ANNOUNCE_OTHERS | {STRONG_AUTHENTICATION}
 _AWAY = re.compile(r"nicht verfügbar|wartung|später|vorübergehend|zeitüberschreitung|timeout", re.I)

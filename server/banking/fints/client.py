@@ -115,9 +115,11 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
             product_version=PRODUCT_VERSION,
         )
         self.connection = Connection(checked.url, allows_loopback=checked.allows_loopback)
+        self.bank_code = checked.bank_code
         self._credentials = checked
         self.found_accounts: tuple[FoundAccount, ...] = ()
         self._asks_for_methods = False
+        self._typed: str | None = None
         if state is not None:
             self._restore(state)
 
@@ -291,7 +293,7 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
             found = [one for one in found if one.code not in answers.AND_ENDS]
         error = answers.failure(found, is_login=is_login, secrets=self._secrets())
         if error is not None:
-            dialog.open = False
+            dialog.open = dialog.open and answers.ENDED not in codes
             raise error
         return answer
 
@@ -308,7 +310,7 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
         """Send a TAN, or ask whether the app was used (``tan`` is None). (answer, HKTAN)"""
         process = "S" if tan is None else "2"
         segment = self._get_tan_segment(None, process, SimpleNamespace(task_reference=task))
-        self._pending_tan = tan
+        self._pending_tan = self._typed = tan
         return self.exchange(dialog, segment), segment
 
     def end(self, dialog: FinTSDialog) -> None:
@@ -320,7 +322,7 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
 
     def _secrets(self) -> tuple[str, ...]:
         mine = self._credentials
-        return tuple(one for one in (mine.pin, mine.user, mine.customer_id) if one)
+        return tuple(one for one in (mine.pin, self._typed, mine.user, mine.customer_id) if one)
 
 
 class NewSystemId(Exception):

@@ -13,13 +13,16 @@ that trusts the PIN for now asks for no TAN. After an error the conversation beg
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from fints.dialog import FinTSDialog
+from fints.exceptions import FinTSError
 from fints.formals import TANMediaClass4, TANMediaType2
 from fints.message import MessageDirection
 from fints.segments.accounts import HKSPA1
@@ -45,12 +48,25 @@ from server.banking.fints.steps import (
     Credentials,
     Fetched,
     NeedsTan,
+    Refusal,
     Step,
 )
 
 # What `fints` still says would hold the bank's words; our own errors say what is needed.
 logging.getLogger("fints").setLevel(logging.CRITICAL + 1)
 
+logger = logging.getLogger(__name__)
+# What reading an answer that strays from the standard can end in.
+_STRANGE = (
+    FinTSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
+)
 _ACTIVE_MEDIA = {"1", "3"}
 
 
@@ -108,42 +124,44 @@ def confirm(credentials: Credentials, state: bytes, tan: str | None = None) -> S
 def fetch(
     credentials: Credentials,
     state: bytes,
-    iban: str,
+    iban: str | Sequence[str],
     since: date,
     until: date | None = None,
     *,
     today: date,
 ) -> Step:
-    """The postings of one account from ``since`` on, as files for `server.banking.formats`.
+    """The postings of accounts from ``since`` on, as files for `server.banking.formats`.
 
-    Returns Fetched, or NeedsTan when the bank wants a person: then no further unattended fetch,
-    each of them would ring the merchant's phone. Raises Rejected for an unknown account and a
-    bank without postings, and as ``start``.
+    Several accounts cost one log-in and, with most banks, one TAN. Returns Fetched, or NeedsTan
+    when the bank wants a person: then no further unattended fetch, each of them would ring the
+    merchant's phone. Raises Rejected for an unknown account and a bank that gives nothing of any
+    of them, and as ``start``.
     """
     kept = State.from_bytes(state, credentials)
     if kept.method is None:
         raise Misconfigured("The bank access was not connected to its end.")
     with _client(credentials, kept) as client:
-        _, harvest = orders.begin(client, iban, since, until, today)
-        return _Talk(client, harvest).begin()
+        ibans = [iban] if isinstance(iban, str) else iban
+        harvests = [orders.begin(client, one, since, until, today) for one in ibans]
+        assert harvests, "at least one account is asked for"
+        return _Talk(client, harvests).begin()
 
 
 @dataclass
 class _Talk:
-    """One dialog and what it is for: a harvest, or the list of accounts."""
+    """One dialog and what it is for: the postings of accounts, or (no harvests) their list."""
 
     client: BankClient
-    harvest: Harvest | None = None
+    harvests: list[Harvest] = field(default_factory=list)
     was_confirmed: bool = False
     dialog: FinTSDialog | None = None
     waiting: Pending | None = None
 
     @classmethod
     def resume(cls, client: BankClient, pending: Pending) -> _Talk:
-        kept = pending.intent["harvest"]
         return cls(
             client,
-            harvest=Harvest.from_json(kept) if kept else None,
+            harvests=[Harvest.from_json(kept) for kept in pending.intent["harvests"]],
             was_confirmed=pending.intent["was_confirmed"],
             dialog=client.resume_dialog_of(pending),
             waiting=pending,
@@ -156,67 +174,85 @@ class _Talk:
     def went_in(self, dialog: FinTSDialog, answer: Any, tan: Any) -> Step:
         """Go on after the dialog was opened."""
         self.dialog = dialog
-        asked = self._asked(answer, tan, reference=None)
-        return asked or self._order(self._first_request())
+        return self._asked(answer, tan, reference=None) or self._ask_for_all()
 
     def confirm(self, typed: str) -> Step:
+        """Go on after the user did something, or to hear whether he did."""
         assert self.waiting is not None
         shown = challenge.from_json(self.waiting.challenge)
         tan = None if self.waiting.is_decoupled else typed
         answer, segment = self.client.confirm(self.dialog, shown.task, tan)
+        reference = self.waiting.reference
         codes = {reply.code for reply in wire.replies(answer)}
         if answers.NOT_YET_CONFIRMED in codes:
-            return self._needs_tan(shown, self.waiting.reference, is_decoupled=True, is_first=False)
-        if answers.CONFIRMATION_NEEDED & codes:
-            asked = self._asked(answer, segment, self.waiting.reference)
-            assert asked is not None
+            return self._needs_tan(shown, reference, is_decoupled=True, is_first=False)
+        asked = self._asked(answer, segment, reference)
+        if asked is not None:
             return asked
         self.was_confirmed = True
-        if self.waiting.reference is None:
-            return self._order(self._first_request())
-        return self._answered(answer, self.waiting.reference)
+        if reference is None:
+            return self._ask_for_all()
+        if not self.harvests:
+            return self._connected(answer)
+        harvest = next(one for one in self.harvests if not one.is_done)
+        return self._harvest(harvest, answer, reference) or self._ask_for_all()
 
-    def _first_request(self) -> Any:
-        if self.harvest is not None:
-            return self._postings_request(self.harvest)
-        return HKSPA1() if orders.offers_accounts(self.client) else None
+    def _ask_for_all(self) -> Step:
+        """Ask for what is left, until it has come or the bank asks for a confirmation."""
+        if not self.harvests:
+            return self._ask_for_accounts()
+        for harvest in self.harvests:
+            asked = None if harvest.is_done else self._harvest(harvest)
+            if asked is not None:
+                return asked
+        return self._fetched()
 
-    def _postings_request(self, harvest: Harvest) -> Any:
-        account = next(a for a in self.client.found_accounts if a.iban == harvest.iban)
-        return orders.postings_request(self.client, account, harvest)
-
-    def _order(self, request: Any) -> Step:
-        """Send a request, until everything has come or the bank asks for a confirmation."""
-        if request is None:
+    def _ask_for_accounts(self) -> Step:
+        if not orders.offers_accounts(self.client):
             return self._connected(None)
         try:
-            answer, asked = self._send(request)
+            answer, asked = self._send(HKSPA1())
         except Rejected:
-            if self.harvest is not None or not orders.accounts(self.client, None):
+            if not orders.accounts(self.client, None):
                 raise
-            return self._connected(None)  # it named the accounts with the user
-        return asked or self._answered(answer, request.header.number)
+            return self._connected(None)  # the bank named the accounts with the user
+        return asked or self._connected(answer)
+
+    def _harvest(self, harvest: Harvest, answer: Any = None, reference: int = 0) -> NeedsTan | None:
+        """Everything of one account; ``answer`` is what came after a confirmation."""
+        try:
+            while answer is None or orders.take(harvest, answer, reference):
+                request = orders.postings_request(self.client, harvest)
+                answer, asked = self._send(request)
+                if asked is not None:
+                    return asked
+                reference = request.header.number
+        except Rejected as error:
+            if len(self.harvests) == 1:
+                raise
+            harvest.refusal = str(error)
+        harvest.is_done = True
+        return None
 
     def _send(self, request: Any) -> tuple[Any, NeedsTan | None]:
+        assert self.dialog is not None
+        if not self.dialog.open:
+            raise Rejected("The bank ended the dialog before this was asked for.")
         tan = self.client.tan_for(request)
         answer = self.client.exchange(self.dialog, request, *([tan] if tan else []))
         return answer, self._asked(answer, tan, request.header.number)
 
-    def _answered(self, answer: Any, reference: int) -> Step:
-        if self.harvest is None:
-            return self._connected(answer)
-        while orders.take(self.harvest, answer, reference):
-            request = self._postings_request(self.harvest)
-            answer, asked = self._send(request)
-            if asked is not None:
-                return asked
-            reference = request.header.number
+    def _fetched(self) -> Fetched:
+        refusals = [Refusal(one.iban, one.refusal) for one in self.harvests if one.refusal]
         self.client.end(self.dialog)
+        if len(refusals) == len(self.harvests):
+            raise Rejected(refusals[0].why)
         return Fetched(
             self.client.state().to_bytes(),
-            self.harvest.files(),
-            self.harvest.since,
+            tuple(file for one in self.harvests for file in one.files()),
+            min(one.since for one in self.harvests),
             self.was_confirmed,
+            tuple(refusals),
         )
 
     def _connected(self, answer: Any) -> Connected:
@@ -256,7 +292,7 @@ class _Talk:
             is_decoupled=is_decoupled,
             challenge=challenge.to_json(shown),
             intent={
-                "harvest": self.harvest and self.harvest.to_json(),
+                "harvests": [harvest.to_json() for harvest in self.harvests],
                 "was_confirmed": self.was_confirmed,
             },
         )
@@ -341,9 +377,10 @@ def _kept(credentials: Credentials, state: bytes | None) -> State | None:
 
 @contextmanager
 def _client(credentials: Credentials, state: State | None) -> Iterator[BankClient]:
-    """The client of one step. Whatever `fints` throws about a strange answer stops and asks.
+    """The client of one step. What `fints` throws about a strange answer stops and asks.
 
-    Its exceptions may hold the message that was sent, with the PIN: none of them leaves.
+    Its exceptions may hold the message that was sent, with the PIN: none of them leaves; the log
+    says where it was.
     """
     client = BankClient(credentials, state)
     try:
@@ -354,8 +391,11 @@ def _client(credentials: Credentials, state: State | None) -> Iterator[BankClien
         raise Misconfigured(
             "The bank refuses its own system id; connect the access again."
         ) from None
-    except Exception as error:
+    except _STRANGE as error:
         name = type(error).__name__
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        logger.warning("an answer of bank %s stops us: %s in %s", client.bank_code, name, where)
         raise Misconfigured(f"The bank's answer cannot be understood ({name}).") from None
     finally:
         client.close()

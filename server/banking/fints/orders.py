@@ -52,6 +52,8 @@ class Harvest:
     is_camt: bool = True
     touchdown: str | None = None
     pieces: int = 0
+    is_done: bool = False
+    refusal: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the stored state; ``from_json`` reads it."""
@@ -64,6 +66,8 @@ class Harvest:
             "is_camt": self.is_camt,
             "touchdown": self.touchdown,
             "pieces": self.pieces,
+            "is_done": self.is_done,
+            "refusal": self.refusal,
         }
 
     @classmethod
@@ -78,6 +82,8 @@ class Harvest:
             is_camt=kept["is_camt"],
             touchdown=kept["touchdown"],
             pieces=kept["pieces"],
+            is_done=kept["is_done"],
+            refusal=kept["refusal"],
         )
 
     def files(self) -> tuple[FetchedFile, ...]:
@@ -85,13 +91,15 @@ class Harvest:
         span = f"{self.since} {self.until or 'to today'}"
         if self.is_camt:
             return tuple(
-                FetchedFile(f"fints {span} {what} {number}.xml", content, what == "pending")
+                FetchedFile(
+                    f"fints {span} {what} {number}.xml", content, what == "pending", self.iban
+                )
                 for what, contents in (("booked", self.booked), ("pending", self.pending))
                 for number, content in enumerate(contents, 1)
                 if content.strip()
             )
         return tuple(
-            FetchedFile(f"fints {span} {what}.{ending}", content, what == "pending")
+            FetchedFile(f"fints {span} {what}.{ending}", content, what == "pending", self.iban)
             for what, ending, content in (
                 ("booked", "sta", _lines(b"".join(self.booked))),
                 ("pending", "mt942", _lines(b"".join(self.pending))),
@@ -116,8 +124,9 @@ def offers_accounts(client: BankClient) -> bool:
     return client.bpd.find_segment_first("HISPAS", 1) is not None
 
 
-def postings_request(client: BankClient, account: FoundAccount, harvest: Harvest) -> Any:
+def postings_request(client: BankClient, harvest: Harvest) -> Any:
     """The segment that asks for the (next) postings. Raises Rejected: the bank offers none."""
+    account = next(one for one in client.found_accounts if one.iban == harvest.iban)
     common = {
         "all_accounts": False,
         "date_start": harvest.since,
@@ -137,18 +146,15 @@ def postings_request(client: BankClient, account: FoundAccount, harvest: Harvest
     return _MT940_VERSIONS[version](account=_national(account, version), **common)
 
 
-def begin(
-    client: BankClient, iban: str, since: date, until: date | None, today: date
-) -> tuple[FoundAccount, Harvest]:
-    """The account, and an empty harvest. Raises Rejected for an account that is not known."""
+def begin(client: BankClient, iban: str, since: date, until: date | None, today: date) -> Harvest:
+    """An empty harvest. Raises Rejected for an account that is not known."""
     wanted = "".join(iban.split()).upper()
-    account = next((one for one in client.found_accounts if one.iban == wanted), None)
-    if account is None:
+    if wanted not in {one.iban for one in client.found_accounts}:
         raise Rejected("This bank access does not know the account.")
     is_camt = _may_ask_camt(client, wanted)
     kept = _storage_days(client, "HICAZS" if is_camt else "HIKAZS")
     earliest = today - timedelta(days=kept) if kept else since
-    return account, Harvest(wanted, max(since, earliest), until, is_camt=is_camt)
+    return Harvest(wanted, max(since, earliest), until, is_camt=is_camt)
 
 
 def take(harvest: Harvest, answer: Any, reference: int) -> bool:

@@ -59,12 +59,22 @@ class FoundAccount:
 class FetchedFile:
     """One file as the bank gave it, for `server.banking.formats.parse`.
 
-    ``is_pending`` files hold only announced payments, which are no postings yet.
+    ``iban`` is the account that was asked for. ``is_pending`` files hold only announced
+    payments, which are no postings yet.
     """
 
     name: str
     content: bytes = field(repr=False)
     is_pending: bool = False
+    iban: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An account of several whose postings the bank did not give, and why."""
+
+    iban: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +119,15 @@ class Connected:
 class Fetched:
     """What the bank has from ``since`` on; no files when it has nothing.
 
-    ``since`` is later than asked for when the bank does not keep postings that long.
+    ``since`` is later than asked for when the bank does not keep postings that long. ``refusals``
+    only where several accounts were asked for and some of them came.
     """
 
     state: bytes = field(repr=False)
     files: tuple[FetchedFile, ...]
     since: date
     was_confirmed: bool = False
+    refusals: tuple[Refusal, ...] = ()
 
 
 Step = ChooseMethod | NeedsTan | Connected | Fetched

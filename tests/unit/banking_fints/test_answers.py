@@ -34,7 +34,7 @@ def test_hints_are_no_failure(codes):
     [
         (("9050", "9800", "9942 PIN falsch"), WrongPin),
         (("9050", "9931 Anmeldung fehlgeschlagen"), WrongPin),
-        (("9340 Ungültige Signatur",), WrongPin),
+        (("9340 Auftrag abgelehnt",), WrongPin),
         (("9910 PIN ungültig", "9010 nicht verfügbar"), WrongPin),
         (("3938 Ihr Zugang ist vorläufig gesperrt",), AccessLocked),
         (("9010", "3938 gesperrt"), AccessLocked),

@@ -125,7 +125,7 @@ def test_the_picture_of_a_phototan_and_only_a_picture():
     def code(mime: bytes) -> bytes:
         picture = b"x" * 300
         matrix = len(mime).to_bytes(2, "big") + mime + len(picture).to_bytes(2, "big") + picture
-        return b"4++T1+Foto+@%d@" % len(matrix) + matrix
+        return b"4++T1+Bild+@%d@" % len(matrix) + matrix
 
     assert hitan(code(b"image/png")).picture.content == b"x" * 300
     assert hitan(code(b"text/html")).picture is None
@@ -151,6 +151,6 @@ def test_a_code_that_is_none_is_left_out():
 
 def test_a_challenge_survives_being_kept():
     matrix = b"\x00\x09image/png\x01\x2c" + b"x" * 300
-    found = hitan(b"4++T1+Foto+@%d@" % len(matrix) + matrix + b"++Handy")
+    found = hitan(b"4++T1+Bild+@%d@" % len(matrix) + matrix + b"++Handy")
     assert found.medium == "Handy"
     assert challenge.from_json(challenge.to_json(found)) == found
