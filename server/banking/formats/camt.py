@@ -392,7 +392,7 @@ class _Walker:
             counterparty_iban=iban or said.counterparty_iban,
             counterparty_bic=bic or said.counterparty_bic,
             remittance_information=remittance,
-            creditor_reference=text(references[0]) if references else None,
+            creditor_reference=text(references[0]) if references else said.creditor_reference,
             end_to_end_id=text(printed("end_to_end_id")) or said.end_to_end_id,
             mandate_id=text(printed("mandate_id")) or said.mandate_id,
             bank_reference=text(printed("bank_reference"))

@@ -30,6 +30,7 @@ from server.banking.formats.purpose import Purpose
 from server.check_digits import iban_is_valid, make_iban
 
 MAX_FIELD_LINES = 200
+POLISH_DIGITS = 26
 
 RETURN_BUSINESS_CODES = {"108", "109", "159"}
 BATCH_BUSINESS_CODES = {str(code) for code in range(191, 200)}
@@ -48,7 +49,7 @@ _MARK = r"(?P<mark>R[CD]|E[CD]|[CD])"
 _LINE = re.compile(
     r"(?P<value>\d{6})\s*(?P<entry>\d{4})?\s*"
     + _MARK
-    + r"\s*(?P<funds>[A-Z])?\s*(?P<amount>\d[\d.]*(?:,\d*)?|,\d+)"
+    + r"\s*(?P<funds>[A-Z])?\s*(?P<amount>\d{1,3}(?: \d{3})+,\d\d|\d[\d.]*(?:,\d*)?|,\d+)"
     r"\s*(?P<kind>[NFS][A-Z0-9][A-Z0-9 ]{2})?(?P<reference>.*)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -75,6 +76,8 @@ _NO_REFERENCE = {"NONREF", "NOREF", "EREF", "PREF", "MARF", "KREF", "KREF+", "ER
 
 def looks_like(head: bytes) -> bool:
     """Whether the start of a file holds a SWIFT field."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        head = head.decode("utf-16", errors="ignore").encode("latin-1", errors="replace")
     return _START.search(head) is not None
 
 
@@ -284,13 +287,21 @@ def _raw(*parts: _Field) -> str:
 
 
 def _account_iban(content: str) -> str | None:
-    """Field 25 as an IBAN. A German bank code and account number give theirs by the common rule."""
+    """Field 25 as an IBAN. A German bank code and account number give theirs by the common rule.
+
+    A BIC may stand before it, a currency behind it; Polish banks leave out their country.
+    """
     compact = "".join(content.split()).upper()
-    if compact[-3:].isalpha() and (shorter := fields.iban(compact[:-3].rstrip("/"))):
-        return shorter
     if found := _GERMAN_ACCOUNT.fullmatch(compact):
         return _german_iban(found[1], found[2])
-    return fields.iban(compact)
+    account = compact.rpartition("/")[2]
+    for printed in (account[:-3], account) if account[-3:].isalpha() else (account,):
+        if iban := fields.iban(printed):
+            return iban
+        if len(printed) == POLISH_DIGITS and printed.isascii() and printed.isdigit():
+            polish = f"PL{printed}"
+            return polish if iban_is_valid(polish) else None
+    return None
 
 
 def _german_iban(bank_code: str, account_number: str) -> str:
@@ -416,6 +427,7 @@ def _posting(
         or _first_iban([customer_reference or "", *supplementary]),
         counterparty_bic=said.counterparty_bic,
         remittance_information=remittance,
+        creditor_reference=said.creditor_reference,
         end_to_end_id=said.end_to_end_id,
         mandate_id=said.mandate_id,
         bank_reference=bank_reference,
@@ -460,7 +472,7 @@ def _references(printed: str) -> tuple[str | None, str | None, str | None]:
     if found := _REFERENCE_AND_NAME.fullmatch(customer):
         customer, name = found[1], fields.text(found[2])
     customer = customer.strip()
-    if customer.upper() in _NO_REFERENCE:
+    if customer.upper() in _NO_REFERENCE or not customer.strip("0"):
         customer = ""
     return fields.text(customer), fields.text(bank.split("\n")[0]), name
 

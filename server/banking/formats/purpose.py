@@ -16,6 +16,7 @@ from server.banking.formats import fields
 SUBFIELD_CHARACTERS = 27
 LINE_CHARACTERS = 65
 END_TO_END_CHARACTERS = 35
+POLISH_FILLER = "˙"
 
 # A subfield border may stand anywhere, so also inside a keyword.
 _KEYWORDS = ("EREF KREF MREF CRED DEBT COAM OAMT SVWZ ABWA ABWE IBAN BIC BREF RREF PURP").split()
@@ -27,6 +28,8 @@ _CODES = (
     " ADDR ID ISDT PURP ULTD ULTC ULTB SVCL OCMT CHGS USTD STRD"
 ).split()
 _CODE = re.compile(r"\s?/(" + "|".join("\n?".join(word) for word in _CODES) + r")\n?/")
+_UNSTRUCTURED = re.compile(r"U\n?S\n?T\n?D\n?/\n?/?")
+_STRUCTURED = re.compile(r"S\n?T\n?R\n?D\n?/[^/]*/([^/]+)")
 _SUBFIELD_START = re.compile(r"\s*(?P<code>\d{3})?\s*(?P<mark>[^\w\s/])(?=\d\d)")
 _PURPOSE_SUBFIELDS = {*(f"{n}" for n in range(20, 30)), *(f"{n}" for n in range(60, 66))}
 _NAME_SUBFIELDS = ("32", "33")
@@ -39,6 +42,7 @@ class Purpose:
     """What a text field says; everything not said is None."""
 
     remittance_information: str | None = None
+    creditor_reference: str | None = None
     end_to_end_id: str | None = None
     mandate_id: str | None = None
     customer_reference: str | None = None
@@ -103,7 +107,8 @@ def _read_subfields(joined: str, start: re.Match[str]) -> Purpose:
     for printed, content in zip(pieces[1::2], pieces[2::2], strict=True):
         number = printed.replace("\n", "")
         if number in _PURPOSE_SUBFIELDS:
-            purposes.append(content)
+            if content.strip() != POLISH_FILLER:
+                purposes.append(content)
             current = purposes
         elif number in _KNOWN_SUBFIELDS:
             current = subfields.setdefault(number, [])
@@ -194,17 +199,20 @@ def read_codes(joined: str) -> Purpose:
     values: dict[str, str] = {}
     for index, found in enumerate(starts):
         end = starts[index + 1].start() if index + 1 < len(starts) else len(joined)
-        values.setdefault(found[1].replace("\n", ""), joined[found.end() : end].strip())
+        value = joined[found.end() : end].strip()
+        values.setdefault(found[1].replace("\n", ""), value.rstrip("/"))
     before = joined[: starts[0].start()] if starts else joined
-    remittance = [before, values.get("REMI") or values.get("USTD") or ""]
-    party = values.get("NAME") or values.get("ORDP") or values.get("BENM") or ""
+    written = _written(purpose, values.get("REMI") or values.get("USTD") or "")
+    remittance = [before, written]
+    # ING: /CNTP/account/BIC/name/city/
+    counterparty = [*values.get("CNTP", "").split("/"), "", "", ""]
+    party = values.get("NAME") or values.get("ORDP") or values.get("BENM") or counterparty[2]
     kind = values.get("TRTP") or values.get("RTYP") or ""
-    reference = fields.text(_glued(values, "EREF"))
-    account = _glued(values, "IBAN") or _glued(values, "ACCW").partition(",")[0]
+    account = _glued(values, "IBAN") or _glued(values, "ACCW").partition(",")[0] or counterparty[0]
     purpose.counterparty_name = fields.text(party.replace("\n", " "))
     purpose.counterparty_iban = fields.iban(account)
-    purpose.counterparty_bic = fields.bic(_glued(values, "BIC"))
-    purpose.end_to_end_id = reference
+    purpose.counterparty_bic = fields.bic(_glued(values, "BIC") or counterparty[1])
+    purpose.end_to_end_id = fields.text(_glued(values, "EREF"))
     purpose.mandate_id = fields.text(_glued(values, "MARF"))
     purpose.customer_reference = fields.text(_glued(values, "PREF"))
     purpose.return_reason = fields.text(_glued(values, "RTRN"))
@@ -217,6 +225,16 @@ def read_codes(joined: str) -> Purpose:
         "\n".join(part.strip() for part in remittance if part.strip())
     )
     return purpose
+
+
+def _written(purpose: Purpose, printed: str) -> str:
+    """What stands behind ``/REMI/``: text, or ``USTD//text``, or ``STRD/issuer/reference``."""
+    if found := _UNSTRUCTURED.match(printed):
+        return printed[found.end() :]
+    if found := _STRUCTURED.fullmatch(printed):
+        purpose.creditor_reference = fields.text(found[1].replace("\n", ""))
+        return ""
+    return printed
 
 
 def _glued(values: dict[str, str], code: str) -> str:

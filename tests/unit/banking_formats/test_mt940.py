@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.banking.formats import Item, ParsedPosting, Problem, StatementFacts, parse
+from server.banking.formats import (
+    Entry,
+    Item,
+    ParsedPosting,
+    Problem,
+    StatementFacts,
+    parse,
+)
+from server.banking.formats.items import MAX_RAW_CHARACTERS
 
 START = ":20:STARTUMS\n:25:12030000/0000202051\n:28C:1\n:60F:C251117EUR10,00\n"
 END = ":62F:C251118EUR20,00\n-\n"
@@ -153,6 +161,169 @@ def test_text_after_the_closing_balance_belongs_to_no_posting() -> None:
     [posting] = postings(LINE)
     found = items(START + LINE + "\n:62F:C251118EUR20,00\n:86:Werbung\n-\n")
     assert found[0] == posting
+
+
+@pytest.mark.parametrize(
+    ("detail", "field", "value"),
+    [
+        # Polish banks: other marks, a filler, the account in subfield 38, marks cut by line ends
+        ("034^00PRZELEW^20Zamowienie 12^21 dziekuje^32JAN", "counterparty_name", "JAN"),
+        ("020~00VE02\n~20Zamowienie 12\n~21˙\n~60˙~63˙", "remittance_information", "Zamowienie 12"),
+        (
+            "020~20x~38PL61109010140000071219812874",
+            "counterparty_iban",
+            "PL61109010140000071219812874",
+        ),
+        (
+            "166?20SVWZ+Bestellung 12?2\n1 Dank?\n22!",
+            "remittance_information",
+            "Bestellung 12\n Dank\n!",
+        ),
+        # Dutch banks: what is written may itself be structured, the other party in one code
+        ("/REMI/USTD//Order 4711/", "remittance_information", "Order 4711"),
+        ("/REMI/STRD/CUR/1234567812345678/", "creditor_reference", "1234567812345678"),
+        ("/REMI/STRD/CUR/1234567812345678/", "remittance_information", None),
+        (
+            "/EREF/E-77//CNTP/NL32INGB0000012345/INGBNL2A/J. Jansen///REMI/x",
+            "end_to_end_id",
+            "E-77",
+        ),
+        ("/CNTP/NL32INGB0000012345/INGBNL2A/J. Jansen///", "counterparty_name", "J. Jansen"),
+        (
+            "/CNTP/NL32INGB0000012345/INGBNL2A/J. Jansen///",
+            "counterparty_iban",
+            "NL32INGB0000012345",
+        ),
+        ("/CNTP/NL32INGB0000012345/INGBNL2A/J. Jansen///", "counterparty_bic", "INGBNL2A"),
+        # Belgian structured messages stay as they are written
+        ("/REMI/+++090/9337/55493+++/EREF/1", "remittance_information", "+++090/9337/55493+++"),
+    ],
+)
+def test_details_of_other_countries(detail: str, field: str, value: str | None) -> None:
+    [posting] = postings(LINE, f":86:{detail}")
+    assert getattr(posting, field) == value
+
+
+@pytest.mark.parametrize(
+    ("printed", "amount"),
+    [
+        ("C1 234,56NMSC", "1234.56"),
+        ("CR1.234,56NMSC", "1234.56"),
+        ("C1234.56NMSC", "1234.56"),
+        ("D 5,NMSC", "-5"),
+        ("C0,92NTRF6f9619ff-8b86-d011-b42d-00cf4fc964ff//TRANSFER-1", "0.92"),
+    ],
+)
+def test_amounts_as_banks_print_them(printed: str, amount: str) -> None:
+    assert [one.amount for one in postings(f":61:2511181118{printed}")] == [Decimal(amount)]
+
+
+@pytest.mark.parametrize(
+    ("printed", "iban", "account"),
+    [
+        ("12030000/0000202051", "DE02120300000000202051", None),
+        ("12030000/202051EUR", "DE02120300000000202051", None),
+        ("DE02120300000000202051", "DE02120300000000202051", None),
+        ("NL91ABNA0417164300EUR", "NL91ABNA0417164300", None),
+        ("ABNANL2A/NL91ABNA0417164300", "NL91ABNA0417164300", None),
+        ("/PL61109010140000071219812874", "PL61109010140000071219812874", None),
+        ("61109010140000071219812874", "PL61109010140000071219812874", None),
+        ("61109010140000071219812875", None, "61109010140000071219812875"),
+        ("123456789", None, "123456789"),
+        ("TRIODOSBANK/0666666666", None, "TRIODOSBANK/0666666666"),
+    ],
+)
+def test_the_own_account(printed: str, iban: str | None, account: str | None) -> None:
+    found = items(f":20:X\n:25:{printed}\n:28C:1\n{LINE}\n")
+    assert isinstance(found[0], ParsedPosting)
+    assert (found[0].account_iban, found[0].account) == (iban, account)
+    assert isinstance(found[1], StatementFacts)
+    assert (found[1].account_iban, found[1].account) == (iban, printed)
+
+
+ENVELOPE = "{1:F01BANKDEFFXXXX0000000000}{2:O%s1200251118BANKDEFFXXXX00000000002511181200N}{4:"
+
+
+@pytest.mark.parametrize("after", ["\n", ""])
+def test_an_envelope_says_what_kind_of_message_it_holds(after: str) -> None:
+    body = (
+        f":20:X\n:25:NL91ABNA0417164300EUR\n:28C:7/1\n{LINE}\n:86:{{3 Stück}}\n-}}{{5:{{CHK:0}}}}\n"
+    )
+    text = "".join(f"{ENVELOPE % kind}{after}{body}" for kind in ("942", "940"))
+    [first, first_facts, second, second_facts] = items(text)
+    assert isinstance(first, ParsedPosting)
+    assert isinstance(second, ParsedPosting)
+    assert (first.source, first.is_pending, first.currency) == ("MT942", True, "EUR")
+    assert (second.source, second.is_pending, second.currency) == ("MT940", False, "EUR")
+    assert first.remittance_information == "{3 Stück}"
+    for facts, source, complete in ((first_facts, "MT942", False), (second_facts, "MT940", True)):
+        assert isinstance(facts, StatementFacts)
+        assert (facts.source, facts.is_complete, facts.number) == (source, complete, "7/1")
+
+
+def test_a_dash_in_a_text_is_text_and_after_the_closing_balance_an_end() -> None:
+    found = items(f"{START}{LINE}\n:86:eins\n-\nzwei\n{END}Werbung\n:86:mehr Werbung\n")
+    [posting] = [one for one in found if isinstance(one, ParsedPosting)]
+    assert posting.remittance_information == "eins\n-\nzwei"
+
+
+@pytest.mark.parametrize(
+    ("opening", "booked", "closing", "period"),
+    [
+        ("251117", "1118", "251118", "2025-11-18 to 2025-11-18"),
+        ("251118", "1118", "251118", "2025-11-18 to 2025-11-18"),
+        ("251116", "1118", "251118", "2025-11-17 to 2025-11-18"),
+        ("251116", "1116", "251118", "2025-11-16 to 2025-11-18"),
+        # booked before its statement begins: that does not make the days between complete
+        ("251116", "1102", "251118", "2025-11-17 to 2025-11-18"),
+    ],
+)
+def test_a_statement_claims_only_days_that_it_surely_tells_all_of(
+    opening: str, booked: str, closing: str, period: str
+) -> None:
+    found = items(
+        f":20:X\n:25:1\n:28C:1\n:60F:C{opening}EUR1,00\n:61:251101{booked}C1,00NTRF\n"
+        f":62F:C{closing}EUR2,00\n-\n"
+    )
+    facts = found[-1]
+    assert isinstance(facts, StatementFacts)
+    assert f"{facts.from_date} to {facts.to_date}" == period
+
+
+@pytest.mark.parametrize("code", ["191", "192", "195", "199"])
+def test_a_batch_points_to_itself_so_that_its_payments_can_be_known(code: str) -> None:
+    [posting] = postings(
+        ":61:2511181118CR300,00N192KREF+//B1", f":86:{code}?20KREF+LAUF-7?21SVWZ+3 Posten"
+    )
+    assert posting.is_batch_total
+    assert posting.entry == Entry(Decimal("300.00"), ("B1", "LAUF-7"))
+    [dutch] = postings(LINE, ":86:/TRTP/SEPA BATCH/PREF/P-7/NRTX/162")
+    assert dutch.entry == Entry(Decimal("9.50"), ("2025111800000001", "P-7"), 162)
+
+
+def test_a_problem_holds_the_lines_it_is_about() -> None:
+    [no_amount, no_date] = problems(
+        ":61:Unsinn", ":86:166?20x", ":61:2513321118C1,00NTRF", ":86:wei\nter"
+    )
+    assert no_amount.raw == ":61:Unsinn\n:86:166?20x"
+    assert no_date.raw == ":61:2513321118C1,00NTRF\n:86:wei\nter"
+    [null, _] = [
+        one
+        for one in items(":20:X\n:25:1\n:60F:Dnullnull\n:62F:Dnullnull\n")
+        if isinstance(one, Problem)
+    ]
+    assert null.raw == ":60F:Dnullnull"
+    [long] = problems(":61:Unsinn", *[":86:" + "x" * 60] * 20)
+    assert len(long.raw or "") == MAX_RAW_CHARACTERS
+
+
+def test_utf16_with_a_byte_order_mark() -> None:
+    [posting] = [
+        one
+        for one in items(f"{START}{LINE}\n:86:166?20Größe\n".encode("utf-16"))
+        if isinstance(one, ParsedPosting)
+    ]
+    assert posting.remittance_information == "Größe"
 
 
 def test_umlauts_of_three_encodings() -> None:
