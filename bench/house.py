@@ -21,7 +21,7 @@ from flask import Flask
 from plugin_sdk.schemas import CodeMappingSchema
 from plugin_sdk.types import CodeMapping
 from server.app import create_app
-from server.banking.service import save_account
+from server.banking.service import AccountTerms, add_account
 from server.config import Settings, read_runtime
 from server.db import db, now
 from server.merchants.service import add_merchant, create_api_key, set_password
@@ -111,7 +111,7 @@ def _tenant(number: int, iban: str) -> Tenant:
     at = now()
     user, token = add_merchant(f"Bench {number}", f"bench{number}@example.org", at)
     set_password(token, PASSWORD, at)
-    save_account(user.merchant_id, iban=iban, bic="", creditor_name="Bench", at=at)
+    add_account(user.merchant_id, AccountTerms(iban, "", "Bench"))
     shop = add_shop(
         user.merchant_id, name="Shop", system="woocommerce", url="https://shop.example.org"
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from server.config import Settings
 
 Command = Callable[[argparse.Namespace], int]
-WORKERS = ("mail", "statement", "match_request", "payment_update")
+WORKERS = ("mail", "statement", "match_request", "payment_update", "bank_connection")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     merchant.add_argument("action", choices=["add"])
     merchant.add_argument("name")
     merchant.add_argument("email")
+    merchant.add_argument(
+        "--operator", action="store_true", help="may own accounts that other merchants share"
+    )
+    keys = add("keys", "encryption keys", _keys_rotate)
+    keys.add_argument("action", choices=["rotate"], help="seal all secrets with the newest key")
     return parser
 
 
@@ -141,12 +146,31 @@ def _merchant_add(known: argparse.Namespace) -> int:
     with app.app_context():
         try:
             user, token = add_merchant(known.name, known.email, now())
+            user.merchant.is_operator = known.operator
         except (AlreadyThere, ValueError) as problem:
             print(problem, file=sys.stderr)
             return 1
         db.session.commit()
         print(f"{user.email} may set a password within 7 days, once:")
         print(f"{settings.url}/password/{token}")
+    return 0
+
+
+def _keys_rotate(_: argparse.Namespace) -> int:
+    from server.app import create_app
+    from server.banking.fetching import reseal_all
+    from server.db import db
+    from server.vault import Vault, VaultLocked
+
+    settings = _settings()
+    with create_app(settings).app_context():
+        try:
+            count = reseal_all(Vault(settings.encryption_keys))
+        except VaultLocked as locked:
+            print(locked, file=sys.stderr)
+            return 1
+        db.session.commit()
+    print(f"{count} bank accesses are sealed with the newest key")
     return 0
 
 

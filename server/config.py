@@ -34,6 +34,9 @@ class Settings:
     var: Path = Path("var")
     mail_from: str = "Kontor <kontor@localhost.localdomain>"
     bounce_domain: str | None = None
+    inbox: Path | None = None
+    fints_product_id: str | None = None
+    allow_private_addresses: bool = False
     web_threads: int = 16
     log: str = "INFO"
 
@@ -53,6 +56,9 @@ class Settings:
             var=Path(env.get("KONTOR_VAR") or "var").absolute(),
             mail_from=env.get("KONTOR_MAIL_FROM") or cls.mail_from,
             bounce_domain=env.get("KONTOR_BOUNCE_DOMAIN") or None,
+            inbox=Path(env["KONTOR_INBOX"]).absolute() if env.get("KONTOR_INBOX") else None,
+            fints_product_id=env.get("KONTOR_FINTS_PRODUCT_ID") or None,
+            allow_private_addresses=_switch(env, "KONTOR_ALLOW_PRIVATE_ADDRESSES"),
             web_threads=_count(env, "KONTOR_WEB_THREADS", cls.web_threads, 2, 256),
             log=_log_level(env),
         )
@@ -173,6 +179,13 @@ def _public_url(env: Mapping[str, str], bind: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise WrongSetting("KONTOR_URL", f"{url!r} is no http(s) address")
     return url.rstrip("/")
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    word = (env.get(name) or "no").strip().lower()
+    if word not in ("yes", "no"):
+        raise WrongSetting(name, "must be yes or no")
+    return word == "yes"
 
 
 def _count(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -20,6 +20,7 @@ NAMES = {
 Id = Annotated[int, mapped_column(BigInteger, primary_key=True)]
 Ref = Annotated[int, mapped_column(BigInteger)]
 Amount = Annotated[Decimal, mapped_column(Numeric(16, 3))]
+MaybeAmount = Annotated[Decimal | None, mapped_column(Numeric(16, 3))]
 Time = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 
 

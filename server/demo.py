@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 def prepare(app: Flask) -> None:
     """Merchant, user, bank account, shop and keys; once. Reads and completes var/demo.json."""
-    from server.banking.service import save_account
+    from server.banking.service import AccountTerms, add_account
     from server.db import db, now
     from server.merchants.service import add_merchant, create_api_key, set_password, user_by_email
     from server.shops.models import Shop
@@ -65,7 +65,7 @@ def prepare(app: Flask) -> None:
             if user is None:
                 user, token = add_merchant(MERCHANT, EMAIL, at)
                 set_password(token, demo["password"], at)
-            save_account(user.merchant_id, iban=IBAN, bic=BIC, creditor_name=MERCHANT, at=at)
+            add_account(user.merchant_id, AccountTerms(IBAN, BIC, MERCHANT))
             shop = db.session.query(Shop).filter_by(merchant_id=user.merchant_id).first()
             if shop is None:
                 shop = add_shop(

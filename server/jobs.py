@@ -22,14 +22,18 @@ from rq import Queue, SimpleWorker
 from rq.timeouts import UnixSignalDeathPenalty
 
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
-from server.banking.models import Statement
-from server.banking.service import StatementImport, Unreadable
-from server.config import Settings
+from server.banking import fetching, folder
+from server.banking.formats import UnknownColumns, Unreadable
+from server.banking.intake import StatementImport
+from server.banking.models import BankConnection, Statement
+from server.banking.service import has_columns, use_remembered_columns
+from server.config import Settings, installed
 from server.db import db, now
 from server.mail.models import Mail
 from server.mail.service import SmtpSession, deliver_mail
 from server.matching.service import match_postings
 from server.orders.models import MatchRequest
+from server.orders.notices import tell_of_bank
 from server.orders.service import (
     expire_updates,
     no_longer_asked,
@@ -96,6 +100,7 @@ def _put_back(rows: Iterable[WorkItem]) -> None:
 def drain_statement() -> bool:
     """Read what came in: one slice of each open file in turn, so nobody waits for a long one."""
     deadline = time.monotonic() + DRAIN_SECONDS
+    _empty_inbox()
     reading: dict[Statement, StatementImport] = {}
     try:
         while _may_go_on(deadline):
@@ -111,6 +116,15 @@ def drain_statement() -> bool:
     finally:
         _put_back(reading)
     return True
+
+
+def _empty_inbox() -> None:
+    """Files that another program laid there: kept first, then moved away."""
+    inbox, at = _settings().inbox, now()
+    for file in folder.laid(inbox, at) if inbox else ():
+        was_kept = folder.keep(file)
+        db.session.commit()
+        folder.put_away(file, was_kept=was_kept, at=at)
 
 
 def _read_slice(statement: Statement, importing: StatementImport) -> bool:
@@ -130,6 +144,10 @@ def _step(statement: Statement, importing: StatementImport) -> bool:
         more = importing.step()
     except Unreadable as problem:
         db.session.rollback()
+        if isinstance(problem, UnknownColumns) and use_remembered_columns(statement):
+            statement.put_back(now())
+            return False
+        statement.asks_columns = isinstance(problem, UnknownColumns) and has_columns(statement)
         statement.problems = [{"where": "file", "what": str(problem)}, *statement.problems][:200]
         statement.give_up(str(problem), now())
         return False
@@ -172,11 +190,39 @@ def drain_payment_update() -> bool:
     return False
 
 
+def drain_bank_connection() -> bool:
+    """Fetch from the banks whose time has come. A bank that is away is asked again later."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _may_go_on(deadline):
+        rows = BankConnection.claim(1, now())
+        if not rows:
+            return False
+        _fetch(rows[0])
+    return True
+
+
+def _fetch(claimed: BankConnection) -> None:
+    row = fetching.connection_of(claimed.merchant_id, claimed.id)
+    assert row is not None, "it was claimed just now"
+    try:
+        notice = fetching.fetch(row, now(), is_attended=False)
+    except Temporary as error:
+        fetching.bank_is_away(row, str(error), now())
+        notice = None
+    except Exception as error:
+        _failed(row, error)
+        raise
+    if notice is not None:
+        tell_of_bank(notice)
+    db.session.commit()
+
+
 DRAINS: dict[str, Callable[[], bool]] = {
     Mail.__tablename__: drain_mail,
     Statement.__tablename__: drain_statement,
     MatchRequest.__tablename__: drain_match_request,
     PaymentUpdate.__tablename__: drain_payment_update,
+    BankConnection.__tablename__: drain_bank_connection,
 }
 
 KINDS: dict[str, type[WorkItem]] = {
@@ -184,6 +230,7 @@ KINDS: dict[str, type[WorkItem]] = {
     "statement": Statement,
     "match_request": MatchRequest,
     "payment_update": PaymentUpdate,
+    "bank_connection": BankConnection,
 }
 
 
@@ -230,8 +277,13 @@ def _may_go_on(deadline: float) -> bool:
     return time.monotonic() < deadline and not STOPPING.is_set()
 
 
-def _smtp_url() -> str:
+def _settings() -> Settings:
     settings: Settings = current_app.config["SETTINGS"]
+    return settings
+
+
+def _smtp_url() -> str:
+    settings = _settings()
     if settings.smtp_url is None:
         raise Misconfigured("SMTP_URL is not set, so no mail can be sent")
     return settings.smtp_url
@@ -321,4 +373,8 @@ def work(app: Any, kind: str) -> None:
 
 def due_kinds(at: datetime) -> set[str]:
     """What the clock rings for."""
-    return {name for name, kind in KINDS.items() if kind.is_due(at)}
+    kinds = {name for name, kind in KINDS.items() if kind.is_due(at)}
+    inbox = installed().inbox
+    if inbox and next(folder.laid(inbox, at), None) is not None:
+        kinds.add(Statement.__tablename__)
+    return kinds

@@ -13,10 +13,11 @@ from sqlalchemy import select
 from plugin_sdk.schemas import Amount, Currency, Text, WireSchema
 from server.api.access import scope
 from server.api.idempotency import idempotent
+from server.api.problems import Problem
 from server.api.wire import json_body, load
-from server.banking.formats import ParsedPosting
+from server.banking.formats import ParsedPosting, Unreadable
+from server.banking.intake import store_postings
 from server.banking.models import BankAccount, Posting
-from server.banking.service import store_postings
 from server.db import db, now
 from server.orders.service import assigned_totals, request_match
 
@@ -28,7 +29,7 @@ blueprint = Blueprint("postings", __name__, url_prefix="/api/v1")
 class PostingSchema(WireSchema):
     """One posting, named as `parse` names its fields."""
 
-    makes = partial(ParsedPosting, value_date=None)
+    makes = partial(ParsedPosting, value_date=None, source="API")
 
     account_iban = Text(34, 5, required=True)
     booking_date = fields.Date(required=True)
@@ -117,7 +118,10 @@ def get_postings(arguments: dict[str, int]) -> dict[str, Any]:
 def post_postings() -> dict[str, int]:
     """Up to 500 booked postings; one that is known already adds nothing."""
     loaded = load(PostingsSchema(), json_body()).value
-    new, known = store_postings(g.api_key.merchant_id, loaded["postings"])
+    try:
+        new, known = store_postings(g.api_key.merchant_id, loaded["postings"])
+    except Unreadable as refused:
+        raise Problem(422, f"{str(refused).capitalize()}.") from None
     if new:
         request_match(g.api_key.merchant_id, now())
     db.session.commit()

@@ -1,48 +1,123 @@
-"""Bank accounts and statements: what is done. Only the import commits, slice by slice."""
+"""Bank accounts, statements and ignore rules: what is done. Never commits.
+
+What arrives is in ``intake.py``, which is written for bulk.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import islice
+from datetime import date, datetime
 from typing import Any
 
 from schwifty import BIC, IBAN
 from schwifty.exceptions import SchwiftyException
-from sqlalchemy import select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Select, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
-from server.banking.formats import ColumnMapping, ParsedPosting, Problem, Unreadable, parse
-from server.banking.models import BankAccount, Posting, Statement
-from server.banking.rules import fingerprints
+from server.banking import formats
+from server.banking.intake import find_or_add_account
+from server.banking.models import (
+    AccountDay,
+    BankAccount,
+    CsvLayout,
+    IgnoreRule,
+    Posting,
+    Statement,
+    StatementPeriod,
+)
+from server.banking.rules.accounts import Payee
+from server.banking.rules.coverage import Break, Day, Period, breaks, calendar
+from server.banking.rules.ignoring import Rule, checked_rule, rule_for
 from server.db import db
 
 MAX_STATEMENT_BYTES = 64 * 1024 * 1024
 MAX_FILENAME_LENGTH = 255
-SLICE_ENTRIES = 500
-PROBLEMS_KEPT = 200
 CREDITOR_NAME_LENGTH = 70  # EPC069-12
+LABEL_LENGTH = 100
+MAX_ACCOUNTS = 200
+MAX_RULES = 500
+MAX_LAYOUTS = 200
+HEAD_BYTES = 16 * 1024
+PERIODS_READ = 2_000
+PAST_LOOKED_AT = 5_000
+PAST_SHOWN = 20
 
 
-def save_account(
-    merchant_id: int, *, iban: str, bic: str, creditor_name: str, at: datetime
-) -> BankAccount:
-    """The account that customers are asked to pay to. Raises ValueError with a message key."""
-    checked = _checked(IBAN, iban, "iban_invalid")
-    given = _checked(BIC, bic, "bic_invalid") if bic.strip() else checked.bic
-    name = " ".join(creditor_name.split())
-    if not name or len(name) > CREDITOR_NAME_LENGTH:
-        raise ValueError("creditor_name_invalid")
-    db.session.execute(
-        update(BankAccount).where(BankAccount.merchant_id == merchant_id).values(is_payee=False)
-    )
-    account = db.session.get_one(BankAccount, _account_id(merchant_id, checked.compact, "EUR"))
-    account.bic = given.compact if given else None
-    account.creditor_name, account.is_payee = name, True
+# --- accounts ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTerms:
+    """What a person enters for an account; see ``banking.models.BankAccount``."""
+
+    iban: str
+    bic: str = ""
+    creditor_name: str = ""
+    currency: str = "EUR"
+    label: str = ""
+    is_payee: bool = True
+    for_countries: Sequence[str] = ()
+    for_currencies: Sequence[str] = ()
+    for_shops: Sequence[int] = ()
+    ignores_doubles: bool = False
+    assign_from: date | None = None
+
+
+def add_account(merchant_id: int, terms: AccountTerms) -> BankAccount:
+    """An own account; one that statements have named already is completed.
+
+    Raises ValueError with a message key.
+    """
+    checked = _checked(IBAN, terms.iban, "iban_invalid")
+    count = select(func.count()).where(BankAccount.merchant_id == merchant_id)
+    if (db.session.scalar(count) or 0) >= MAX_ACCOUNTS:
+        raise ValueError("too_many_accounts")
+    account = find_or_add_account(merchant_id, checked.compact, _currency(terms.currency))
+    given = terms.bic or (checked.bic.compact if checked.bic else "")
+    _write_terms(account, terms, given)
     return account
+
+
+def change_account(merchant_id: int, account_id: int, terms: AccountTerms) -> BankAccount | None:
+    """All but IBAN and currency, which say what account it is. Raises ValueError."""
+    account = account_of(merchant_id, account_id)
+    if account is not None:
+        _write_terms(account, terms, terms.bic)
+    return account
+
+
+def checked_iban(text: str) -> str:
+    """Without blanks. Raises ValueError with a message key."""
+    compact: str = _checked(IBAN, text, "iban_invalid").compact
+    return compact
+
+
+def _write_terms(account: BankAccount, terms: AccountTerms, bic: str) -> None:
+    given = _checked(BIC, bic, "bic_invalid").compact if bic.strip() else None
+    name = " ".join(terms.creditor_name.split())
+    if len(name) > CREDITOR_NAME_LENGTH or (terms.is_payee and not name):
+        raise ValueError("creditor_name_invalid")
+    countries = [country.strip().upper() for country in terms.for_countries]
+    if not all(len(country) == 2 and country.isalpha() for country in countries):
+        raise ValueError("country_invalid")
+    account.is_payee = terms.is_payee
+    if account.shared_account_id is None:  # else the operator says who is paid
+        account.bic, account.creditor_name = given, name or None
+    account.label = " ".join(terms.label.split())[:LABEL_LENGTH]
+    account.for_countries = sorted(set(countries))
+    account.for_currencies = sorted({_currency(one) for one in terms.for_currencies})
+    account.for_shops = sorted(set(terms.for_shops))
+    account.ignores_doubles, account.assign_from = terms.ignores_doubles, terms.assign_from
+
+
+def _currency(printed: str) -> str:
+    code = printed.strip().upper()
+    if len(code) != 3 or not (code.isascii() and code.isalpha()):
+        raise ValueError("currency_invalid")
+    return code
 
 
 def _checked(kind: Any, text: str, message_key: str) -> Any:
@@ -53,23 +128,84 @@ def _checked(kind: Any, text: str, message_key: str) -> Any:
         raise ValueError(message_key) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Payee:
-    """Where a merchant's customers are asked to pay."""
-
-    iban: str
-    bic: str
-    creditor_name: str
-
-
-def payee_account(merchant_id: int) -> Payee | None:
-    """None until the merchant has entered it."""
-    row = db.session.execute(
-        select(BankAccount.iban, BankAccount.bic, BankAccount.creditor_name).where(
-            BankAccount.merchant_id == merchant_id, BankAccount.is_payee
+def account_of(merchant_id: int, account_id: int) -> BankAccount | None:
+    return db.session.scalar(
+        select(BankAccount).where(
+            BankAccount.merchant_id == merchant_id, BankAccount.id == account_id
         )
-    ).first()
-    return Payee(row.iban, row.bic or "", row.creditor_name or "") if row else None
+    )
+
+
+def payees(merchant_id: int) -> tuple[Payee, ...]:
+    """The accounts that customers may be asked to pay to, oldest first."""
+    return read_payees(db.session.scalar(payees_of(merchant_id)))
+
+
+def payees_of(merchant_id: Any) -> Select[Any]:
+    """One JSON list of a merchant's payee accounts, as a query that others can join."""
+    told = func.json_build_array(
+        BankAccount.iban,
+        BankAccount.bic,
+        BankAccount.creditor_name,
+        BankAccount.currency,
+        BankAccount.for_countries,
+        BankAccount.for_currencies,
+        BankAccount.for_shops,
+    )
+    return select(func.json_agg(aggregate_order_by(told, BankAccount.id)).label("payees")).where(
+        BankAccount.merchant_id == merchant_id, BankAccount.is_payee
+    )
+
+
+def read_payees(rows: list[list[Any]] | None) -> tuple[Payee, ...]:
+    """What ``payees_of`` gave."""
+    return tuple(
+        Payee(
+            iban,
+            bic or "",
+            name or "",
+            currency,
+            frozenset(countries),
+            frozenset(currencies),
+            frozenset(shops),
+        )
+        for iban, bic, name, currency, countries, currencies, shops in rows or ()
+    )
+
+
+def coverage(
+    merchant_id: int, account: BankAccount, first: date, last: date
+) -> tuple[list[Day], list[Break]]:
+    """The account's days from ``first`` to ``last``, and where its balances do not add up."""
+    assert account.merchant_id == merchant_id, "tenants never mix"
+    rows = db.session.scalars(
+        select(StatementPeriod)
+        .where(StatementPeriod.account_id == account.id, StatementPeriod.to_date >= first)
+        .order_by(StatementPeriod.from_date.desc(), StatementPeriod.id)
+        .limit(PERIODS_READ)
+    )
+    told = [
+        Period(
+            row.statement_id,
+            row.from_date,
+            row.to_date,
+            row.opening,
+            row.closing,
+            row.booked_total,
+            row.is_complete,
+        )
+        for row in rows
+        if row.from_date is not None and row.to_date is not None
+    ]
+    counts = db.session.execute(
+        select(AccountDay.day, func.sum(AccountDay.postings))
+        .where(AccountDay.account_id == account.id, AccountDay.day.between(first, last))
+        .group_by(AccountDay.day)
+    )
+    return calendar(told, {row[0]: int(row[1]) for row in counts}, first, last), breaks(told)
+
+
+# --- statements --------------------------------------------------------------------------------
 
 
 def store_statement(
@@ -79,12 +215,15 @@ def store_statement(
     *,
     uploaded_by: str,
     columns: dict[str, Any] | None = None,
+    account_id: int | None = None,
 ) -> Statement:
     """Keep the file as it came; a worker reads it. Raises ValueError with a message key."""
     if not content:
         raise ValueError("statement_empty")
     if len(content) > MAX_STATEMENT_BYTES:
         raise ValueError("statement_too_large")
+    if account_id is not None and account_of(merchant_id, account_id) is None:
+        raise ValueError("account_unknown")
     statement = Statement(
         merchant_id=merchant_id,
         filename=filename.replace("\x00", "")[-MAX_FILENAME_LENGTH:] or "statement",
@@ -92,6 +231,7 @@ def store_statement(
         size_bytes=len(content),
         content_hash=hashlib.sha256(content).digest(),
         columns=columns,
+        account_id=account_id,
         uploaded_by=uploaded_by,
     )
     db.session.add(statement)
@@ -106,183 +246,125 @@ def statement_of(merchant_id: int, statement_id: int) -> Statement | None:
 
 
 def retry_statement(
-    merchant_id: int, statement_id: int, columns: dict[str, Any], at: datetime
+    merchant_id: int,
+    statement_id: int,
+    columns: dict[str, Any],
+    at: datetime,
+    *,
+    account_id: int | None = None,
 ) -> Statement | None:
-    """Read a failed statement again, now with the columns that a person named."""
+    """Read a failed statement again, now with the columns that a person named; they are
+    remembered for the next file with this header (C2)."""
     statement = statement_of(merchant_id, statement_id)
     if statement is None or statement.status != "failed":
         return None
+    if account_id is not None and account_of(merchant_id, account_id) is None:
+        raise ValueError("account_unknown")
+    key = formats.header_key(io.BytesIO(statement.content))
+    if key is not None:
+        _remember_columns(merchant_id, key, columns, account_id)
     statement.columns = columns
-    statement.entries_read = statement.postings_new = statement.postings_known = 0
-    statement.problem_count, statement.problems = 0, []
-    statement.error, statement.attempts = None, 0
-    statement.put_back(at)
+    statement.account_id = account_id or statement.account_id
+    _begin_again(statement, at)
     return statement
 
 
-def store_postings(merchant_id: int, postings: Sequence[ParsedPosting]) -> tuple[int, int]:
-    """Booked postings that came without a file. Returns (new, known)."""
-    writer = PostingWriter(merchant_id, statement_id=None, fallback_iban=None)
-    new = writer.write(list(fingerprints(postings)))
-    return new, len(postings) - new
-
-
-class StatementImport:
-    """One statement being read, slice by slice, so that a long one holds up nobody.
-
-    ``step`` writes one slice and says whether more is to come; whoever calls it commits. After a
-    break (a new drain, a crashed worker) reading starts over and skips what the row says was
-    read: the fingerprints would find it known in any case.
-    """
-
-    def __init__(self, statement: Statement) -> None:
-        self.statement_id = statement.id
-        self._writer = PostingWriter(
-            statement.merchant_id,
-            statement_id=statement.id,
-            fallback_iban=statement.account_iban,
+def use_remembered_columns(statement: Statement) -> bool:
+    """Whether columns named for an earlier file with this header let it be read; then it is
+    queued anew. Called when a file turns out to be a CSV of unknown layout."""
+    if statement.columns is not None:
+        return False
+    key = formats.header_key(io.BytesIO(statement.content))
+    layout = db.session.scalar(
+        select(CsvLayout).where(
+            CsvLayout.merchant_id == statement.merchant_id, CsvLayout.header_key == (key or "")
         )
-        self._problems: list[Problem] = []
-        self._postings = self._read(statement.content, statement)
-        self._skip = statement.entries_read
-
-    def step(self, size: int = SLICE_ENTRIES) -> bool:
-        """Write up to ``size`` postings. Raises Unreadable if the file is none of ours."""
-        if self._skip:
-            for _ in islice(self._postings, self._skip):
-                pass
-            self._skip = 0
-            self._problems.clear()
-        part = list(islice(self._postings, size))
-        statement = db.session.get_one(Statement, self.statement_id)
-        booked = [pair for pair in part if not pair[0].is_pending]
-        new = self._writer.write(booked)
-        statement.entries_read += len(part)
-        statement.postings_new += new
-        statement.postings_known += len(booked) - new
-        statement.postings_pending += len(part) - len(booked)
-        self._note_problems(statement)
-        if statement.account_iban is None:
-            statement.account_iban = self._writer.first_iban
-        return len(part) == size
-
-    def _read(self, content: bytes, statement: Statement) -> Iterator[tuple[ParsedPosting, str]]:
-        return fingerprints(self._only_postings(content, statement.filename, statement.columns))
-
-    def _only_postings(
-        self, content: bytes, name: str, named: dict[str, Any] | None
-    ) -> Iterator[ParsedPosting]:
-        try:
-            columns = ColumnMapping.from_json(named) if named else None
-        except ValueError as problem:
-            raise Unreadable(str(problem)) from problem
-        for item in parse(io.BytesIO(content), name, columns):
-            if isinstance(item, ParsedPosting):
-                yield item
-            elif isinstance(item, Problem):
-                self._problems.append(item)
-
-    def _note_problems(self, statement: Statement) -> None:
-        if not self._problems:
-            return
-        statement.problem_count += len(self._problems)
-        told = [{"where": p.where, "what": p.what[:500]} for p in self._problems]
-        statement.problems = [*statement.problems, *told][:PROBLEMS_KEPT]
-        self._problems.clear()
+    )
+    if layout is None:
+        return False
+    statement.columns = layout.columns
+    statement.account_id = statement.account_id or layout.account_id
+    return True
 
 
-class PostingWriter:
-    """Writes postings that are not there yet, and the accounts that they name."""
-
-    def __init__(
-        self, merchant_id: int, *, statement_id: int | None, fallback_iban: str | None
-    ) -> None:
-        self.merchant_id = merchant_id
-        self.statement_id = statement_id
-        self._fallback_iban = fallback_iban
-        self._accounts: dict[tuple[str, str], int] = {}
-
-    @property
-    def first_iban(self) -> str | None:
-        """The account of the first posting; None if no file named it."""
-        return next((iban for iban, _ in self._accounts if iban), None)
-
-    def write(self, pairs: list[tuple[ParsedPosting, str]]) -> int:
-        """How many were new."""
-        if not pairs:
-            return 0
-        rows = [self._row(posting, fingerprint) for posting, fingerprint in pairs]
-        written = db.session.execute(
-            insert(Posting)
-            .on_conflict_do_nothing(index_elements=["account_id", "fingerprint"])
-            .returning(Posting.id),
-            rows,
-        )
-        return len(written.all())
-
-    def _row(self, posting: ParsedPosting, fingerprint: str) -> dict[str, Any]:
-        is_open = posting.amount > 0
-        return {
-            "merchant_id": self.merchant_id,
-            "account_id": self._account(posting),
-            "statement_id": self.statement_id,
-            "fingerprint": fingerprint,
-            "booking_date": posting.booking_date,
-            "value_date": posting.value_date,
-            "amount": posting.amount,
-            "currency": posting.currency or "EUR",
-            "counterparty_name": posting.counterparty_name,
-            "counterparty_iban": (posting.counterparty_iban or "")[:64] or None,
-            "counterparty_bic": (posting.counterparty_bic or "")[:64] or None,
-            "remittance_information": posting.remittance_information,
-            "creditor_reference": posting.creditor_reference,
-            "end_to_end_id": posting.end_to_end_id,
-            "mandate_id": posting.mandate_id,
-            "bank_reference": posting.bank_reference,
-            "transaction_code": posting.transaction_code,
-            "is_return": posting.is_return,
-            "return_reason": posting.return_reason,
-            "is_batch_total": posting.is_batch_total,
-            "is_open": is_open,
-            "needs_match": is_open,
-        }
-
-    def _account(self, posting: ParsedPosting) -> int:
-        iban = posting.account_iban or self._fallback_iban or self._payee_iban()
-        currency = posting.currency or "EUR"
-        if (iban, currency) not in self._accounts:
-            self._accounts[iban, currency] = _account_id(self.merchant_id, iban, currency)
-        return self._accounts[iban, currency]
-
-    def _payee_iban(self) -> str:
-        """For files that do not name their account: the merchant's own, or "" for unnamed."""
-        payee = payee_account(self.merchant_id)
-        return payee.iban if payee else ""
+def has_columns(statement: Statement) -> bool:
+    """Whether a person could name the columns: it is a table."""
+    return formats.table_head(statement.content[:HEAD_BYTES]) is not None
 
 
-def _account_id(merchant_id: int, iban: str, currency: str) -> int:
-    iban = iban.replace(" ", "")[:34]
+def _remember_columns(
+    merchant_id: int, key: str, columns: dict[str, Any], account_id: int | None
+) -> None:
+    count = select(func.count()).where(CsvLayout.merchant_id == merchant_id)
+    if (db.session.scalar(count) or 0) >= MAX_LAYOUTS:
+        return
+    remembered = {"columns": columns, "account_id": account_id}
     db.session.execute(
-        insert(BankAccount)
-        .values(merchant_id=merchant_id, iban=iban, currency=currency)
-        .on_conflict_do_nothing(index_elements=["merchant_id", "iban"])
+        insert(CsvLayout)
+        .values(merchant_id=merchant_id, header_key=key, **remembered)
+        .on_conflict_do_update(index_elements=["merchant_id", "header_key"], set_=remembered)
     )
-    found = db.session.scalar(
-        select(BankAccount.id).where(
-            BankAccount.merchant_id == merchant_id, BankAccount.iban == iban
+
+
+def _begin_again(statement: Statement, at: datetime) -> None:
+    statement.entries_read = statement.postings_new = statement.postings_known = 0
+    statement.postings_pending = statement.postings_doubtful = statement.postings_ignored = 0
+    statement.problem_count, statement.problems = 0, []
+    statement.error, statement.attempts, statement.asks_columns = None, 0, False
+    statement.put_back(at)
+
+
+# --- ignore rules ------------------------------------------------------------------------------
+
+
+def add_rule(
+    merchant_id: int, kind: str, value: str, *, tells_merchant: bool, actor: str
+) -> IgnoreRule:
+    """From now on such postings are ignored (K44, K45). Raises ValueError with a message key."""
+    rule = checked_rule(kind, value, tells_merchant=tells_merchant)
+    count = select(func.count()).where(IgnoreRule.merchant_id == merchant_id)
+    if (db.session.scalar(count) or 0) >= MAX_RULES:
+        raise ValueError("too_many_rules")
+    key = {"merchant_id": merchant_id, "kind": rule.kind, "value": rule.value}
+    db.session.execute(
+        insert(IgnoreRule)
+        .values(**key, tells_merchant=rule.tells_merchant, created_by=actor)
+        .on_conflict_do_update(
+            index_elements=["merchant_id", "kind", "value"],
+            set_={"tells_merchant": rule.tells_merchant},
         )
     )
-    assert found is not None, "it was there, or we wrote it"
-    return found
+    found = select(IgnoreRule).filter_by(**key).execution_options(populate_existing=True)
+    return db.session.scalars(found).one()
 
 
-__all__ = [
-    "Payee",
-    "StatementImport",
-    "Unreadable",
-    "payee_account",
-    "retry_statement",
-    "save_account",
-    "statement_of",
-    "store_statement",
-]
+def delete_rule(merchant_id: int, rule_id: int) -> bool:
+    """True if there was one. What it ignored before stays ignored."""
+    rule = db.session.scalar(
+        select(IgnoreRule).where(IgnoreRule.merchant_id == merchant_id, IgnoreRule.id == rule_id)
+    )
+    if rule is not None:
+        db.session.delete(rule)
+    return rule is not None
+
+
+def rules_of(merchant_id: int) -> list[IgnoreRule]:
+    query = select(IgnoreRule).where(IgnoreRule.merchant_id == merchant_id)
+    return list(db.session.scalars(query.order_by(IgnoreRule.kind, IgnoreRule.id)))
+
+
+def past_hits(merchant_id: int, kind: str, value: str) -> tuple[int, list[Posting]]:
+    """How many of the last ``PAST_LOOKED_AT`` credits a rule would have ignored, and the newest.
+
+    Raises ValueError with a message key.
+    """
+    rule = checked_rule(kind, value)
+    only = [rule] if rule.kind == "keep_providers" else [rule, Rule("keep_providers")]
+    query = (
+        select(Posting)
+        .where(Posting.merchant_id == merchant_id, Posting.amount > 0)
+        .order_by(Posting.booking_date.desc(), Posting.id.desc())
+        .limit(PAST_LOOKED_AT)
+    )
+    hits = [row for row in db.session.scalars(query) if rule_for(row, only) is not None]
+    return len(hits), hits[:PAST_SHOWN]

@@ -110,6 +110,20 @@ KINDS: Mapping[str, Kind] = {
         required=_names("shop_name since shop_settings_url"),
         optional=_names("recipient_name reason"),
     ),
+    "bank_needs_you": Kind(
+        reader="merchant",
+        tone="warn",
+        footer="notice",
+        required=_names("bank_name bank_url"),
+        optional=_names("recipient_name"),
+    ),
+    "bank_consent_ends": Kind(
+        reader="merchant",
+        tone="info",
+        footer="notice",
+        required=_names("bank_name ends_on bank_url"),
+        optional=_names("recipient_name"),
+    ),
     "password_reset": Kind(
         reader="merchant",
         tone="info",

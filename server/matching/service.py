@@ -7,7 +7,7 @@ is found through ``Posting.keys``, what its text may mean, kept as long as it is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import undefer
 
 from plugin_sdk.schemas import amount_text
+from server.banking import sharing
 from server.banking.models import Posting
 from server.db import db
 from server.matching.rules import (
@@ -37,6 +38,7 @@ from server.orders.service import (
     book_payment,
     drop_suggestions,
     paid_totals,
+    request_match,
 )
 from server.shops.models import Shop
 
@@ -46,6 +48,7 @@ SUGGESTIONS_KEPT = 5
 KEYS_KEPT = 200
 KEYS_ASKED_AT_ONCE = 2_000
 KEYS_READ = 50_000
+LIKELY = 0.5
 ACTOR = "Kontor"
 
 
@@ -53,12 +56,13 @@ def match_postings(merchant_id: int, at: datetime) -> bool:
     """One slice of what this merchant's matcher has to look at. True if more is waiting."""
     merchant = lock_merchant(merchant_id)
     newcomers = _newcomers(merchant_id)
-    _look_again_at_those_named_by(merchant_id, newcomers)
-    postings = _fresh(merchant_id)
+    _look_again_at_those_named_by(merchant_id, newcomers, at)
+    fresh = _fresh(merchant_id)
+    today = at.astimezone(ZoneInfo(merchant.timezone)).date()
+    postings = _pass_on(merchant_id, fresh, today, at) if merchant.is_operator else fresh
     if postings:
-        today = at.astimezone(ZoneInfo(merchant.timezone)).date()
         totals = assigned_totals([posting.id for posting in postings])
-        store = DatabaseStore(merchant_id)
+        store = DatabaseStore([merchant_id])
         # What a person undid is decided apart: it must not use up an order that others may pay.
         free = [posting for posting in postings if not posting.is_blocked]
         blocked = [posting for posting in postings if posting.is_blocked]
@@ -68,19 +72,21 @@ def match_postings(merchant_id: int, at: datetime) -> bool:
             for decision in decide([_facts(p, totals[p.id]) for p in part], store, today=today)
         ]
         _carry_out(merchant_id, [*free, *blocked], decisions, at)
-    _mark_looked_at(postings, newcomers)
-    return len(postings) == POSTINGS_AT_ONCE or len(newcomers) == ORDERS_AT_ONCE
+    _mark_looked_at(fresh, newcomers)
+    return len(fresh) == POSTINGS_AT_ONCE or len(newcomers) == ORDERS_AT_ONCE
 
 
 class DatabaseStore:
-    """A CandidateStore over the tables order_key and order, for one batch of one merchant.
+    """A CandidateStore over the tables order_key and order, for one batch.
+
+    Of one merchant; of all that share an account only to tell whose money it is.
 
     Few keys are asked for. Where many are (the neighbours of a number with a slip are hundreds),
     the merchant's own keys are read once, if they are not too many themselves.
     """
 
-    def __init__(self, merchant_id: int) -> None:
-        self.merchant_id = merchant_id
+    def __init__(self, merchant_ids: Sequence[int]) -> None:
+        self.merchant_ids = merchant_ids
         self._all: dict[str, list[KeyHit]] | None = None
         self._has_too_many = False
 
@@ -107,7 +113,7 @@ class DatabaseStore:
     def _keys(self) -> Select[str, str, int]:
         return (
             select(OrderKey.key, OrderKey.kind, OrderKey.order_id)
-            .where(OrderKey.merchant_id == self.merchant_id)
+            .where(OrderKey.merchant_id.in_(self.merchant_ids))
             .order_by(OrderKey.order_id)
         )
 
@@ -119,7 +125,9 @@ class DatabaseStore:
         """See CandidateStore."""
         if not order_ids:
             return {}
-        query = select(Order).where(Order.merchant_id == self.merchant_id, Order.id.in_(order_ids))
+        query = select(Order).where(
+            Order.merchant_id.in_(self.merchant_ids), Order.id.in_(order_ids)
+        )
         paid = paid_totals(order_ids)
         return {row.id: _open_order(row, paid[row.id]) for row in db.session.scalars(query)}
 
@@ -145,8 +153,11 @@ def _newcomers(merchant_id: int) -> list[int]:
     return list(db.session.scalars(query))
 
 
-def _look_again_at_those_named_by(merchant_id: int, order_ids: Sequence[int]) -> None:
-    """Open postings whose text may mean one of these orders (S18), however many they are."""
+def _look_again_at_those_named_by(merchant_id: int, order_ids: Sequence[int], at: datetime) -> None:
+    """Open postings whose text may mean one of these orders (S18), however many they are.
+
+    The merchant's own, and those on shared accounts that are nobody's yet.
+    """
     if not order_ids:
         return
     keys = list(
@@ -156,15 +167,14 @@ def _look_again_at_those_named_by(merchant_id: int, order_ids: Sequence[int]) ->
             )
         )
     )
-    db.session.execute(
-        update(Posting)
-        .where(
-            Posting.merchant_id == merchant_id,
-            Posting.is_open,
-            Posting.keys.overlap(cast(keys, ARRAY(String(64)))),
-        )
-        .values(needs_match=True)
-    )
+    named = Posting.is_open & Posting.keys.overlap(cast(keys, ARRAY(String(64))))
+    again = update(Posting).values(needs_match=True)
+    db.session.execute(again.where(Posting.merchant_id == merchant_id, named))
+    shared = sharing.operators_of(merchant_id)
+    if shared:
+        db.session.execute(again.where(Posting.account_id.in_(shared), named))
+        for operator_id in set(shared.values()):
+            request_match(operator_id, at)
 
 
 def _mark_looked_at(postings: Iterable[Posting], order_ids: Sequence[int]) -> None:
@@ -172,6 +182,64 @@ def _mark_looked_at(postings: Iterable[Posting], order_ids: Sequence[int]) -> No
         posting.needs_match = False
     if order_ids:
         db.session.execute(update(Order).where(Order.id.in_(order_ids)).values(needs_match=False))
+
+
+# --- shared accounts ---------------------------------------------------------------------------
+
+
+def _pass_on(
+    operator_id: int, postings: Sequence[Posting], today: date, at: datetime
+) -> list[Posting]:
+    """Postings on shared accounts go to the merchant whose order they surely pay; his own
+    matcher books them. Returns the others that are the operator's own."""
+    shared = sharing.member_ids(operator_id)
+    for account_id, member_ids in shared.items():
+        mine = [p for p in postings if p.account_id == account_id and not p.is_blocked]
+        for posting, decision in zip(mine, _whose(mine, member_ids, today), strict=True):
+            owners = {order.merchant_id for order in _ordered(decision)}
+            if decision.choice == "auto" and len(owners) == 1:
+                drop_suggestions([posting.id])
+                sharing.pass_on(posting, owners.pop())
+            elif posting.is_open and posting.keys is None:
+                posting.keys = sorted(posting_keys(_facts(posting, Decimal(0))))[:KEYS_KEPT]
+        for member_id in {p.merchant_id for p in _copies(mine)}:
+            request_match(member_id, at)
+    return [posting for posting in postings if posting.account_id not in shared]
+
+
+def _whose(
+    postings: Sequence[Posting], member_ids: Sequence[int], today: date
+) -> Sequence[Decision]:
+    totals = assigned_totals([posting.id for posting in postings])
+    facts = [_facts(posting, totals[posting.id]) for posting in postings]
+    return decide(facts, DatabaseStore(member_ids), today=today)
+
+
+def _ordered(decision: Decision) -> list[Order]:
+    ids = {share.order.id for share in decision.shares}
+    return list(db.session.scalars(select(Order).where(Order.id.in_(ids)))) if ids else []
+
+
+def _copies(postings: Sequence[Posting]) -> list[Posting]:
+    ids = [posting.id for posting in postings if posting.is_passed_on]
+    query = select(Posting).where(Posting.passed_on_from_id.in_(ids))
+    return list(db.session.scalars(query)) if ids else []
+
+
+def likely_members(operator_id: int, postings: Sequence[Posting], today: date) -> dict[int, int]:
+    """Posting id to the merchant whose order it most likely pays, for the operator to decide."""
+    likely: dict[int, int] = {}
+    for account_id, member_ids in sharing.member_ids(operator_id).items():
+        mine = [posting for posting in postings if posting.account_id == account_id]
+        for posting, decision in zip(mine, _whose(mine, member_ids, today), strict=True):
+            best = [p.shares for p in decision.proposals if p.probability > LIKELY] or [
+                decision.shares
+            ]
+            ids = [share.order.id for shares in best for share in shares]
+            owners = set(db.session.scalars(select(Order.merchant_id).where(Order.id.in_(ids))))
+            if len(owners) == 1:
+                likely[posting.id] = owners.pop()
+    return likely
 
 
 # --- carrying out ------------------------------------------------------------------------------
@@ -284,6 +352,7 @@ def _facts(posting: Posting, assigned: Decimal) -> PostingFacts:
         end_to_end_id=posting.end_to_end_id,
         is_return=posting.is_return,
         is_batch_total=posting.is_batch_total,
+        is_possible_duplicate=posting.duplicate_of_id is not None,
         remaining=posting.amount - assigned,
     )
 

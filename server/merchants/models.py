@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, LargeBinary, String
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.db import Base, Id, Ref, Time, now
 
 
 class Merchant(Base):
-    """A tenant. Its row is also the lock that every change of its money takes."""
+    """A tenant. Its row is also the lock that every change of its money takes.
+
+    ``is_operator``: who runs this installation; may own accounts that other merchants share.
+    """
 
     __tablename__ = "merchant"
 
@@ -17,6 +28,7 @@ class Merchant(Base):
     name: Mapped[str] = mapped_column(String(200))
     language: Mapped[str] = mapped_column(String(8), default="de")
     timezone: Mapped[str] = mapped_column(String(64), default="Europe/Berlin")
+    is_operator: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     created_at: Mapped[Time] = mapped_column(default=now)
 
 

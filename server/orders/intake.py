@@ -21,13 +21,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from plugin_sdk import types as wire
 from plugin_sdk.schemas import OrderSchema, amount_text
-from server.banking.service import payee_account
+from server.banking.service import payees
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.orders.models import Invoice, MatchRequest, Order, OrderEvent, OrderKey
 from server.orders.notices import (
     ASKS_FOR_MONEY,
+    payee_for,
     payment_information,
     queue_payment_information,
     recipient_name,
@@ -245,6 +246,7 @@ def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
     status = payment_status(order.total, ZERO, managed=plan.is_managed)
     reference = make_payment_reference(Random(secrets.randbits(64)))  # noqa: S311  no secret
     asks = plan.is_managed and plan.code in ASKS_FOR_MONEY and order.total > 0
+    payee = payee_for(order, shop.id, shop.payees) if asks else None
     content = _content(plan.arrival)
     return content | {
         "external_id": order.external_id,
@@ -260,9 +262,7 @@ def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
             (invoice.number, invoice.date.isoformat() if invoice.date else None)
             for invoice in order.invoices
         ],
-        "mail": payment_information(shop, order, plan.code, reference, shop.payee)
-        if asks and shop.payee
-        else None,
+        "mail": payment_information(shop, order, plan.code, reference, payee) if payee else None,
     }
 
 
@@ -312,9 +312,8 @@ def _keys(order: wire.Order, reference: str) -> tuple[tuple[str, str], ...]:
 
 
 def ask_for_money_of_waiting(merchant_id: int) -> int:
-    """The first bank account was entered: write to whoever is waiting for it. Returns how many."""
-    account = payee_account(merchant_id)
-    assert account is not None, "called after the account was saved"
+    """A bank account was entered: write to whoever is waiting for one. Returns how many."""
+    accounts = payees(merchant_id)
     asked = select(Mail.order_id).where(
         Mail.merchant_id == merchant_id,
         Mail.kind == "payment_information",
@@ -332,9 +331,11 @@ def ask_for_money_of_waiting(merchant_id: int) -> int:
         order: wire.Order = schema.load(row.wire)
         shop = db.session.get_one(Shop, row.shop_id)
         code = wire.PaymentCode(row.payment_code)
-        count += queue_payment_information(
-            shop, order, code, row.id, row.payment_reference, account
-        )
+        account = payee_for(order, shop.id, accounts)
+        if account is not None:
+            count += queue_payment_information(
+                shop, order, code, row.id, row.payment_reference, account
+            )
     return count
 
 

@@ -5,16 +5,17 @@ A file of its own because both the ledger and the intake write mails. Never comm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from plugin_sdk import types as wire
+from server.banking.fetching import Notice as BankNotice
 from server.banking.models import Posting
 from server.banking.payments.epc import girocode_payload
-from server.banking.service import Payee
+from server.banking.rules.accounts import Payee, choose_payee
 from server.config import installed
 from server.db import db
 from server.mail.rules import day, money, nearest_language, payment_facts
@@ -51,6 +52,13 @@ STATUS_WORDS = {
         "partially_refunded": "partially refunded",
     },
 }
+
+
+def payee_for(order: wire.Order, shop_id: int, payees: Iterable[Payee]) -> Payee | None:
+    """The account that this order is to be paid to (S20, K17); None if there is none for it."""
+    address = order.billing_address or order.shipping_address
+    country = address.country if address is not None else None
+    return choose_payee(payees, shop_id=shop_id, country=country, currency=order.currency)
 
 
 def system_address() -> str:
@@ -216,6 +224,35 @@ def _received_on(row: Assignment) -> date:
     """The bank's booking date; for what a person marked as paid, the day of that."""
     posting = db.session.get(Posting, row.posting_id) if row.posting_id is not None else None
     return (posting.booking_date if posting else None) or row.created_at.date()
+
+
+def tell_of_bank(notice: BankNotice) -> None:
+    """To the administrators, once an occasion: a bank wants a person (C27)."""
+    row = notice.connection
+    merchant = db.session.get_one(Merchant, row.merchant_id)
+    moment = (row.consent_at or row.created_at).isoformat()
+    for user in administrators(row.merchant_id):
+        language = nearest_language(user.language, merchant.language)
+        facts = {
+            "recipient_name": user.name,
+            "bank_name": row.bank_name,
+            "bank_url": f"{installed().url}/bank-connections/{row.id}",
+        }
+        if notice.on is not None:
+            facts["ends_on"] = day(notice.on, language)
+        queue_mail(
+            notice.kind,
+            merchant_id=row.merchant_id,
+            shop_id=None,
+            order_id=None,
+            language=language,
+            recipient=user.email,
+            once=f"bank:{row.id}:{notice.kind}:{moment}:{user.id}",
+            facts=facts,
+            theme=KONTOR,
+            sender_name="Kontor",
+            sender_address=system_address(),
+        )
 
 
 def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Who pushes orders: the key, its shop and the account that is asked for, in one look.
+"""Who pushes orders: the key, its shop and the accounts that may be asked for, in one look.
 
 A file of its own because it is remembered between pushes, which nothing else is. What is
 remembered is never trusted: the statement that stores the orders checks it in passing
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, literal_column, select
+from sqlalchemy import Row, String, bindparam, func, literal_column, select, true
 
-from server.banking.models import BankAccount
-from server.banking.service import Payee
+from server.banking.rules.accounts import Payee
+from server.banking.service import payees_of, read_payees
 from server.db import db
 from server.merchants.models import ApiKey
 from server.merchants.rules import split_api_key, token_hash
@@ -35,9 +35,9 @@ class StaleReceiver(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """The shop that orders come from and the account that they are to be paid to.
+    """The shop that orders come from and the accounts that they may be paid to.
 
-    ``version`` changes with every change of either; ``key_id`` and ``key_hash`` are there if a
+    ``version`` changes with every change of any; ``key_id`` and ``key_hash`` are there if a
     key was checked, and are checked again with the version.
     """
 
@@ -53,7 +53,7 @@ class Receiver:
     mapping_pinned: bool
     connected_at: datetime | None
     last_order_at: datetime | None
-    payee: Payee | None
+    payees: tuple[Payee, ...]
     version: str
     key_id: str | None = None
     key_hash: bytes | None = None
@@ -70,10 +70,12 @@ class Receiver:
 
 
 CURRENT = """
-    SELECT FROM shop LEFT JOIN bank_account AS payee
-        ON payee.merchant_id = shop.merchant_id AND payee.is_payee
+    SELECT FROM shop
     WHERE shop.id = %(of_shop)s
-        AND concat(shop.xmin, '/', payee.xmin) = %(version)s
+        AND concat(shop.xmin, '/', (
+            SELECT string_agg(payee.xmin::text, ',' ORDER BY payee.id) FROM bank_account AS payee
+            WHERE payee.merchant_id = shop.merchant_id AND payee.is_payee
+        )) = %(version)s
         AND (CAST(%(key_id)s AS text) IS NULL OR EXISTS (
             SELECT FROM api_key
             WHERE id = %(key_id)s AND shop_id = shop.id AND secret_hash = %(key_hash)s
@@ -82,6 +84,12 @@ CURRENT = """
 """
 """One row if a receiver is as it was read, none if not. ``xmin`` is the row's last writer."""
 
+_VERSIONS = "string_agg(bank_account.xmin::text, ',' ORDER BY bank_account.id)"
+_PAYEES = (
+    payees_of(Shop.merchant_id)
+    .add_columns(literal_column(_VERSIONS, String).label("version"))
+    .lateral("payee")
+)
 _RECEIVER = (
     select(
         Shop.id,
@@ -97,13 +105,11 @@ _RECEIVER = (
         Shop.mapping_pinned,
         Shop.connected_at,
         Shop.last_order_at,
-        BankAccount.iban,
-        BankAccount.bic,
-        BankAccount.creditor_name,
-        literal_column("concat(shop.xmin, '/', bank_account.xmin)").label("version"),
+        _PAYEES.c.payees,
+        func.concat(literal_column("shop.xmin"), "/", _PAYEES.c.version).label("version"),
     )
     .select_from(Shop)
-    .outerjoin(BankAccount, (BankAccount.merchant_id == Shop.merchant_id) & BankAccount.is_payee)
+    .join(_PAYEES, true())
 )
 _OF_SHOP = _RECEIVER.where(Shop.id == bindparam("shop_id"))
 _OF_KEY = key_columns(_RECEIVER).join(ApiKey, ApiKey.shop_id == Shop.id)
@@ -158,7 +164,6 @@ def _read(presented: str, key_id: str, at: datetime) -> tuple[KeyFacts, Receiver
 
 
 def _receiver(row: Row[Any], key_id: str | None = None, key_hash: bytes | None = None) -> Receiver:
-    payee = Payee(row.iban, row.bic or "", row.creditor_name or "") if row.iban else None
     return Receiver(
         id=row.id,
         merchant_id=row.merchant_id,
@@ -172,7 +177,7 @@ def _receiver(row: Row[Any], key_id: str | None = None, key_hash: bytes | None =
         mapping_pinned=row.mapping_pinned,
         connected_at=row.connected_at,
         last_order_at=row.last_order_at,
-        payee=payee,
+        payees=read_payees(row.payees),
         version=row.version,
         key_id=key_id,
         key_hash=key_hash,

@@ -17,12 +17,13 @@ from sqlalchemy.dialects.postgresql import insert
 from plugin_sdk import types as wire
 from plugin_sdk.schemas import OrderSchema, amount_text
 from server.banking.models import Posting
-from server.banking.service import payee_account
+from server.banking.service import payees
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.orders.models import Assignment, Invoice, MatchRequest, Order, OrderEvent, Suggestion
 from server.orders.notices import (
+    payee_for,
     queue_payment_information,
     queue_payment_received,
     tell_merchant,
@@ -123,6 +124,8 @@ def assign(
     """A person says which orders a posting pays. Raises NotPossible; all parts or none."""
     lock_merchant(merchant_id)
     posting = _posting(merchant_id, posting_id)
+    if posting.is_pending or posting.is_replaced or posting.is_passed_on:
+        raise NotPossible("assign_posting_not_final")
     if not parts or len(parts) > MAX_PARTS:
         raise NotPossible("assign_no_parts")
     if len({order_id for order_id, _ in parts}) != len(parts):
@@ -240,17 +243,56 @@ def ignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datetim
     """Take a posting off the list without assigning it. ``actor`` goes to its history."""
     lock_merchant(merchant_id)
     posting = _posting(merchant_id, posting_id)
-    posting.ignored_at, posting.ignored_by = at, actor
+    posting.ignored_at, posting.ignored_by, posting.ignored_because = at, actor, "person"
     posting.is_open = posting.needs_match = False
     drop_suggestions([posting.id])
 
 
-def unignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datetime) -> None:
-    """Back on the list; it is looked at again."""
+def decide_duplicate(
+    merchant_id: int, posting_id: int, *, is_same: bool, actor: str, at: datetime
+) -> None:
+    """A person says whether a posting is the one that it looks like (K46).
+
+    The same: off the list, and the link stays. Another: assigned like any other.
+    """
     lock_merchant(merchant_id)
     posting = _posting(merchant_id, posting_id)
-    posting.ignored_at, posting.ignored_by = None, actor
-    posting.needs_match = True
+    if posting.duplicate_of_id is None:
+        raise NotPossible("not_a_duplicate")
+    if is_same and posting.is_assigned:
+        raise NotPossible("duplicate_is_assigned")
+    if is_same:
+        posting.ignored_at, posting.ignored_by, posting.ignored_because = at, actor, "duplicate"
+        posting.is_open = posting.needs_match = False
+        drop_suggestions([posting.id])
+        return
+    posting.duplicate_of_id = None
+    posting.needs_match = posting.is_open
+    request_match(merchant_id, at)
+
+
+def start_assignment(merchant_id: int, account_id: int, *, at: datetime) -> int:
+    """Postings from before the account's first day take part after all (K48). Returns how many."""
+    lock_merchant(merchant_id)
+    old = select(Posting).where(
+        Posting.merchant_id == merchant_id, Posting.account_id == account_id, Posting.no_assignment
+    )
+    count = 0
+    for posting in db.session.scalars(old.execution_options(populate_existing=True)):
+        posting.no_assignment = False
+        posting.is_open = posting.needs_match = posting.may_be_open and not posting.is_assigned
+        count += 1
+    if count:
+        request_match(merchant_id, at)
+    return count
+
+
+def unignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datetime) -> None:
+    """Back on the list, whatever took it off; it is looked at again."""
+    lock_merchant(merchant_id)
+    posting = _posting(merchant_id, posting_id)
+    posting.ignored_at, posting.ignored_by, posting.ignored_because = None, actor, None
+    posting.no_assignment, posting.needs_match = False, True
     _refresh_posting(posting, posting.amount - assigned_totals([posting.id])[posting.id])
     request_match(merchant_id, at)
 
@@ -313,10 +355,10 @@ def _thank(order: Order, ledger: Ledger, *, has_withheld: bool) -> None:
 
 def _ask_after_all(order: Order) -> None:
     """Open again, and the customer was never asked, because a payment seemed to be there."""
-    account = payee_account(order.merchant_id)
+    told: wire.Order = OrderSchema().load(order.wire)
+    account = payee_for(told, order.shop_id, payees(order.merchant_id))
     if account is None or not _drop_withheld(order, "payment_information"):
         return
-    told: wire.Order = OrderSchema().load(order.wire)
     queue_payment_information(
         db.session.get_one(Shop, order.shop_id),
         told,
@@ -505,7 +547,8 @@ def _add_row(
 
 def _refresh_posting(posting: Posting, left: Decimal, *, keep_suggestions: bool = False) -> None:
     """``keep_suggestions``: the matcher has dropped those of its whole batch already."""
-    posting.is_open = posting.amount > 0 and left > 0 and posting.ignored_at is None
+    posting.is_open = left > 0 and posting.may_be_open
+    posting.is_assigned = left != posting.amount
     if not posting.is_open:
         posting.needs_match = False
         if not keep_suggestions:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from plugin_sdk.types import CodeMapping, Evidence, Heartbeat, PaymentCode
-from server.banking.service import save_account
+from server.banking.service import AccountTerms, add_account
 from server.db import db, now
 from server.mail.models import Mail
 from server.merchants.models import Merchant
@@ -201,7 +201,7 @@ def test_who_waits_for_the_bank_account_is_asked_when_it_is_entered(app):
     paid = make_order(shop)
     mark_as_paid(merchant.id, paid.id, actor="", at=AT)
     assert db.session.query(Mail).count() == 0
-    save_account(merchant.id, iban=IBAN, bic="", creditor_name="Annas Antiquariat", at=AT)
+    add_account(merchant.id, AccountTerms(IBAN, "", "Annas Antiquariat"))
     assert [ask_for_money_of_waiting(merchant.id) for _ in "12"] == [1, 0]
     assert [mail.facts["iban"].replace(" ", "") for mail in asked(orders[0])] == [IBAN]
 

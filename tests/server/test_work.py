@@ -186,7 +186,8 @@ def test_a_bug_in_one_mail_does_not_hold_up_its_neighbours(shop, sink):
 
 def test_a_bug_in_one_statement_does_not_hold_up_the_others(shop):
     rows = [
-        store_statement(shop.merchant_id, f"{n}.csv", b"x;y\n", uploaded_by="") for n in range(3)
+        store_statement(shop.merchant_id, f"{n}.csv", b"x;y\n1;2\n", uploaded_by="")
+        for n in range(3)
     ]
     rows[1].problems = None  # nobody expects that either
     db.session.commit()

@@ -66,6 +66,8 @@ _WORDS = {
 # Proposed by no word alone: said so that no other field is.
 _NOT_PROPOSED = {"balance"}
 _NO_TEXT = (b"PK", b"%PDF", b"\x1f\x8b", b"\xd0\xcf", b"\x89PNG", b"\xff\xd8")
+_DATE_FIELDS = {"booking_date", "value_date"}
+_AMOUNT_FIELDS = {"amount", "debit", "credit", "fee", "net"}
 _MARKS = {"S", "H", "D", "C", "DR", "CR", "SOLL", "HABEN", "DEBIT", "CREDIT", "AF", "BIJ"}
 
 
@@ -161,7 +163,7 @@ def _proposed(header: Sequence[str], examples: Sequence[Sequence[str]]) -> list[
     taken: set[str] = set()
     for number, name in enumerate(header):
         field = _by_words(normal(name), taken)
-        if field is not None:
+        if field is not None and _may_be(field, columns[number]):
             taken.add(field)
             found[number] = field
     for number, cells in enumerate(columns):
@@ -181,6 +183,14 @@ def _by_words(name: str, taken: set[str]) -> str | None:
         if field in _NOT_PROPOSED and name and words.search(name):
             return field
     return None
+
+
+def _may_be(field: str, cells: Sequence[str]) -> bool:
+    """Whether the values do not speak against what the header says."""
+    kinds = {_kind(cell) for cell in cells if cell.strip()}
+    if field in _DATE_FIELDS:
+        return kinds <= {"date"}
+    return kinds <= {"amount"} if field in _AMOUNT_FIELDS else True
 
 
 def _by_look(cells: Sequence[str], taken: set[str]) -> str | None:

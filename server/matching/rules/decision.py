@@ -238,6 +238,8 @@ def _posting_vetoes(posting: PostingFacts, today: date | None) -> Iterator[str]:
         yield "pending"
     if posting.is_batch_total:
         yield "batch_total"
+    if posting.is_possible_duplicate:
+        yield "possible_duplicate"
     if posting.currency is None:
         yield "currency_unknown"
     if posting.remaining is not None and posting.remaining != posting.amount:

@@ -79,6 +79,7 @@ class PostingFacts:
     is_return: bool = False
     is_pending: bool = False
     is_batch_total: bool = False
+    is_possible_duplicate: bool = False
     remaining: Decimal | None = None
 
     @property

@@ -34,7 +34,7 @@ def merchant(app):
 
 def stores(merchant):
     rows = db.session.query(Order).filter_by(merchant_id=merchant.id).all()
-    database = DatabaseStore(merchant.id)
+    database = DatabaseStore([merchant.id])
     loaded = database.load({row.id for row in rows})
     keys = {id: [] for id in loaded}
     for row in db.session.query(OrderKey).filter_by(merchant_id=merchant.id):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.banking.formats import ParsedPosting
-from server.banking.rules import fingerprint, fingerprints, squash
+from server.banking.rules.identity import fingerprint, fingerprints, squash
 
 PLAIN = ParsedPosting(
     account_iban="DE02120300000000202051",

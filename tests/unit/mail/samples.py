@@ -82,6 +82,17 @@ def facts_for(kind: str, language: str) -> Facts:
             "reason": 'HTTP 401 "woocommerce_rest_authentication_error": Invalid signature',
             "shop_settings_url": "https://kontor.example.org/shops/3",
         },
+        "bank_needs_you": {
+            **merchant,
+            "bank_name": "Musterbank Nord",
+            "bank_url": "https://kontor.example.org/bank-connections/2",
+        },
+        "bank_consent_ends": {
+            **merchant,
+            "bank_name": "Musterbank Nord",
+            "ends_on": day(date(2026, 11, 28), language),
+            "bank_url": "https://kontor.example.org/bank-connections/2",
+        },
         "password_reset": {
             **merchant,
             "email": "anna@example.org",
