@@ -35,7 +35,9 @@ HEAD_BYTES = 4 * 1024
 MAX_ELEMENT_CHARACTERS = 200_000
 MAX_VALUES = 200
 
-_START = re.compile(rb"^[\s\x00]*(?:<!--\s*|<\?xml[^>]*>\s*)*(?:<\?OFX|OFXHEADER|<OFX>)", re.I)
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BEGIN = re.compile(r"\s*(?:<|OFXHEADER)", re.IGNORECASE)
+_ROOT = re.compile(r"OFXHEADER|<OFX[\s>]", re.IGNORECASE)
 _TAG = re.compile(r"<(/?)([A-Za-z0-9.]+)\s*/?>([^<]*)")
 _INSTRUCTION = re.compile(r"<[?!][^<>]*>")
 _ENCODING = re.compile(rb"""(?:^|\s)(ENCODING|CHARSET)[:=]["']?([A-Z0-9-]+)""", re.IGNORECASE)
@@ -69,7 +71,9 @@ _RETURN = re.compile(
 
 def looks_like(head: bytes) -> bool:
     """Whether these first bytes of a file are those of OFX."""
-    return _START.match(head.removeprefix(codecs.BOM_UTF8)) is not None
+    text = head[:HEAD_BYTES].decode("utf-16" if head.startswith(_UTF16) else "latin-1", "replace")
+    text = text.removeprefix("\ufeff").removeprefix("\xef\xbb\xbf")
+    return _BEGIN.match(text) is not None and _ROOT.search(text) is not None
 
 
 def read(source: BinaryIO) -> Iterator[Item]:
@@ -180,7 +184,7 @@ def _unescaped(text: str) -> str:
 
 def _encoding(head: bytes) -> str | None:
     """The encoding that the header names, where Python knows it; None: each line tells."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if head.startswith(_UTF16):
         return "utf-16"
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"

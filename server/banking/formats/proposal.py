@@ -188,9 +188,11 @@ def _by_words(name: str, taken: set[str]) -> str | None:
 def _may_be(field: str, cells: Sequence[str]) -> bool:
     """Whether the values do not speak against what the header says."""
     kinds = {_kind(cell) for cell in cells if cell.strip()}
+    if not kinds:
+        return True
     if field in _DATE_FIELDS:
-        return kinds <= {"date"}
-    return kinds <= {"amount"} if field in _AMOUNT_FIELDS else True
+        return "date" in kinds
+    return "amount" in kinds if field in _AMOUNT_FIELDS else True
 
 
 def _by_look(cells: Sequence[str], taken: set[str]) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from server.banking.formats import COLUMN_FIELDS
 from server.parse import main
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "statements"
@@ -65,9 +66,10 @@ def test_unknown_columns_are_named_and_can_be_given(
 ) -> None:
     path, mapping = tmp_path / "bank.csv", tmp_path / "columns.json"
     path.write_text(HEADLESS, "utf-8")
-    code, _, err = run(capsys, str(path))
-    assert code == 2
+    code, printed, err = run(capsys, str(path))
+    assert (code, printed) == (2, [])
     assert "Datum;Text;Wert" in err
+    assert "--columns" in err
     mapping.write_text(
         json.dumps({"booking_date": "Datum", "amount": "Wert", "remittance_information": "Text"})
     )
@@ -76,6 +78,39 @@ def test_unknown_columns_are_named_and_can_be_given(
     assert [posting["amount"] for posting in postings] == ["1234.50", "-3.00"]
     mapping.write_text('{"amount": "Wert", "iban": "Text"}')
     assert "“iban”" in run(capsys, str(path), "--columns", str(mapping))[2]
+
+
+@pytest.mark.feature("C2")
+def test_columns_of_a_file_without_header_are_numbers(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path, mapping = tmp_path / "bank.csv", tmp_path / "columns.json"
+    path.write_text(HEADLESS.partition("\n")[2], "utf-8")
+    assert run(capsys, str(path))[0] == 2
+    mapping.write_text('{"has_header": false, "booking_date": "1", "amount": "3"}')
+    code, postings, err = run(capsys, str(path), "--columns", str(mapping))
+    assert (code, err) == (0, "")
+    assert [posting["amount"] for posting in postings] == ["1234.50", "-3.00"]
+    mapping.write_text('{"has_header": false, "amount": "Wert"}')
+    assert "number of a column" in run(capsys, str(path), "--columns", str(mapping))[2]
+
+
+@pytest.mark.parametrize("name", ["konto.ofx", "karte.ofx", "haushalt.qif", "paypal.csv"])
+def test_every_kind_of_file_is_found_by_its_content(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "statement"
+    path.write_bytes((FIXTURES / name).read_bytes())
+    code, postings, _ = run(capsys, str(path))
+    assert code == (3 if name == "konto.ofx" else 0)
+    assert all(list(posting) == FIELDS for posting in postings)
+
+
+def test_the_help_names_all_that_a_mapping_may_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    words = set(capsys.readouterr().out.replace(",", " ").split())
+    assert {"date_format", "decimal", "delimiter", "encoding", "inverted", "has_header"} <= words
+    assert words >= COLUMN_FIELDS
 
 
 def test_without_json_it_is_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
