@@ -41,6 +41,7 @@ MAX_HELD_LEAVES = 32
 MAX_UNSPLIT_TEXTS = 500
 MAX_REFERENCES = 50
 MAX_UNSTATED_CHARGES = Decimal("0.1")  # of what was paid
+MAX_CHARGES = Decimal("0.5")  # of what was paid; beyond, something else is wrong
 
 PENDING_STATUSES = {"PDNG", "INFO", "FUTR"}
 # ISO external code list, sub-families: money that came back, or has to go back
@@ -48,6 +49,7 @@ RETURN_FAMILIES = {"RRTN", "UPDD", "PRDD", "RCDD", "UPCT", "RPCR", "ARET", "AREV
 RETURN_BUSINESS_CODES = {"108", "109", "159"}
 BATCH_BUSINESS_CODES = {str(code) for code in range(191, 200)}
 _PROPRIETARY = re.compile(r"([A-Z]\w{3}\+(\d{3}))(?:\+.*)?")
+_AMBIGUOUS = re.compile(r"[+-]?\d{1,3},\d{3}")
 # Swiss banks say here whether a payment slip had to be read by hand; no payer wrote it.
 _SCANNER_CODE = re.compile(r"\?(?:REJECT|ERROR)\?\d*")
 _STATEMENTS = {"Rpt": "camt.052", "Stmt": "camt.053", "Ntfctn": "camt.054"}
@@ -124,6 +126,7 @@ class _Statement:
     number: str | None = None
     from_date: date | None = None
     to_date: date | None = None
+    is_part: bool = False
     balances: dict[tuple[str, str | None], Balance] = field(default_factory=dict)
 
     @property
@@ -188,6 +191,17 @@ class _Entry:
         stated = [_charges(found, self.currency) for found in (self.values, *leaves)]
         return abs(difference) in (*filter(None, stated), sum(filter(None, stated)))
 
+    def is_off(self) -> bool:
+        """Whether the leaves, all with an amount and all listed, say another sum than charges do.
+
+        Only of entries with several leaves, after all of them.
+        """
+        difference = self.split - (self.amount or self.split)
+        if difference == 0 or self.unsplit_count or (self.size or 0) > self.leaves:
+            return False
+        stated = _charges(self.values, self.currency)
+        return abs(difference) != stated and not 0 < difference <= abs(self.split) * MAX_CHARGES
+
 
 class _Walker:
     """Turns the elements of one file, in their order, into items."""
@@ -197,6 +211,7 @@ class _Walker:
         self._statement: _Statement | None = None
         self._entry: _Entry | None = None
         self._known: dict[str, tuple[str, Names]] = {}
+        self._is_page: bool | None = None
 
     def read(self, element: Any) -> Sequence[Item]:
         tag = element.tag
@@ -235,10 +250,18 @@ class _Walker:
         if self._statement is None:
             container = entry_element.getparent()
             name, _ = self._known.get(container.tag) or self._know(container)
-            self._statement = _Statement(_STATEMENTS.get(name, ""))
+            self._statement = self._new_statement(container, name, tables)
             _note(self._statement, container, tables)
         self._entry = _Entry(f"entry {self.entries + 1}", held_in=entry_element)
         return self._entry
+
+    def _new_statement(self, container: Any, name: str, tables: Names) -> _Statement:
+        """A statement at its first entry or its end; the head of its message is dropped with it."""
+        if self._is_page is None:
+            message = container.getparent()
+            found = {} if message is None else collect(message, tables.message, {})
+            self._is_page = _is_page(found)
+        return _Statement(_STATEMENTS.get(name, ""), is_part=self._is_page)
 
     def _read_leaf(self, element: Any, tables: Names) -> Sequence[Item]:
         entry = self._entry
@@ -276,7 +299,7 @@ class _Walker:
         entry.values = values = collect(element, tables.entry, {})
         printed, currency = values.get("amount", _NO_AMOUNT)[0]
         entry.currency = fields.currency(currency) or self._statement.currency
-        entry.amount = _signed(fields.plain_amount(printed), values.get("direction"))
+        entry.amount = _signed(_amount(printed), values.get("direction"))
         entry.booking_date = _day(values.get("booked"))
         entry.value_date = _day(values.get("valued"))
         entry.is_pending = (values.get("status") or "").strip().upper() in PENDING_STATUSES
@@ -303,6 +326,9 @@ class _Walker:
             found = self._several(entry)
         if entry.unsplit_count > 1:
             found.append(_unsplit_problem(entry, element))
+        elif entry.leaves > 1 and entry.is_off():
+            what = f"its payments add up to {entry.split}; the rest is kept as a posting of its own"
+            found.append(Problem(entry.where, what, _raw(element)))
         found += _unreadable_values(entry, element)
         return found
 
@@ -418,7 +444,7 @@ class _Walker:
         )
 
     def _facts(self, element: Any, name: str, tables: Names) -> StatementFacts:
-        statement = self._statement or _Statement(_STATEMENTS[name])
+        statement = self._statement or self._new_statement(element, name, tables)
         _note(statement, element, tables)
         opening = statement.balance("OPBD")
         previous = statement.balance("PRCD")
@@ -439,7 +465,7 @@ class _Walker:
             closing=closing,
             currency=statement.currency or (closing.currency if closing else None),
             source=statement.source,
-            is_complete=statement.source == "camt.053",
+            is_complete=statement.source == "camt.053" and not statement.is_part,
             number=statement.number,
         )
 
@@ -452,6 +478,7 @@ _TRUE = ("true", "1")
 def _note(statement: _Statement, container: Any, tables: Names) -> None:
     """Account, period and balances of a statement, as far as they stand there by now."""
     values = collect(container, tables.statement, {})
+    statement.is_part = statement.is_part or _is_page(values)
     statement.account = statement.account or fields.text(values.get("account"))
     statement.account_iban = fields.iban(statement.account)
     statement.currency = statement.currency or fields.currency(values.get("currency"))
@@ -461,11 +488,16 @@ def _note(statement: _Statement, container: Any, tables: Names) -> None:
     statement.to_date = statement.to_date or _day(values.get("to"))
     for found in values.get("balances", ()):
         printed, currency = found.get("amount", _NO_AMOUNT)[0]
-        amount = _signed(fields.plain_amount(printed), found.get("direction"))
+        amount = _signed(_amount(printed), found.get("direction"))
         code = (found.get("code") or "").strip()
         if amount is not None:
             balance = Balance(amount, fields.currency(currency), _day(found.get("on")))
             statement.balances.setdefault((code, balance.currency), balance)
+
+
+def _is_page(values: Found) -> bool:
+    """Whether what is here is one of several pages."""
+    return values.get("is_last_page") in ("false", "0") or values.get("page", "1").strip() != "1"
 
 
 def _drop(element: Any) -> None:
@@ -475,6 +507,13 @@ def _drop(element: Any) -> None:
     if parent is not None:
         while element.getprevious() is not None:
             del parent[0]
+
+
+def _amount(printed: str | None) -> Decimal | None:
+    """An amount as XML has it, or with a comma; ``1,234`` could be either and is not guessed."""
+    if printed and _AMBIGUOUS.fullmatch(printed.strip()):
+        return None
+    return fields.plain_amount(printed)
 
 
 def _signed(amount: Decimal | None, direction: str | None) -> Decimal | None:
@@ -490,7 +529,7 @@ def _leaf_amount(found: Found, entry: _Entry) -> Decimal | None:
     for key in ("amount", "transaction_amount", "instructed_amount"):
         for printed, currency in found.get(key, ()):
             if currency is None or currency == entry.currency:
-                return _signed(fields.plain_amount(printed), direction)
+                return _signed(_amount(printed), direction)
     return None
 
 
@@ -558,7 +597,7 @@ def _charges(found: Found, currency: str | None) -> Decimal | None:
         whole = stated.get("total")
         for one in ({"amount": whole},) if whole else (stated, *stated.get("records", ())):
             for printed, printed_currency in one.get("amount", ()):
-                amount = fields.plain_amount(printed)
+                amount = _amount(printed)
                 if amount is not None and printed_currency in (None, currency):
                     is_refunded = (one.get("direction") or "").strip() == "CRDT"
                     total += -amount if is_refunded else amount
@@ -585,8 +624,8 @@ def _foreign(levels: tuple[Found, ...], currency: str | None) -> ForeignAmount |
             for printed, printed_currency in found.get(key, ()):
                 if printed_currency == currency or not fields.currency(printed_currency):
                     continue
-                if amount := fields.plain_amount(printed):
-                    rate = fields.plain_amount(found.get("rate"))
+                if amount := _amount(printed):
+                    rate = _amount(found.get("rate"))
                     return ForeignAmount(abs(amount), printed_currency, rate)
     return None
 

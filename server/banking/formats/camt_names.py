@@ -124,7 +124,12 @@ _ENTRY: _Shape = {
     },
     "AddtlNtryInf": ("additional", ONE),
 }
+_PAGE: _Shape = {"PgNb": ("page", ONE), "LastPgInd": ("is_last_page", ONE)}
+_MESSAGE: _Shape = {"GrpHdr": {"MsgPgntn": _PAGE}}
 _STATEMENT: _Shape = {
+    "StmtPgntn": _PAGE,
+    "RptPgntn": _PAGE,
+    "NtfctnPgntn": _PAGE,
     "ElctrncSeqNb": ("number", ONE),
     "LglSeqNb": ("legal_number", ONE),
     "Acct": {
@@ -157,6 +162,7 @@ class Names:
         self.leaf = _compiled(_LEAF, namespaces)
         self.entry = _compiled(_ENTRY, namespaces)
         self.statement = _compiled(_STATEMENT, namespaces)
+        self.message = _compiled(_MESSAGE, namespaces)
 
 
 @lru_cache(maxsize=32)

@@ -26,6 +26,8 @@ _FORBIDDEN = bytes(code for code in range(32) if code not in b"\t\n\r")
 _FORBIDDEN_REFERENCE = re.compile(
     rb"&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|x0*(?:1?[0-8bcef]|1[9ad]));"
 )
+_CDATA = b"<![CDATA["
+_OUTSIDE_CDATA = re.compile(rb"(<!\[CDATA\[.*?(?:\]\]>|\Z))", re.DOTALL)
 _BARE_AMPERSAND = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d{1,7}|#x[0-9A-Fa-f]{1,6});)")
 
 
@@ -55,13 +57,15 @@ class Mended:
         block, self._rest = self._rest + block, b""
         if self._is_first:
             self._is_first = False
+            # Nothing may stand before the declaration.
+            block = block.lstrip(b"\xef\xbb\xbf \t\r\n")
             block = _DECLARED.sub(rb"\1UTF-8", block, count=1)
             block = _DEFAULT_NAMESPACE.sub(rb"\1", block, count=1)
         if not is_last:
             block = self._hold_back(block)
         block = block.translate(None, _FORBIDDEN)
         if b"&" in block:
-            block = _BARE_AMPERSAND.sub(b"&amp;", _FORBIDDEN_REFERENCE.sub(b"", block))
+            block = _escaped(block)
         if not _is_utf8(block):
             block = b"".join(map(self._mended, block.splitlines(keepends=True)))
         return block if block or is_last else b" "
@@ -88,6 +92,14 @@ class Mended:
         if self._encoding == _GUESSED:
             return fields.decode(line).encode("utf-8")
         return line.decode(self._encoding, errors="replace").encode("utf-8")
+
+
+def _escaped(block: bytes) -> bytes:
+    """The block with references that XML knows only; in CDATA an ampersand is itself."""
+    if _CDATA in block:
+        pieces = _OUTSIDE_CDATA.split(block)
+        return b"".join(one if one.startswith(_CDATA) else _escaped(one) for one in pieces)
+    return _BARE_AMPERSAND.sub(b"&amp;", _FORBIDDEN_REFERENCE.sub(b"", block))
 
 
 def _encoding(head: bytes) -> str | None:
