@@ -790,8 +790,13 @@ class _Row:
         return None
 
     def _says_nothing_else(self) -> bool:
-        keys = ("remittance_information", "counterparty_name", "payer", "payee")
-        return not any(self.has(key) for key in keys)
+        """Whether no party and no text stand in this line; a currency is no text."""
+        texts = (
+            self.cells[place].strip()
+            for key in ("remittance_information", "counterparty_name", "payer", "payee")
+            for place in self._header.places.get(key, ())
+        )
+        return all(not text or text in _CURRENCIES for text in texts)
 
     def _date(self, key: str) -> date | None:
         printed = self.text(key)

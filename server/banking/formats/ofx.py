@@ -266,7 +266,9 @@ class _Statement:
         problems: list[str] = []
         posted = said.get("DTPOSTED")
         booking_date = _date(posted, "booking date", problems)
-        value_date = _date(said.get("DTAVAIL", "DTUSER", "DTTRAN"), "value date", problems)
+        value_date = _date(
+            said.get("DTAVAIL", "VALUEDATE", "DTUSER", "DTTRAN"), "value date", problems
+        )
         kind = said.get("TRNTYPE")
         memo, name = said.get("MEMO"), said.get("EXTDNAME", "NAME", "PAYEE.NAME")
         iban = self._account_iban

@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from typing import BinaryIO
 
-from server.banking.formats import fields, notation
+from server.banking.formats import fields, notation, packed
 from server.banking.formats.items import (
     MAX_RAW_CHARACTERS,
     Balance,
@@ -24,6 +24,7 @@ from server.banking.formats.items import (
     StatementFacts,
     Unreadable,
 )
+from server.banking.formats.purpose import Purpose
 
 SOURCE = "QIF"
 MAX_RECORD_LINES = 1_000
@@ -129,15 +130,19 @@ def _items(
         facts.open(amount, _date(record.get("D"), day_first, problems))
         return
     iban = fields.iban(account)
+    # Some banks put all they know into P, with this sign between the parts.
+    said = packed.blanks(payee.replace(" ; ", "   ")) if payee and " ; " in payee else Purpose()
     posting = ParsedPosting(
         account_iban=iban,
         booking_date=_date(record.get("D"), day_first, problems),
         value_date=None,
         amount=amount,
         currency=None,
-        counterparty_name=payee,
-        remittance_information=_text(record.values),
-        transaction_code=None if _is_reference(record.get("N")) else record.get("N"),
+        counterparty_name=said.counterparty_name or payee,
+        counterparty_iban=said.counterparty_iban,
+        counterparty_bic=said.counterparty_bic,
+        remittance_information=_text(said.remittance_information, payee, record.values),
+        transaction_code=said.booking_text or _kind_of(record.get("N")),
         source=SOURCE,
         account=None if iban else account,
         where=where,
@@ -168,15 +173,26 @@ def _is_own(category: str | None, account: str | None) -> bool:
     return account is None or category in (None, f"[{account}]")
 
 
-def _text(values: Mapping[str, Sequence[str]]) -> str | None:
-    """The memo, the memos of the splits, and the number if it is one (not ``ATM``)."""
-    lines = [fields.text(one) for letter in "ME" for one in values.get(letter, ())]
+def _text(
+    unpacked: str | None, payee: str | None, values: Mapping[str, Sequence[str]]
+) -> str | None:
+    """The memo, the memos of the splits, the number if it is one, and a payee with digits.
+
+    No person's name has digits: there the bank begins the purpose in it.
+    """
+    lines = [unpacked or (payee if _is_reference(payee) else None)]
+    lines += [fields.text(one) for letter in "ME" for one in values.get(letter, ())]
     lines += [fields.text(one) for one in values.get("N", ()) if _is_reference(one)]
     return "\n".join(dict.fromkeys(one for one in lines if one)) or None
 
 
 def _is_reference(number: str | None) -> bool:
     return number is not None and any(one.isdigit() for one in number)
+
+
+def _kind_of(number: str | None) -> str | None:
+    """What stands in N beside numbers: ``ATM``, ``Transfer``."""
+    return None if _is_reference(number) else number
 
 
 def _date(printed: str | None, day_first: bool | None, problems: list[str]) -> date | None:

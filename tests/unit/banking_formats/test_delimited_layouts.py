@@ -8,7 +8,14 @@ from decimal import Decimal
 
 import pytest
 
-from server.banking.formats import Item, ParsedPosting, Problem, UnknownColumns, parse
+from server.banking.formats import (
+    Item,
+    ParsedPosting,
+    Problem,
+    StatementFacts,
+    UnknownColumns,
+    parse,
+)
 from server.banking.formats.layouts import LAYOUTS, Layout, best, by_shape
 
 WITH_HEADER = [one for one in LAYOUTS.values() if not one.shape]
@@ -134,6 +141,8 @@ def test_of_two_currency_columns_the_one_behind_the_amount_counts() -> None:
             "1049.90",
             "EUR",
         ),
+        ("18.11.2025;Laden;18.11.2025;-300;EUR;18.11.2025 10:00:00:000", ";", "-300", "EUR"),
+        ("2025-11-18;1;LADEN BERLIN DE;Laden;;-64.140000;;", ";", "-64.140000", "EUR"),
         ("18.11.2025;Laden;17.11.2025;;33,87", ";", "-33.87", None),
         ("18.11.2025\tLaden\t17.11.2025\t33,87\t", "\t", "33.87", None),
         ("18.11.2025;Laden;17.11.2025;33,87;O", ";", "-33.87", None),
@@ -236,6 +245,31 @@ def test_what_cooperative_banks_pack_into_the_text(
     assert posting.counterparty_iban == iban
     assert (posting.counterparty_name, posting.end_to_end_id) == (name, end_to_end)
     assert posting.remittance_information == purpose
+
+
+def test_balances_between_the_postings_of_cooperative_banks() -> None:
+    head = (
+        '"Buchungstag";"Valuta";"Auftraggeber/Zahlungsempfänger";"Empfänger/Zahlungspflichtiger"'
+        ';"Konto-Nr.";"BLZ";"Vorgang/Verwendungszweck";"Währung";"Umsatz";" "\n'
+    )
+    row = (
+        '"18.11.2025";"18.11.2025";"Anna Beispiel";"Muster, Erika";;;"GUTSCHRIFT\nAN-1"'
+        ';"EUR";"5,00";'
+    )
+    text = (
+        f'{head}{row}"H"\n{row}"S"\n\n"01.11.2025";;;;;;"EUR";"Anfangssaldo";"7,00";"H"\n'
+        '"18.11.2025";;;;;;"EUR";"Endsaldo";"7,00";"H"\n'
+    )
+    found = items(text)
+    assert [one.amount for one in found if isinstance(one, ParsedPosting)] == [5, -5]
+    first = found[0]
+    assert isinstance(first, ParsedPosting)
+    assert (first.counterparty_name, first.transaction_code) == ("Muster, Erika", "GUTSCHRIFT")
+    facts = found[-1]
+    assert isinstance(facts, StatementFacts)
+    assert facts.opening is not None
+    assert facts.closing is not None
+    assert (facts.opening.on, facts.closing.amount) == (date(2025, 11, 1), 7)
 
 
 def test_a_total_whose_payments_do_not_add_up_stays_whole_and_says_so() -> None:

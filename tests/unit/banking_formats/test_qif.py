@@ -101,6 +101,17 @@ def test_numbers_and_their_kinds() -> None:
     assert (second.transaction_code, second.remittance_information) == ("ATM", "Bestellung AN-1")
 
 
+def test_a_payee_line_that_holds_everything() -> None:
+    payee = "PGutschrift ; Erika Mustermann ; DE02120300000000202051 ; Bestellung AN-1 ; danke"
+    packed, plain = postings(
+        f"!Type:Bank\nD18.11.25\nT5.00\n{payee}\n^\nD18.11.25\nT6.00\nPBestellung 7\n^\n"
+    )
+    assert (packed.counterparty_name, packed.transaction_code) == ("Erika Mustermann", "Gutschrift")
+    assert packed.counterparty_iban == "DE02120300000000202051"
+    assert packed.remittance_information == "Bestellung AN-1\ndanke"
+    assert (plain.counterparty_name, plain.remittance_information) == ("Bestellung 7",) * 2
+
+
 def test_the_balance_that_a_list_starts_from_is_no_posting() -> None:
     found = items(f"!Type:Bank\nD01.11.2025\nT500,00\nPOpening Balance\nL[Giro]\n^\n{SALE}")
     assert len([one for one in found if isinstance(one, ParsedPosting)]) == 1
