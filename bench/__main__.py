@@ -1,4 +1,4 @@
-"""``python -m bench [push|latency|mails|agents|statements …]``: all of them without a name."""
+"""``python -m bench [NAME …]``: the parts named, or all of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 
 PARTS = ("push", "latency", "mails", "agents")
-WITHOUT_SERVER = ("statements",)
+WITHOUT_SERVER = ("statements", "imports")
 
 
 def main(names: list[str]) -> int:

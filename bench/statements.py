@@ -130,12 +130,12 @@ CAMT_HEAD = (
 CAMT_TAIL = "</Stmt></BkToCstmrStmt></Document>\n"
 
 
-def write_camt(path: Path) -> int:
+def write_camt(path: Path, entries: int = CAMT_ENTRIES) -> int:
     """A camt.053.001.08; how many bytes its smallest entry has."""
     smallest = sys.maxsize
     with path.open("w", encoding="utf-8") as target:
         target.write(CAMT_HEAD)
-        for number in range(CAMT_ENTRIES):
+        for number in range(entries):
             entry = _entry(number)
             smallest = min(smallest, len(entry.encode()))
             target.write(entry)

@@ -20,7 +20,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from server.banking.formats import (
@@ -57,7 +57,9 @@ SLICE_ENTRIES = 500
 PROBLEMS_KEPT = 200
 PROBLEM_LENGTH = 500
 NEIGHBOURS_LOOKED_AT = 200
-NEIGHBOURS_READ = 20_000
+NEIGHBOURS_OF_AN_AMOUNT = 2_000
+PENDING_READ = 2_000
+DOUBLES_READ = 20_000
 OTHER_MONEY = Decimal("0.001")
 """What the table tells apart; smaller parts of an amount are rounded away."""
 UNNAMED = ""
@@ -271,7 +273,7 @@ class PostingWriter:
         ]
         _lock({account.id for _, _, account in placed})
         self._delivered.update(hash(fingerprint) for _, fingerprint in pairs)
-        known = _known({account.id for _, _, account in placed}, [pair[1] for pair in pairs])
+        known = _known(placed)
         fresh = []
         for posting, fingerprint, account in placed:
             if (account.id, fingerprint) in known:
@@ -322,7 +324,8 @@ class PostingWriter:
         neighbours = self._neighbours(fresh)
         doubles = _Doubles(fresh)
         pending = _pending_rows({account.id for _, _, account in fresh}, self.statement_id)
-        rows = []
+        rows: list[dict[str, Any]] = []
+        same: list[tuple[Any, ParsedPosting, str]] = []
         for posting, fingerprint, account in fresh:
             if posting.is_pending:
                 written.pending += 1
@@ -332,7 +335,7 @@ class PostingWriter:
             found, other = neighbours.find(posting, account)
             if found is Likeness.SAME and other is not None:
                 neighbours.take(other)
-                self._complete(other, posting, fingerprint, account)
+                same.append((other, posting, fingerprint))
                 written.known += 1
                 continue
             row = self._row(posting, fingerprint, account)
@@ -350,32 +353,12 @@ class PostingWriter:
             else:
                 pending.remove(before)
                 db.session.execute(update(Posting).where(Posting.id == before.id).values(**row))
+        _complete(same)
         _copy(rows)
         _count_days(rows, self.statement_id)
 
     def _neighbours(self, fresh: Sequence[Placed]) -> _Neighbours:
         return _Neighbours(fresh, self.statement_id, self._delivered)
-
-    def _complete(
-        self, other: Any, posting: ParsedPosting, fingerprint: str, account: BankAccount
-    ) -> None:
-        """The same money in other words: what the first did not say is filled in."""
-        more = {
-            name: _bounded(name, getattr(posting, name))
-            for name in _FILLED_IN
-            if getattr(other, name) is None and getattr(posting, name) is not None
-        }
-        if more:
-            # Suggestions and keys come from the texts: look again.
-            again = {"needs_match": Posting.is_open, "keys": None}
-            db.session.execute(
-                update(Posting).where(Posting.id == other.id).values(**more, **again)
-            )
-        db.session.execute(
-            insert(PostingAlias)
-            .values(account_id=account.id, fingerprint=fingerprint, posting_id=other.id)
-            .on_conflict_do_nothing()
-        )
 
     def _weigh_batch(
         self,
@@ -565,18 +548,32 @@ def _lock(account_ids: Iterable[int]) -> None:
     )
 
 
-def _known(account_ids: Iterable[int], fingerprints: Sequence[str]) -> set[tuple[int, str]]:
-    accounts = list(account_ids)
-    posted = select(Posting.account_id, Posting.fingerprint).where(
-        Posting.account_id.in_(accounts),
-        Posting.fingerprint == func.any(bindparam("fingerprints")),
-    )
-    aliased = select(PostingAlias.account_id, PostingAlias.fingerprint).where(
-        PostingAlias.account_id.in_(accounts),
-        PostingAlias.fingerprint == func.any(bindparam("fingerprints")),
-    )
-    rows = db.session.execute(posted.union_all(aliased), {"fingerprints": list(fingerprints)})
-    return {(row.account_id, row.fingerprint) for row in rows}
+# Each pair is looked up in the index by itself: a new table has no statistics yet, and a plan
+# made for it would read the whole account for every slice.
+_KNOWN = text(
+    """
+    SELECT wanted.account_id, wanted.fingerprint
+    FROM unnest(CAST(:accounts AS bigint[]), CAST(:fingerprints AS text[]))
+        AS wanted(account_id, fingerprint)
+    CROSS JOIN LATERAL (
+        (SELECT FROM posting AS one
+            WHERE one.account_id = wanted.account_id AND one.fingerprint = wanted.fingerprint
+            LIMIT 1)
+        UNION ALL
+        (SELECT FROM posting_alias AS one
+            WHERE one.account_id = wanted.account_id AND one.fingerprint = wanted.fingerprint
+            LIMIT 1)
+    ) AS found
+    """
+)
+
+
+def _known(placed: Sequence[Placed]) -> set[tuple[int, str]]:
+    wanted = {
+        "accounts": [account.id for _, _, account in placed],
+        "fingerprints": [fingerprint for _, fingerprint, _ in placed],
+    }
+    return {(row.account_id, row.fingerprint) for row in db.session.execute(_KNOWN, wanted)}
 
 
 def _pending_rows(account_ids: Iterable[int], statement_id: int | None) -> list[Any]:
@@ -585,7 +582,7 @@ def _pending_rows(account_ids: Iterable[int], statement_id: int | None) -> list[
         Posting.is_pending,
         Posting.statement_id.is_distinct_from(statement_id),
     )
-    return list(db.session.scalars(query.order_by(Posting.id).limit(NEIGHBOURS_READ)))
+    return list(db.session.scalars(query.order_by(Posting.id).limit(PENDING_READ)))
 
 
 def _booked_form(
@@ -601,21 +598,30 @@ def _booked_form(
     return None
 
 
+_TOLD = """
+    one.id, one.account_id, one.amount, one.booking_date, one.value_date, one.source,
+    one.fingerprint, one.counterparty_name, one.counterparty_iban, one.counterparty_bic,
+    one.remittance_information, one.creditor_reference, one.end_to_end_id, one.mandate_id,
+    one.bank_reference, one.transaction_code, one.is_batch_total, one.entry_amount,
+    one.is_replaced, one.is_assigned, one.particulars
+"""
+_NEAR = """
+    one.account_id = :account_id AND one.booking_date BETWEEN :first AND :last
+    AND NOT one.is_pending AND one.statement_id IS DISTINCT FROM :statement_id
+    ORDER BY one.id LIMIT :most
+"""
+# Amount by amount, each from its index; a posting may be found as itself and as a part.
 _NEIGHBOURS = text(
-    """
-    SELECT id, account_id, amount, booking_date, value_date, source, fingerprint,
-        counterparty_name, counterparty_iban, counterparty_bic, remittance_information,
-        creditor_reference, end_to_end_id, mandate_id, bank_reference, transaction_code,
-        is_batch_total, entry_amount, is_replaced, is_assigned, particulars
-    FROM posting
-    WHERE account_id = :account_id
-        AND booking_date BETWEEN :first AND :last
-        AND (amount = ANY(CAST(:amounts AS numeric[]))
-            OR entry_amount = ANY(CAST(:amounts AS numeric[])))
-        AND NOT is_pending
-        AND statement_id IS DISTINCT FROM :statement_id
-    ORDER BY id LIMIT :most
-    """
+    f"""
+    SELECT DISTINCT ON (found.id) found.*
+    FROM unnest(CAST(:amounts AS numeric[])) AS wanted(amount)
+    CROSS JOIN LATERAL (
+        (SELECT {_TOLD} FROM posting AS one WHERE one.amount = wanted.amount AND {_NEAR})
+        UNION ALL
+        (SELECT {_TOLD} FROM posting AS one WHERE one.entry_amount = wanted.amount AND {_NEAR})
+    ) AS found
+    ORDER BY found.id
+    """  # noqa: S608 - our own constants
 )
 
 
@@ -657,7 +663,7 @@ class _Neighbours:
                 "last": last + NEAR,
                 "amounts": sorted(amounts),
                 "statement_id": statement_id,
-                "most": NEIGHBOURS_READ,
+                "most": NEIGHBOURS_OF_AN_AMOUNT,
             },
         )
         for row in rows:
@@ -770,7 +776,7 @@ class _Doubles:
             known = select(Posting).where(
                 Posting.account_id == account.id, Posting.booking_date.in_(days)
             )
-            for row in db.session.scalars(known.limit(NEIGHBOURS_READ)):
+            for row in db.session.scalars(known.limit(DOUBLES_READ)):
                 self._seen.add(_double_key(row, account.id))
 
     def has(self, posting: ParsedPosting, account: BankAccount) -> bool:
@@ -798,6 +804,32 @@ def _copy(rows: Sequence[Mapping[str, Any]]) -> None:
             told = row["particulars"]
             copied = {**row, "particulars": json.dumps(told)} if told else row
             copy.write_row([copied[name] for name in _COPIED])
+
+
+def _complete(same: Sequence[tuple[Any, ParsedPosting, str]]) -> None:
+    """The same money in other words: what the first did not say is filled in."""
+    aliases = []
+    for other, posting, fingerprint in same:
+        aliases.append(
+            {
+                "account_id": other.account_id,
+                "fingerprint": fingerprint,
+                "posting_id": other.id,
+            }
+        )
+        more = {
+            name: _bounded(name, getattr(posting, name))
+            for name in _FILLED_IN
+            if getattr(other, name) is None and getattr(posting, name) is not None
+        }
+        if more:
+            # Suggestions and keys come from the texts: look again.
+            again = {"needs_match": Posting.is_open, "keys": None}
+            db.session.execute(
+                update(Posting).where(Posting.id == other.id).values(**more, **again)
+            )
+    if aliases:
+        db.session.execute(insert(PostingAlias).on_conflict_do_nothing(), aliases)
 
 
 def _count_days(rows: Sequence[Mapping[str, Any]], statement_id: int | None) -> None:
