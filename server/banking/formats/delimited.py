@@ -91,6 +91,7 @@ _ACCOUNT_LABEL = re.compile(
     r"|account|account details for|rekening|compte):?",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r'\s*"?[^";,\t]+:"?\s*[;,\t]')
 _CURRENCY_OF_HEADER = re.compile(r"(?:[(\s])(€|[A-Z]{3})\)?\s*$")
 _CURRENCIES = {*"EUR CHF USD GBP CZK SGD PLN SEK NOK DKK HUF RON JPY AUD CAD".split()}
 _SYMBOLS = {"€": "EUR", "£": "GBP", "$": "USD"}
@@ -254,6 +255,8 @@ def find_header(table: Table, columns: ColumnMapping | None) -> Header:
     table.give_back(before)
     decoded = [table.decoded(line) for line in before]
     header = _headerless(decoded) if columns is None else None
+    if header is None and _is_labels_only(decoded):
+        raise Unreadable("it says things about an account, but holds no table of postings")
     if header is None:
         raise _unknown(decoded, columns)
     return header
@@ -407,6 +410,12 @@ def _unknown(lines: Sequence[str], columns: ColumnMapping | None) -> UnknownColu
         wanted = ", ".join(header for headers in columns.columns.values() for header in headers)
         what = f"no line holds all the columns {wanted}; the header is “{shown}”"
     return UnknownColumns(what, cells)
+
+
+def _is_labels_only(lines: Sequence[str]) -> bool:
+    """Whether all that stands in the file is ``label: value``: an export of a day without any."""
+    filled = [line for line in lines if line.strip(' ";,\t')]
+    return len(filled) > 1 and all(map(_LABEL.match, filled))
 
 
 def probable_header(lines: Sequence[str]) -> tuple[list[str], str]:

@@ -846,13 +846,12 @@ _NEOBANKS = [
     _layout(
         "Holvi",
         Reading(day_first=True, currency="EUR"),
-        booking_date="Buchungsdatum|Datum|Date|Booking date",
-        value_date="Valutadatum|Value date",
+        booking_date="Buchungsdatum|Datum|Booking date|Date|Valutadatum|Value date",
         counterparty_name="Gegenpartei|Empfänger/Absender|Counterparty",
         amount="Betrag|Amount",
         currency="?Währung|Currency",
         creditor_reference="?Referenz|Reference",
-        remittance_information="Nachricht|Mitteilung|Beschreibung|Message",
+        remittance_information="Nachricht|Mitteilung|Bezeichnung|Beschreibung|Message",
         bank_reference="?Archivierungskennung|Filing ID",
     ),
     _layout(
@@ -963,7 +962,7 @@ _PROVIDERS = [
         booking_date="capture_date",
         value_date="?sale_date",
         amount="amount",
-        currency="currency_code|posting_currency|currency",
+        currency="posting_currency|currency_code|currency",
         bank_reference="order_id",
         remittance_information=(
             "?merchant_reference1|merchant_reference_1"

@@ -38,11 +38,11 @@ class Table:
 
     def __init__(self, source: BinaryIO, encoding: str | None = None) -> None:
         start = source.tell()
-        mark = source.read(2)
+        wide = _wide_encoding(source.read(4))
         source.seek(start)
-        self._is_decoded = encoding is not None or mark in BOMS
+        self._is_decoded = encoding is not None or wide is not None
         self.encoding: str | None = None
-        self._lines = fields.lines(source, encoding or ("utf-16" if mark in BOMS else "latin-1"))
+        self._lines = fields.lines(source, encoding or wide or "latin-1")
         self._ahead: deque[str] = deque()
         self.line_number = 0
 
@@ -112,6 +112,16 @@ class Table:
         text = self.decoded(printed)
         cells = _mended(text, delimiter, width)
         return Record(number, cells, text, "a quotation mark in it is never closed")
+
+
+def _wide_encoding(mark: bytes) -> str | None:
+    """UTF-16 by its byte order mark or, where a tool has lost that, by its zero bytes."""
+    if mark.startswith(BOMS):
+        return "utf-16"
+    zeros = [one == 0 for one in mark]
+    if zeros == [False, True, False, True]:
+        return "utf-16-le"
+    return "utf-16-be" if zeros == [True, False, True, False] else None
 
 
 def _mended(text: str, delimiter: str, width: int) -> list[str]:

@@ -108,6 +108,21 @@ def test_an_unknown_header_is_named_and_not_guessed() -> None:
         items(HEADER, ColumnMapping.from_json({"amount": "Saldo"}))
 
 
+@pytest.mark.feature("C2")
+def test_a_file_without_any_table_is_not_asked_for_columns() -> None:
+    text = '"Kontonummer:";"202051";\n\n"Von:";"1.11.2025";\n"Betrag von:";"";"bis:";"";\n\n'
+    with pytest.raises(Unreadable, match="no table") as refused:
+        items(text, None)
+    assert not isinstance(refused.value, UnknownColumns)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "cp1252"])
+def test_encodings_that_spreadsheets_write(encoding: str) -> None:
+    text = HEADER.replace(";", "\t") + "2025-11-18\tJörg\t5,00\t\n"
+    [posting] = postings(text.encode(encoding))
+    assert posting.remittance_information == "Jörg"
+
+
 def test_columns_with_every_option() -> None:
     mapping = ColumnMapping.from_json(
         json.loads(
