@@ -22,6 +22,7 @@ from fints.types import SegmentSequence
 CAMT_08 = "urn:iso:std:iso:20022:tech:xsd:camt.052.001.08"
 CAMT_02 = "urn:iso:std:iso:20022:tech:xsd:camt.052.001.02"
 WRONG_PINS_UNTIL_LOCKED = 3
+SLOW_BYTES, SLOW_SECONDS = 200, 0.02  # four seconds for one answer
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(300)
 
 
@@ -91,6 +92,7 @@ class FakeFintsBank:
     offers_camt: bool = True
     offers_spa: bool = True
     refuses_spa: bool = False
+    takes_only_pin: bool = False  # names methods all the same
     refused_ibans: tuple[str, ...] = ()
     refusal_ends_dialog: bool = False
     days_per_answer: int = 1_000
@@ -168,7 +170,10 @@ class FakeFintsBank:
         handler.send_header("Content-Length", str(len(content) + more))
         handler.end_headers()
         if self.trouble == "slow":
-            self._closing.wait()
+            for byte in content[:SLOW_BYTES]:
+                handler.wfile.write(bytes([byte]))
+                self._closing.wait(SLOW_SECONDS)
+            content = content[SLOW_BYTES:]
         handler.wfile.write(content)
 
     def _damaged(self, message: bytes) -> bytes:
@@ -227,7 +232,7 @@ class FakeFintsBank:
         preparation = message.find_segment_first("HKVVB")
         self.products.append(preparation.product_name)
         synchronisation = message.find_segment_first("HKSYN")
-        fault = self._fault(identity, preparation, synchronisation is None)
+        fault = self._fault(dialog.method, identity, preparation, synchronisation is None)
         if fault:
             out.whole("9050::Die Nachricht enthaelt Fehler", "9800::Dialog abgebrochen")
             out.to(3, fault)
@@ -235,7 +240,7 @@ class FakeFintsBank:
         self.logins += 1
         allowed = ":".join(method.id for method in self.methods)
         methods = [f"3920::Zugelassene Verfahren fuer den Benutzer:{allowed}"] if allowed else []
-        has_no_method = dialog.method == "999" and bool(self.methods)
+        has_no_method = dialog.method == "999" and bool(self.methods) and not self.takes_only_pin
         if has_no_method and synchronisation is None:
             out.whole("9050::Die Nachricht enthaelt Fehler", "9800::Dialog abgebrochen")
             out.to(3, "9075::Starke Authentifizierung erforderlich", *methods)
@@ -257,9 +262,13 @@ class FakeFintsBank:
             self._write_user_parameters(out)
             dialog.is_let_in = True
 
-    def _fault(self, identity: object, preparation: object, has_system_id: bool) -> str | None:
+    def _fault(
+        self, function: str, identity: object, preparation: object, has_system_id: bool
+    ) -> str | None:
         if identity.bank_identifier.bank_code != self.bank_code:
             return "9010::Institut unbekannt"
+        if self.takes_only_pin and function != "999":
+            return "9110::Unbekannter Aufbau"
         if preparation.product_name != self.product_id:
             return "9078::Software nicht als FinTS-Produkt registriert."
         if has_system_id and identity.system_id not in self.system_ids:
@@ -299,8 +308,10 @@ class FakeFintsBank:
     ) -> None:
         request = message.find_segment_first(kinds[0])
         tan = message.find_segment_first("HKTAN")
-        if kinds[0] in {"HKCAZ", "HKKAZ"} and self.methods and tan is None:
+        if self._wants_hktan(kinds[0]) and tan is None:
             self.complaints.append(f"{kinds[0]} without HKTAN")
+        if tan is not None and kinds[0] not in {"HKCAZ", "HKKAZ"}:
+            self.complaints.append(f"{kinds[0]} with HKTAN")
         if tan is not None and tan.segment_type not in (None, kinds[0]):
             self.complaints.append(f"HKTAN is about {tan.segment_type}")
         if tan is not None and self.request_sca and kinds[0] in {"HKCAZ", "HKKAZ"}:
@@ -309,6 +320,9 @@ class FakeFintsBank:
         if tan is not None:
             self._wave_through(tan, out)
         self._write_answer(request, out)
+
+    def _wants_hktan(self, kind: str) -> bool:
+        return kind in {"HKCAZ", "HKKAZ"} and bool(self.methods) and not self.takes_only_pin
 
     # --- strong authentication ---
 
@@ -462,8 +476,10 @@ class FakeFintsBank:
         number = request.header.number
         self._check_account(request)
         if getattr(request.account, "iban", None) in self.refused_ibans:
-            ends = ["9800::Dialog abgebrochen"] if self.refusal_ends_dialog else []
-            out.to(number, "9010::Konto ist nicht berechtigt", *ends)
+            out.to(number, "9010::Konto ist nicht berechtigt")
+            if self.refusal_ends_dialog:
+                out.to(number, "9800::Dialog abgebrochen")
+                self._dialogs.clear()
             return
         first, last = request.date_start, request.date_end
         self.ranges.append((first, last))

@@ -14,7 +14,7 @@ import pytest
 
 from plugin_sdk.errors import Misconfigured, Rejected, Temporary
 from server.banking import fints, formats
-from server.banking.fints import connection, conversation
+from server.banking.fints import connection, conversation, orders
 from tests.fakes.fints_bank import (
     CAMT_02,
     CHIP_TAN,
@@ -216,7 +216,8 @@ def test_a_bank_that_rings_before_it_was_told_which_phone_rings_once(bank):
 
 def test_a_bank_without_a_list_of_accounts_names_them_with_the_user(bank):
     bank.offers_spa = False
-    assert connect(bank).accounts[0].iban == IBAN
+    (account,) = connect(bank).accounts
+    assert (account.iban, account.bic) == (IBAN, "BYLADEM1001")
     assert "HKSPA" not in bank.asked
 
 
@@ -237,6 +238,21 @@ def test_a_bank_with_a_pin_alone_asks_for_nothing_else(bank):
     assert isinstance(connected, fints.Connected)
     assert not connected.was_confirmed
     assert len(postings(fetch(bank, connected.state).files)) == 3
+
+
+def test_ing_names_methods_and_takes_the_pin_alone(bank):
+    bank.bank_code, bank.takes_only_pin = "50010517", True
+    connected = fints.start(credentials(bank))
+    assert isinstance(connected, fints.Connected)
+    assert len(postings(fetch(bank, connected.state).files)) == 3
+
+
+def test_connecting_again_shows_what_is_new_at_the_bank(bank):
+    first = connect(bank)
+    bank.methods = (PHOTO_TAN, PUSH_TAN)
+    step = fints.start(credentials(bank), first.state)
+    assert isinstance(step, fints.ChooseMethod)
+    assert len(step.methods) == 2
 
 
 def test_connecting_again_keeps_the_device_and_takes_a_new_pin(bank):
@@ -316,15 +332,18 @@ def test_a_tan_for_each_of_several_accounts_loses_nothing(bank):
 
 @pytest.mark.parametrize("ends", [False, True])
 def test_one_account_that_is_refused_does_not_hide_the_others(bank, ends):
-    bank.accounts, bank.sca_days = (SECOND, ACCOUNT), None
+    third = FakeAccount("DE45120300000000202053", "202053")
+    bank.accounts, bank.sca_days = (ACCOUNT, SECOND, third), None
     bank.refused_ibans, bank.refusal_ends_dialog = (SECOND.iban,), ends
     state, since = connect(bank).state, TODAY - timedelta(days=9)
-    wanted = [IBAN, SECOND.iban] if ends else [SECOND.iban, IBAN]
+    wanted = [IBAN, SECOND.iban, third.iban]
     fetched = fints.fetch(credentials(bank), state, wanted, since, today=TODAY)
-    assert [file.iban for file in fetched.files] == [IBAN] * 3
-    (refusal,) = fetched.refusals
-    assert refusal.iban == SECOND.iban
-    assert "nicht berechtigt" in refusal.why
+    came = [IBAN] * 3 if ends else [IBAN] * 3 + [third.iban] * 3
+    assert [file.iban for file in fetched.files] == came
+    refused, *unasked = fetched.refusals
+    assert refused.iban == SECOND.iban
+    assert "nicht berechtigt" in refused.why
+    assert [one.iban for one in unasked] == ([third.iban] if ends else [])
 
 
 def test_an_account_alone_that_is_refused_is_an_error(bank):
@@ -581,6 +600,22 @@ def test_a_bank_that_never_ends_its_answer_is_cut_off(bank, monkeypatch):
 def test_a_bank_that_is_not_there_is_temporary(bank):
     with pytest.raises(Temporary, match="cannot be reached"):
         connect(bank, url="http://127.0.0.1:9/fints")
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_FETCHED_BYTES", 100), ("MAX_CONTINUATIONS", 1)])
+def test_postings_have_a_largest_amount(bank, monkeypatch, limit, value):
+    bank.sca_days, bank.days_per_answer = None, 1
+    state = connect(bank).state
+    monkeypatch.setattr(orders, limit, value)
+    with pytest.raises(Rejected, match="shorter time"):
+        fetch(bank, state)
+
+
+def test_no_proxy_of_the_environment_sees_the_pin(bank, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert isinstance(connect(bank), fints.Connected)
 
 
 def test_a_bank_that_repeats_itself_is_stopped(bank, monkeypatch):

@@ -205,6 +205,11 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
             )
         return found
 
+    def knows_too_little(self) -> bool:
+        """True when the user has a method that the bank's parameters kept here do not describe."""
+        known = {ONE_STEP, *self.get_tan_mechanisms()}
+        return any(code not in known for code in self.allowed_security_functions)
+
     def choose(self, method: str, medium: str | None) -> None:
         """Confirm by this from now on."""
         self.selected_security_function = method

@@ -52,9 +52,6 @@ from server.banking.fints.steps import (
     Step,
 )
 
-# What `fints` still says would hold the bank's words; our own errors say what is needed.
-logging.getLogger("fints").setLevel(logging.CRITICAL + 1)
-
 logger = logging.getLogger(__name__)
 # What reading an answer that strays from the standard can end in.
 _STRANGE = (
@@ -228,8 +225,6 @@ class _Talk:
                     return asked
                 reference = request.header.number
         except Rejected as error:
-            if len(self.harvests) == 1:
-                raise
             harvest.refusal = str(error)
         harvest.is_done = True
         return None
@@ -360,9 +355,13 @@ def _open(client: BankClient) -> tuple[FinTSDialog, Any, Any]:
 
 
 def _synchronise(client: BankClient) -> None:
+    """The methods of the user. Who has a system id may be told their numbers only."""
+    had_id = client.system_id != NO_SYSTEM_ID
     try:
         client.synchronise()
     except NewSystemId:
+        client.system_id = NO_SYSTEM_ID
+    if client.system_id == NO_SYSTEM_ID or (had_id and client.knows_too_little()):
         client.system_id = NO_SYSTEM_ID
         client.synchronise()
 

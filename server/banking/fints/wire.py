@@ -148,11 +148,9 @@ def _tokens(message: bytes) -> Iterator[tuple[str, Any]]:
         if match["mark"] is not None:
             yield match["mark"].decode(), None
             continue
-        length = int(match["length"])
-        if at + length > len(message):
-            raise Garbled("the message is cut off")
-        yield "value", message[at : at + length]
-        at += length
+        end = at + int(match["length"])
+        yield "value", message[at:end]
+        at = end
     if pieces:
         yield "value", b"".join(pieces).decode(CHARSET)
 
