@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -126,17 +126,10 @@ def choose_method(row: BankConnection, method: str, medium: str | None, at: date
 
 
 def confirm(row: BankConnection, tan: str | None, at: datetime) -> None:
-    """The TAN that was typed; for an app: ask whether it was used by now.
-
-    Where it confirmed a fetch, that goes on with the accounts that are left.
-    """
-    left = (row.step or {}).get("left", [])
+    """The TAN that was typed; for an app: ask whether it was used by now."""
     step = _talk(row, at, lambda who: fints.confirm(who, _dialog(row) or b"", tan))
-    if isinstance(step, fints.Fetched) and left:
-        _keep_files(row, left[0], step.files)
-        _fetch_accounts(row, left[1:], at, is_attended=True)
-    elif row.step is not None and left:
-        row.step = row.step | {"left": left}
+    if isinstance(step, fints.Fetched):
+        _keep(row, step, at)
 
 
 def choose_accounts(row: BankConnection, ibans: Collection[str], at: datetime) -> list[BankAccount]:
@@ -194,8 +187,28 @@ def fetch(row: BankConnection, at: datetime, *, is_attended: bool) -> Notice | N
     Unattended, a bank that wants a person is not asked again until one has come: each attempt
     would ring the merchant's phone, and a wrong PIN locks the access.
     """
-    _fetch_accounts(row, [account.id for account in _accounts(row)], at, is_attended)
+    today = _today(row, at)
+    fetched_on = row.fetched_at.astimezone(_zone(row)).date() if row.fetched_at else None
+    since = rules.fetch_since(today, fetched_on, row.not_before, is_attended=is_attended)
+    ibans = list(dict.fromkeys(account.iban for account in _accounts(row)))
+    step = _talk(
+        row,
+        at,
+        lambda who: fints.fetch(who, _dialog(row) or b"", ibans, since, today=today),
+        is_attended=is_attended,
+    )
+    if isinstance(step, fints.Fetched):
+        _keep(row, step, at)
     return _notice(row, at, is_attended)
+
+
+def _keep(row: BankConnection, step: fints.Fetched, at: datetime) -> None:
+    """The files as statements; an account that the bank refused is named on the access."""
+    accounts = {account.iban: account.id for account in _accounts(row)}
+    _keep_files(row, accounts, step.files)
+    row.fetched_at = at
+    _connected(row, at)
+    row.error = "\n".join(f"{one.iban}: {one.why}" for one in step.refusals)[:1000] or None
 
 
 def bank_is_away(row: BankConnection, why: str, at: datetime) -> None:
@@ -217,38 +230,6 @@ def _notice(row: BankConnection, at: datetime, is_attended: bool) -> Notice | No
         return None
     row.warned_at = at
     return Notice("bank_consent_ends", row, ends.ends_on)
-
-
-def _fetch_accounts(
-    row: BankConnection, account_ids: Sequence[int], at: datetime, is_attended: bool
-) -> None:
-    left = list(account_ids)
-    while left:
-        account = db.session.get(BankAccount, left[0])
-        if account is not None and account.connection_id == row.id:
-            step = _ask_for_postings(row, account.iban, at, is_attended)
-            if not isinstance(step, fints.Fetched):
-                if row.step is not None:
-                    row.step = row.step | {"left": left}
-                return
-            _keep_files(row, account.id, step.files)
-        left.pop(0)
-    row.fetched_at = at
-    _connected(row, at)
-
-
-def _ask_for_postings(
-    row: BankConnection, iban: str, at: datetime, is_attended: bool
-) -> fints.Step | None:
-    today = _today(row, at)
-    fetched_on = row.fetched_at.astimezone(_zone(row)).date() if row.fetched_at else None
-    since = rules.fetch_since(today, fetched_on, row.not_before, is_attended=is_attended)
-    return _talk(
-        row,
-        at,
-        lambda who: fints.fetch(who, _dialog(row) or b"", iban, since, today=today),
-        is_attended=is_attended,
-    )
 
 
 def _connected(row: BankConnection, at: datetime) -> None:
@@ -331,16 +312,19 @@ def _challenge(step: fints.NeedsTan) -> dict[str, Any]:
     }
 
 
-def _keep_files(row: BankConnection, account_id: int, files: Sequence[fints.FetchedFile]) -> None:
-    """As statements, read like any other; what came before word by word is not kept again."""
+def _keep_files(
+    row: BankConnection, accounts: Mapping[str, int], files: Sequence[fints.FetchedFile]
+) -> None:
+    """Read like any other statement; what came before word by word is not kept again."""
     for file in files:
-        digest = hashlib.sha256(file.content).digest()
+        account_id = accounts.get(file.iban)
         before = (
             select(Statement.content_hash)
             .where(Statement.merchant_id == row.merchant_id, Statement.account_id == account_id)
             .order_by(Statement.id.desc())
             .limit(OLD_DELIVERIES_COMPARED)
         )
+        digest = hashlib.sha256(file.content).digest()
         if not file.content or digest in set(map(bytes, db.session.scalars(before))):
             continue
         store_statement(
@@ -349,6 +333,7 @@ def _keep_files(row: BankConnection, account_id: int, files: Sequence[fints.Fetc
             file.content,
             uploaded_by=f"FinTS: {row.bank_name}",
             account_id=account_id,
+            is_pending=file.is_pending,
         )
 
 

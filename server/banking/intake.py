@@ -10,11 +10,11 @@ A file of its own because it is the hot path and written for bulk. For each slic
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -79,7 +79,7 @@ _COPIED = (
 _COPY = f"COPY posting ({', '.join(_COPIED)}) FROM STDIN"
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class Written:
     """What became of some postings of a delivery. ``doubtful`` and ``ignored`` are also new."""
 
@@ -116,6 +116,7 @@ class StatementImport:
         )
         self._problems: list[Problem] = []
         self._periods = _Periods(self._writer, statement)
+        self._is_pending = statement.is_pending
         self._items = self._read(statement.content, statement.filename, statement.columns)
         self._skip = statement.entries_read
 
@@ -156,6 +157,8 @@ class StatementImport:
         given = Fingerprints()
         for item in parse(io.BytesIO(content), name, columns):
             if isinstance(item, ParsedPosting):
+                if self._is_pending:
+                    item = dataclasses.replace(item, is_pending=True)  # noqa: PLW2901
                 self._periods.note(item)
                 yield item, given.of(item)
             elif isinstance(item, Problem):

@@ -130,6 +130,8 @@ class Statement(WorkItem, Base):
     is where the next slice goes on. ``problems`` holds the first of ``problem_count`` entries
     that could not be read: [{"where", "what", "raw"}]. ``account_id`` was named by the person
     or connection that delivered it, for files that do not name their account themselves.
+    ``is_pending``: nothing in it is booked yet, whatever its entries say. ``asks_columns``: a CSV
+    whose columns a person must name.
     """
 
     __tablename__ = "statement"
@@ -159,6 +161,7 @@ class Statement(WorkItem, Base):
     source: Mapped[str] = mapped_column(String(16), default="", server_default="")
     account_id: Mapped[int | None] = mapped_column(BigInteger)
     account_iban: Mapped[str | None] = mapped_column(String(34))
+    is_pending: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     columns: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     asks_columns: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     uploaded_by: Mapped[str] = mapped_column(String(320), default="")

@@ -216,8 +216,12 @@ def store_statement(
     uploaded_by: str,
     columns: dict[str, Any] | None = None,
     account_id: int | None = None,
+    is_pending: bool = False,
 ) -> Statement:
-    """Keep the file as it came; a worker reads it. Raises ValueError with a message key."""
+    """Keep the file as it came; a worker reads it. Raises ValueError with a message key.
+
+    ``is_pending``: the bank says that nothing in it is booked yet.
+    """
     if not content:
         raise ValueError("statement_empty")
     if len(content) > MAX_STATEMENT_BYTES:
@@ -232,6 +236,7 @@ def store_statement(
         content_hash=hashlib.sha256(content).digest(),
         columns=columns,
         account_id=account_id,
+        is_pending=is_pending,
         uploaded_by=uploaded_by,
     )
     db.session.add(statement)

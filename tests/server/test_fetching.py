@@ -125,6 +125,16 @@ def test_fetches_overlap_and_bring_nothing_twice(merchant, bank):
     assert db.session.query(Statement).count() == kept
 
 
+@pytest.mark.feature("C8")
+def test_what_the_bank_calls_pending_is_not_booked_whatever_its_entries_say(merchant, bank):
+    bank.camt_pending = camt("camt.052", Paid("8.00", "angekuendigt", on=TODAY))
+    row = connected(merchant, bank)
+    due(row)
+    drain_statement()
+    found = {str(p.amount): p.is_pending for p in db.session.query(Posting)}
+    assert found == {"8.000": True, "19.900": False}
+
+
 @pytest.mark.feature("K11")
 def test_what_was_booked_before_the_connection_is_kept_without_assignment(merchant, bank):
     old = TODAY - timedelta(days=10)

@@ -328,19 +328,23 @@ def upgrade() -> None:
         op.f("uq_posting_passed_on_from_id"), "posting", ["passed_on_from_id"]
     )
     op.create_foreign_key(
+        op.f("fk_posting_passed_on_from_id"), "posting", "posting", ["passed_on_from_id"], ["id"]
+    )
+    op.create_foreign_key(
         op.f("fk_posting_merchant_id_duplicate_of_id"),
         "posting",
         "posting",
         ["merchant_id", "duplicate_of_id"],
         ["merchant_id", "id"],
     )
-    op.create_foreign_key(
-        op.f("fk_posting_passed_on_from_id"), "posting", "posting", ["passed_on_from_id"], ["id"]
-    )
     op.add_column(
         "statement", sa.Column("source", sa.String(length=16), server_default="", nullable=False)
     )
     op.add_column("statement", sa.Column("account_id", sa.BigInteger(), nullable=True))
+    op.add_column(
+        "statement",
+        sa.Column("is_pending", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+    )
     op.add_column(
         "statement",
         sa.Column("asks_columns", sa.Boolean(), server_default=sa.text("false"), nullable=False),
@@ -377,12 +381,13 @@ def downgrade() -> None:
     op.drop_column("statement", "postings_ignored")
     op.drop_column("statement", "postings_doubtful")
     op.drop_column("statement", "asks_columns")
+    op.drop_column("statement", "is_pending")
     op.drop_column("statement", "account_id")
     op.drop_column("statement", "source")
-    op.drop_constraint(op.f("fk_posting_passed_on_from_id"), "posting", type_="foreignkey")
     op.drop_constraint(
         op.f("fk_posting_merchant_id_duplicate_of_id"), "posting", type_="foreignkey"
     )
+    op.drop_constraint(op.f("fk_posting_passed_on_from_id"), "posting", type_="foreignkey")
     op.drop_constraint(op.f("uq_posting_passed_on_from_id"), "posting", type_="unique")
     op.drop_index("ix_posting_statement_id", table_name="posting")
     op.drop_index(
