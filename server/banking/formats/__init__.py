@@ -13,7 +13,8 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
 from server.banking.formats import archive, delimited, mt940, ofx, qif
-from server.banking.formats.delimited import COLUMN_FIELDS, ColumnMapping, UnknownColumns
+from server.banking.formats.columns import COLUMN_FIELDS, ColumnMapping
+from server.banking.formats.header import UnknownColumns
 from server.banking.formats.items import (
     Balance,
     Entry,

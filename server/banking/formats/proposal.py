@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from server.banking.formats import fields, notation
-from server.banking.formats.delimited import UnknownColumns, find_header, probable_header
+from server.banking.formats.header import UnknownColumns, find_header, probable_header
 from server.banking.formats.layouts import normal
 from server.banking.formats.table import Table, split
 
