@@ -33,7 +33,7 @@ from server.mail.models import Mail
 from server.mail.service import SmtpSession, deliver_mail
 from server.matching.service import match_postings
 from server.orders.models import MatchRequest
-from server.orders.notices import tell_of_bank
+from server.orders.notices import tell_of_bank, tell_of_recognised
 from server.orders.service import (
     expire_updates,
     no_longer_asked,
@@ -154,6 +154,7 @@ def _step(statement: Statement, importing: StatementImport) -> bool:
     statement.attempts = 1  # it gets on, so earlier failures are over
     if not more:
         statement.succeed(now())
+        tell_of_recognised(statement)
     return more
 
 

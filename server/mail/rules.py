@@ -117,6 +117,13 @@ KINDS: Mapping[str, Kind] = {
         required=_names("bank_name bank_url"),
         optional=_names("recipient_name"),
     ),
+    "postings_recognised": Kind(
+        reader="merchant",
+        tone="info",
+        footer="notice",
+        required=_names("pattern count received_total postings_url"),
+        optional=_names("recipient_name"),
+    ),
     "bank_consent_ends": Kind(
         reader="merchant",
         tone="info",

@@ -5,7 +5,7 @@ A file of its own because both the ledger and the intake write mails. Never comm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 from plugin_sdk import types as wire
 from server.banking.fetching import Notice as BankNotice
-from server.banking.models import Posting
+from server.banking.models import Posting, Statement
 from server.banking.payments.epc import girocode_payload
 from server.banking.rules.accounts import Payee, choose_payee
+from server.banking.service import Recognised, recognised_in
 from server.config import installed
 from server.db import db
 from server.mail.rules import day, money, nearest_language, payment_facts
@@ -229,26 +230,57 @@ def _received_on(row: Assignment) -> date:
 def tell_of_bank(notice: BankNotice) -> None:
     """To the administrators, once an occasion: a bank wants a person (C27)."""
     row = notice.connection
-    merchant = db.session.get_one(Merchant, row.merchant_id)
     moment = (row.consent_at or row.created_at).isoformat()
-    for user in administrators(row.merchant_id):
-        language = nearest_language(user.language, merchant.language)
-        facts = {
-            "recipient_name": user.name,
+
+    def facts(language: str) -> dict[str, Any]:
+        told = {
             "bank_name": row.bank_name,
             "bank_url": f"{installed().url}/bank-connections/{row.id}",
         }
-        if notice.on is not None:
-            facts["ends_on"] = day(notice.on, language)
+        return told | ({"ends_on": day(notice.on, language)} if notice.on else {})
+
+    _tell_administrators(
+        notice.kind, row.merchant_id, f"bank:{row.id}:{notice.kind}:{moment}", facts
+    )
+
+
+def tell_of_recognised(statement: Statement) -> None:
+    """What rules took off the list of which the merchant wants to hear (K45): once a file."""
+    url = f"{installed().url}/postings?state=ignored&statement={statement.id}"
+    for hits in recognised_in(statement):
+
+        def facts(language: str, hits: Recognised = hits) -> dict[str, Any]:
+            return {
+                "pattern": hits.pattern,
+                "count": str(hits.count),
+                "received_total": money(hits.total, hits.currency, language),
+                "postings_url": url,
+            }
+
+        _tell_administrators(
+            "postings_recognised",
+            statement.merchant_id,
+            f"statement:{statement.id}:rule:{hits.rule_id}:{hits.currency}",
+            facts,
+        )
+
+
+def _tell_administrators(
+    kind: str, merchant_id: int, once: str, facts: Callable[[str], dict[str, Any]]
+) -> None:
+    """A mail about the house, in each one's language."""
+    merchant = db.session.get_one(Merchant, merchant_id)
+    for user in administrators(merchant_id):
+        language = nearest_language(user.language, merchant.language)
         queue_mail(
-            notice.kind,
-            merchant_id=row.merchant_id,
+            kind,
+            merchant_id=merchant_id,
             shop_id=None,
             order_id=None,
             language=language,
             recipient=user.email,
-            once=f"bank:{row.id}:{notice.kind}:{moment}:{user.id}",
-            facts=facts,
+            once=f"{once}:{user.id}",
+            facts={"recipient_name": user.name} | facts(language),
             theme=KONTOR,
             sender_name="Kontor",
             sender_address=system_address(),

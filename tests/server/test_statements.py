@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from server.banking.models import BankAccount, Posting, Statement
 from server.banking.intake import SLICE_ENTRIES, StatementImport
+from server.banking.models import BankAccount, Posting, Statement
 from server.banking.service import retry_statement, store_statement
 from server.db import db, now
 from server.jobs import drain_match_request, drain_statement

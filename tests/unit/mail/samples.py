@@ -87,6 +87,13 @@ def facts_for(kind: str, language: str) -> Facts:
             "bank_name": "Musterbank Nord",
             "bank_url": "https://kontor.example.org/bank-connections/2",
         },
+        "postings_recognised": {
+            **merchant,
+            "pattern": "{regex}.*SOFORT.*",
+            "count": "3",
+            "received_total": money(Decimal("184.60"), "EUR", language),
+            "postings_url": "https://kontor.example.org/postings?state=ignored&statement=7",
+        },
         "bank_consent_ends": {
             **merchant,
             "bank_name": "Musterbank Nord",
