@@ -52,6 +52,8 @@ _RETURN = re.compile(
     r"r(?:ue|ü)ck(?:lastschrift|(?:ue|ü)berweisung|buchung|belastung)|retoure|storno",
     re.IGNORECASE,
 )
+# Alone in a cell they may name a category; only the longer words can be nothing else.
+_BARE_WORDS = {"Saldo", "Kontostand", "saldo", "kontostand"}
 _MANGLED = re.compile(r"[+-]?\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
 _NOTHING = {"N/A", "n/a", "--", "-"}
 _CREDIT_OR_DEBIT = re.compile(r"(?P<amount>.*?)\s*(?P<mark>CR|DR)\.?", re.IGNORECASE)
@@ -228,14 +230,15 @@ class Row:
         )
 
     def balance_word(self) -> re.Match[str] | None:
-        first = self.cells[0].lstrip()
-        place = self._header.places.get("booking_date", (0,))[0]
-        for cell in (first, self.cells[place]):
+        """The word for a balance or a sum, where the date should be or alone in the line."""
+        place = self._header.places.get("booking_date", (None,))[0]
+        for at in dict.fromkeys((place, 0)):
+            cell = "" if at is None else self.cells[at].lstrip()
             if cell[:1].isalpha() and (found := BALANCE_LINE.match(cell)):
-                is_date_cell = place == 0 or cell is not first
-                return found if is_date_cell or self._says_nothing_else() else None
+                return found if at == place or self._says_nothing_else() else None
         if self._says_nothing_else():
-            matches = (BALANCE_WORD.fullmatch(cell.strip()) for cell in self.cells)
+            words = (cell.strip() for cell in self.cells)
+            matches = (BALANCE_WORD.fullmatch(one) for one in words if one not in _BARE_WORDS)
             return next((found for found in matches if found and not found["sum"]), None)
         return None
 

@@ -249,6 +249,12 @@ def test_a_sum_is_no_posting_but_a_payee_of_that_name_is() -> None:
     assert [one.remittance_information for one in postings(text)] == ["Total Tankstelle"]
 
 
+def test_without_a_date_column_no_first_cell_is_taken_for_a_balance() -> None:
+    mapping = ColumnMapping.from_json({"amount": "Amount", "remittance_information": "Text"})
+    [posting] = postings("Text;Amount\nTotal Tankstelle;-50,00\n", mapping)
+    assert posting.remittance_information == "Total Tankstelle"
+
+
 def test_an_undated_last_line_is_a_balance_only_if_everything_adds_up_to_it() -> None:
     top = "Konto 17;;\nAbc;;100,00\n" + HEADER + "2025-11-18;x;-40,00;\n"
     *found, facts = items(top + "Xyz;;60,00;\n")
