@@ -34,8 +34,9 @@ MAX_CHALLENGE = 2048
 Raw = list[Any]
 
 _TOKEN = re.compile(
-    rb"\?(?P<escaped>.)|(?P<text>[^?:+@']+)|(?P<mark>[+:'])|@(?P<length>\d{1,9})@", re.S
+    rb"(?P<text>(?:[^?:+@']++|\?.)++)|(?P<mark>[+:'])|@(?P<length>\d{1,9})@", re.DOTALL
 )
+_ESCAPED = re.compile(rb"\?(.)", re.DOTALL)
 _HEADER = re.compile(r"[A-Z]{4,6}")
 
 
@@ -45,10 +46,7 @@ class Garbled(ValueError):
 
 def segments(message: bytes) -> SegmentSequence:
     """The segments of a message, what was sealed in HNVSD included. Raises Garbled."""
-    found = [_segment(each) for each in raw_segments(message)]
-    if len(found) > MAX_SEGMENTS:
-        raise Garbled("too many segments")
-    return SegmentSequence(found)
+    return _segments(message, may_be_sealed=True)
 
 
 def institute_message(message: bytes) -> FinTSInstituteMessage:
@@ -133,26 +131,19 @@ def raw_segments(message: bytes) -> Iterator[Raw]:
 
 def _tokens(message: bytes) -> Iterator[tuple[str, Any]]:
     at = 0
-    pieces: list[bytes] = []
     while at < len(message):
         match = _TOKEN.match(message, at)
         if match is None:
             raise Garbled("no FinTS syntax")
         at = match.end()
-        if match["escaped"] is not None or match["text"] is not None:
-            pieces.append(match["escaped"] if match["text"] is None else match["text"])
-            continue
-        if pieces:
-            yield "value", b"".join(pieces).decode(CHARSET)
-            pieces = []
-        if match["mark"] is not None:
+        if match["text"] is not None:
+            yield "value", _ESCAPED.sub(rb"\1", match["text"]).decode(CHARSET)
+        elif match["mark"] is not None:
             yield match["mark"].decode(), None
-            continue
-        end = at + int(match["length"])
-        yield "value", message[at:end]
-        at = end
-    if pieces:
-        yield "value", b"".join(pieces).decode(CHARSET)
+        else:
+            end = at + int(match["length"])
+            yield "value", message[at:end]
+            at = end
 
 
 def _without_empty_end(values: Raw) -> Raw:
@@ -161,16 +152,25 @@ def _without_empty_end(values: Raw) -> Raw:
     return values
 
 
-def _segment(found: Raw) -> FinTS3Segment:
+def _segments(message: bytes, may_be_sealed: bool) -> SegmentSequence:
+    found = [_segment(each, may_be_sealed) for each in raw_segments(message)]
+    if len(found) > MAX_SEGMENTS:
+        raise Garbled("too many segments")
+    return SegmentSequence(found)
+
+
+def _segment(found: Raw, may_be_sealed: bool) -> FinTS3Segment:
     kind = text(found, 0, 0)
     if not _HEADER.fullmatch(kind):
         raise Garbled("a segment without a name")
-    if kind == "HNVSD" and isinstance(element(found, 1), bytes):
-        inner = HNVSD1(data=segments(found[1]))
+    if kind == "HNVSD" and may_be_sealed and isinstance(element(found, 1), bytes):
+        inner = HNVSD1(data=_segments(found[1], may_be_sealed=False))
         inner.header = _header(found[0])
         return inner
     shortened = _within_limits(kind, found)
     known = _classes().get((kind, text(found, 0, 2)), FinTS3Segment)
+    if kind == "HNVSD":  # sealed inside what was sealed; the library would go on opening it
+        known = FinTS3Segment
     try:
         segment = FinTS3Parser()._parse_segment_as_class(known, shortened)
     except (ValueError, TypeError, LookupError, AttributeError):

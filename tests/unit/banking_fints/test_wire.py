@@ -89,6 +89,20 @@ def test_a_message_without_a_head_is_none_of_ours():
         wire.institute_message(b"HIRMG:2:2+0010::Gut'")
 
 
+def test_what_is_sealed_is_opened_once():
+    inner = b"HIRMG:2:2+0010::Gut'"
+    once = b"HNVSD:999:1+@%d@%s'" % (len(inner), inner)
+    twice = b"HNVSD:999:1+@%d@%s'" % (len(once), once)
+    assert [one.code for one in wire.replies(wire.segments(once))] == ["0010"]
+    assert wire.replies(wire.segments(twice)) == []
+
+
+def test_a_flood_of_segments_is_refused(monkeypatch):
+    monkeypatch.setattr(wire, "MAX_SEGMENTS", 10)
+    with pytest.raises(wire.Garbled, match="too many"):
+        wire.segments(b"HIXYZ:1:2'" * 11)
+
+
 def test_a_flood_of_elements_is_refused(monkeypatch):
     monkeypatch.setattr(wire, "MAX_ELEMENTS", 1_000)
     with pytest.raises(wire.Garbled, match="too many"):
