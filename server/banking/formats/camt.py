@@ -219,6 +219,8 @@ class _Walker:
         if name == "TxDtls":
             return self._read_leaf(element, tables)
         if name == "Ntry":
+            if element.getparent() is None:
+                return ()
             found = self._read_entry(element, tables)
             self.entries += 1
             self._entry = None
@@ -266,8 +268,8 @@ class _Walker:
     def _read_leaf(self, element: Any, tables: Names) -> Sequence[Item]:
         entry = self._entry
         if entry is None:
-            entry_element = element.getparent().getparent()
-            if entry_element is None or entry_element.getparent() is None:
+            entry_element = _entry_of(element)
+            if entry_element is None:
                 return ()
             entry = self._begin(entry_element)
         found = collect(element, tables.leaf, {})
@@ -493,6 +495,14 @@ def _note(statement: _Statement, container: Any, tables: Names) -> None:
         if amount is not None:
             balance = Balance(amount, fields.currency(currency), _day(found.get("on")))
             statement.balances.setdefault((code, balance.currency), balance)
+
+
+def _entry_of(leaf: Any) -> Any:
+    """The Ntry around a TxDtls; None where a damaged file has it elsewhere."""
+    around = list(leaf.iterancestors())
+    if len(around) < 3 or etree.QName(around[1]).localname != "Ntry":
+        return None
+    return around[1]
 
 
 def _is_page(values: Found) -> bool:

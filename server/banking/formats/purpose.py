@@ -15,6 +15,7 @@ from server.banking.formats import fields
 
 SUBFIELD_CHARACTERS = 27
 LINE_CHARACTERS = 65
+TAG = ":86:"
 END_TO_END_CHARACTERS = 35
 POLISH_FILLER = "˙"
 
@@ -60,17 +61,20 @@ class Purpose:
     is_free_text: bool = False
 
 
-def join_lines(printed: list[str]) -> str:
+def join_lines(printed: list[str], *, tag_counts: bool = False) -> str:
     """The lines of a field 86 as one text.
 
     A full line was cut by its length and is glued; after a shorter one the bank may have cut a
-    blank or meant a new line, which is kept as a line feed.
+    blank or meant a new line, which is kept as a line feed. ``tag_counts``: the tag takes part of
+    the first line, which is full earlier.
     """
     joined = ""
+    full = LINE_CHARACTERS - 1 - (len(TAG) if tag_counts else 0)
     for line in filter(str.strip, printed):
         joined += line
-        if len(line) < LINE_CHARACTERS - 1:
+        if len(line) < full:
             joined += "\n"
+        full = LINE_CHARACTERS - 1
     return joined.rstrip("\n")
 
 
@@ -78,7 +82,8 @@ def read(printed: list[str]) -> Purpose:
     """A field 86 in whatever grammar it is written; free text becomes the remittance."""
     joined = join_lines(printed)
     if (start := _SUBFIELD_START.match(joined)) and _has_subfields(joined, start):
-        return _read_subfields(joined, start)
+        # Lines have no meaning of their own here, so a break is always a cut.
+        return _read_subfields(join_lines(printed, tag_counts=True), start)
     if _CODE.search(joined):
         return read_codes(joined)
     purpose = Purpose(remittance_information=fields.text(joined), is_free_text=True)
