@@ -14,8 +14,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.types import PaymentCode
-from server.banking.models import BankAccount
-from server.banking.service import Payee
+from server.banking.rules.accounts import Payee
+from server.banking.service import payees
 from server.dashboard import queries, status, words
 from server.dashboard.pages import page
 from server.dashboard.queries import Cursor, OrderFilter
@@ -26,7 +26,7 @@ from server.mail.rules import KINDS, FactError, Message
 from server.mail.service import preview_mail
 from server.orders import service
 from server.orders.models import Order
-from server.orders.notices import asked_reference, asked_transfer
+from server.orders.notices import asked_reference, asked_transfer, payee_for
 from server.orders.service import NotPossible
 
 pages = Blueprint("orders", __name__)
@@ -142,7 +142,7 @@ def _order_page(order_id: int, problem: NotPossible | None = None) -> Response:
         abort(404)
     order = row.order
     assignments = queries.assignments_of_order(g.merchant_id, order.id)
-    account = queries.payee_account(g.merchant_id)
+    account = _payee(order)
     return page(
         "order.html",
         409 if problem else 200,
@@ -162,11 +162,17 @@ def _order_page(order_id: int, problem: NotPossible | None = None) -> Response:
     )
 
 
-def _asked(order: Order, amount: Decimal, account: BankAccount) -> dict[str, str]:
+def _payee(order: Order) -> Payee | None:
+    """The account that this order is asked to pay to (K17)."""
+    wire = OrderSchema(unknown=EXCLUDE).load(order.wire)
+    return payee_for(wire, order.shop_id, payees(order.merchant_id))
+
+
+def _asked(order: Order, amount: Decimal, account: Payee) -> dict[str, str]:
     """What the customer is asked to transfer now: the words of the payment information."""
     wire = OrderSchema(unknown=EXCLUDE).load(order.wire)
     return asked_transfer(
-        Payee(account.iban, account.bic or "", account.creditor_name or ""),
+        account,
         language=words.language(),
         amount=amount,
         currency=order.currency,
@@ -178,8 +184,8 @@ def _asked(order: Order, amount: Decimal, account: BankAccount) -> dict[str, str
 def girocode(order_id: int) -> Response:
     """The code for what is still open, to scan from the screen."""
     row = queries.order_rows(g.merchant_id, [order_id]).get(order_id)
-    account = queries.payee_account(g.merchant_id)
-    if row is None or account is None or not row.open:
+    account = _payee(row.order) if row is not None and row.open else None
+    if row is None or account is None:
         abort(404)
     payload = _asked(row.order, row.open, account)["girocode"]
     if not payload:

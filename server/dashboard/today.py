@@ -11,7 +11,8 @@ from flask import Blueprint, Response, g, url_for
 from markupsafe import Markup, escape
 from sqlalchemy import select
 
-from server.dashboard import queries, sentences, words
+from server.banking.service import payees
+from server.dashboard import bank_connections, queries, sentences, words
 from server.dashboard.pages import page
 from server.dashboard.queries import AccountAsOf, DayOfChart
 from server.dashboard.words import t
@@ -77,8 +78,8 @@ def _setup_steps(merchant_id: int) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = [
         {
             "key": "account",
-            "href": url_for("dashboard.bank.show"),
-            "is_done": queries.payee_account(merchant_id) is not None,
+            "href": url_for("dashboard.bank.ask_add"),
+            "is_done": bool(payees(merchant_id)),
         },
         {
             "key": "shop",
@@ -104,6 +105,7 @@ def _attention(merchant_id: int, at: datetime) -> list[Attention]:
     """The urgent things first: what stops money from being seen, then what stops telling it."""
     lines = [
         *_waiting_postings(merchant_id),
+        *_banks_that_wait(merchant_id),
         *_shops_in_error(merchant_id),
         *_failed_updates(merchant_id, at),
         *_stale_accounts(queries.accounts_as_of(merchant_id, at)),
@@ -131,6 +133,28 @@ def _waiting_postings(merchant_id: int) -> list[Attention]:
             action=t("action.assign"),
         )
     ]
+
+
+def _banks_that_wait(merchant_id: int) -> list[Attention]:
+    """Accesses that fetch nothing until somebody has come."""
+    lines = []
+    for row in bank_connections.needing_somebody(merchant_id):
+        why = bank_connections.why(row)
+        text = t("today.bank_needs_you_text")
+        bank, is_refused = row.bank_name or row.bank_code, row.health == "refused"
+        lines.append(
+            Attention(
+                icon="bank",
+                colour="bad" if is_refused else "warn",
+                title=t("today.bank_refused", bank=bank)
+                if is_refused
+                else t("today.bank_needs_you", bank=bank),
+                text=escape(why.text) + Markup(" ") + text if why else text,
+                href=url_for("dashboard.bank_connections.show", connection_id=row.id),
+                action=t("action.look"),
+            )
+        )
+    return lines
 
 
 def _shops_in_error(merchant_id: int) -> list[Attention]:
