@@ -38,6 +38,7 @@ class FakeMethod:
     flicker: str | None = None
     media: tuple[str, ...] = ()
     hktan: int = 7
+    automatic: str = "J"
 
 
 @dataclass
@@ -269,6 +270,8 @@ class FakeFintsBank:
             return "9010::Institut unbekannt"
         if self.takes_only_pin and function != "999":
             return "9110::Unbekannter Aufbau"
+        if function not in {"999", *(method.id for method in self.methods)}:
+            return "9210::Verfahren nicht zugelassen"
         if preparation.product_name != self.product_id:
             return "9078::Software nicht als FinTS-Produkt registriert."
         if has_system_id and identity.system_id not in self.system_ids:
@@ -428,7 +431,7 @@ class FakeFintsBank:
         )
         if method.hktan == 6:
             return shared
-        return f"{shared}:{'60:2:1:J:J' if method.decoupled else '::::'}"
+        return f"{shared}:{f'60:2:1:J:{method.automatic}' if method.decoupled else '::::'}"
 
     def _write_user_parameters(self, out: _Writer) -> None:
         out.segment("HIUPA", 4, f"{self.user}+5+0", 4)

@@ -240,6 +240,41 @@ def test_a_bank_with_a_pin_alone_asks_for_nothing_else(bank):
     assert len(postings(fetch(bank, connected.state).files)) == 3
 
 
+def test_a_bank_that_no_longer_takes_the_pin_alone_asks_for_a_person(bank):
+    bank.methods = ()
+    connected = connect(bank)
+    bank.methods = (PHOTO_TAN,)
+    with pytest.raises(Misconfigured, match="confirmed again"):
+        fetch(bank, connected.state)
+
+
+def test_a_method_that_is_gone_is_to_be_chosen_again(bank):
+    connected = connect(bank)
+    bank.methods = (PUSH_TAN,)
+    with pytest.raises(Misconfigured):
+        fetch(bank, connected.state)
+    assert isinstance(
+        finish(bank, fints.start(credentials(bank), connected.state)), fints.Connected
+    )
+
+
+def test_blanks_around_what_was_typed_do_not_matter(bank):
+    typed = {"bank_code": "120 300 00", "user": f" {bank.user} ", "customer_id": " "}
+    bank.sca_days = None
+    connected = connect(bank, **typed)
+    mine = credentials(bank, **typed)
+    assert (
+        len(fints.fetch(mine, connected.state, IBAN, TODAY - timedelta(9), today=TODAY).files) == 3
+    )
+    assert isinstance(fetch(bank, connected.state), fints.Fetched)
+
+
+@pytest.mark.parametrize(("answer", "expected"), [("J", True), ("N", False), ("", True)])
+def test_the_bank_says_whether_to_ask_without_a_click(bank, answer, expected):
+    bank.methods = (replace(PUSH_TAN, automatic=answer),)
+    assert fints.start(credentials(bank)).may_poll is expected
+
+
 def test_ing_names_methods_and_takes_the_pin_alone(bank):
     bank.bank_code, bank.takes_only_pin = "50010517", True
     connected = fints.start(credentials(bank))

@@ -94,8 +94,8 @@ class State:
 
 def access_of(credentials: Credentials) -> str:
     """What a state belongs to: the PIN may change, the rest may not."""
-    who = (credentials.bank_code, credentials.url, credentials.user, credentials.customer_id or "")
-    return json.dumps(who)
+    typed = (credentials.bank_code, credentials.url, credentials.user, credentials.customer_id)
+    return json.dumps(["".join((each or "").split()) for each in typed])
 
 
 class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
@@ -228,7 +228,8 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
         """How long to wait before asking again, and whether without a click (HITANS 7)."""
         found = self.get_tan_mechanisms().get(self.selected_security_function)
         name = "wait_before_first_poll" if is_first else "wait_before_next_poll"
-        return getattr(found, name, None) or 0, getattr(found, "automated_polling_allowed", 1) != 0
+        may_poll = getattr(found, "automated_polling_allowed", None) is not False
+        return getattr(found, name, None) or 0, may_poll
 
     # --- dialogs ---
 
@@ -237,8 +238,7 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
 
         Raises the error that the bank's return codes mean.
         """
-        dialog = self._new_dialog(lazy_init=True)
-        dialog.open, dialog.need_init, dialog.lazy_init = True, False, False
+        dialog = self._ready_dialog()
         identification = HKIDN2(
             self.bank_identifier, self.customer_id, self.system_id, SystemIDStatus.ID_NECESSARY
         )
@@ -257,8 +257,7 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
 
     def resume_dialog_of(self, pending: Pending) -> FinTSDialog:
         """The dialog that waits."""
-        dialog = self._new_dialog(lazy_init=True)
-        dialog.open, dialog.need_init, dialog.lazy_init = True, False, False
+        dialog = self._ready_dialog()
         dialog.dialog_id = pending.dialog_id
         dialog.next_message_number[MessageDirection.FROM_CUSTOMER] = pending.sent
         dialog.next_message_number[MessageDirection.FROM_INSTITUTE] = pending.received
@@ -289,10 +288,7 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
         if answers.NEW_SYSTEM_ID in codes:
             dialog.open = False
             raise NewSystemId
-        if (
-            not self.has_method
-            and {answers.METHODS_ALLOWED, answers.STRONG_AUTHENTICATION} <= codes
-        ):
+        if self._asks_for_methods and codes >= ASKED_FOR_A_METHOD:
             # Who asks for the methods is told, with the methods, that one is needed: no failure.
             dialog.open = False
             found = [one for one in found if one.code not in answers.AND_ENDS]
@@ -324,6 +320,12 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
             with suppress(ConnectorError):
                 dialog.send(HKEND1(dialog.dialog_id), internal_send=True)
             dialog.open = False
+
+    def _ready_dialog(self) -> FinTSDialog:
+        """One that sends what it is given; the library would open it in a way of its own."""
+        dialog = self._new_dialog(lazy_init=True)
+        dialog.open, dialog.need_init, dialog.lazy_init = True, False, False
+        return dialog
 
     def _secrets(self) -> tuple[str, ...]:
         mine = self._credentials
