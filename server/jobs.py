@@ -24,7 +24,7 @@ from rq.timeouts import UnixSignalDeathPenalty
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
 from server.banking import fetching, folder
 from server.banking.formats import UnknownColumns, Unreadable
-from server.banking.intake import StatementImport
+from server.banking.intake import AccountNeeded, StatementImport
 from server.banking.models import BankConnection, Statement
 from server.banking.service import has_columns, use_remembered_columns
 from server.config import Settings, installed
@@ -147,6 +147,7 @@ def _step(statement: Statement, importing: StatementImport) -> bool:
         if isinstance(problem, UnknownColumns) and use_remembered_columns(statement):
             statement.put_back(now())
             return False
+        statement.asks_account = isinstance(problem, AccountNeeded)
         statement.asks_columns = isinstance(problem, UnknownColumns) and has_columns(statement)
         statement.problems = [{"where": "file", "what": str(problem)}, *statement.problems][:200]
         statement.give_up(str(problem), now())

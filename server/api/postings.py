@@ -75,6 +75,9 @@ class PostingAnswer(Schema):
     is_return = fields.Boolean(required=True)
     assigned_total = Amount(required=True)
     is_open = fields.Boolean(required=True)
+    is_possible_duplicate = fields.Boolean(required=True)
+    is_ignored = fields.Boolean(required=True)
+    source = fields.String(required=True)
 
 
 class PostingsAnswer(Schema):
@@ -92,13 +95,18 @@ class PostingsArguments(Schema):
 @blueprint.arguments(PostingsArguments, location="query")
 @blueprint.response(200, PostingsAnswer)
 def get_postings(arguments: dict[str, int]) -> dict[str, Any]:
-    """The merchant's postings in the order they came in; `cursor` leads to the next page."""
+    """The merchant's booked postings in the order they came in; `cursor` leads to the next page.
+
+    Announced (pending) ones are left out: they come when they are booked. So are the sums of
+    batches whose payments are listed one by one.
+    """
     limit = arguments["limit"]
     query = (
         select(Posting, BankAccount.iban)
         .join(BankAccount, BankAccount.id == Posting.account_id)
         .where(Posting.merchant_id == g.api_key.merchant_id)
         .where(Posting.id > arguments.get("cursor", 0))
+        .where(~Posting.is_pending, ~Posting.is_replaced)
         .order_by(Posting.id)
         .limit(limit + 1)
     )
@@ -129,10 +137,15 @@ def post_postings() -> dict[str, int]:
 
 
 def _answer(row: Posting, iban: str, assigned: Any) -> dict[str, Any]:
-    fields_of = PostingAnswer._declared_fields.keys() - {"id", "account_iban", "assigned_total"}
+    fields_of = PostingAnswer._declared_fields.keys() - _DERIVED
     return {
         **{name: getattr(row, name) for name in fields_of},
         "id": str(row.id),
         "account_iban": iban,
         "assigned_total": assigned,
+        "is_possible_duplicate": row.duplicate_of_id is not None,
+        "is_ignored": row.ignored_at is not None,
     }
+
+
+_DERIVED = {"id", "account_iban", "assigned_total", "is_possible_duplicate", "is_ignored"}

@@ -14,7 +14,12 @@ from server.api.idempotency import idempotent
 from server.api.problems import Problem
 from server.banking.formats import ColumnMapping
 from server.banking.models import Statement
-from server.banking.service import MAX_STATEMENT_BYTES, statement_of, store_statement
+from server.banking.service import (
+    MAX_STATEMENT_BYTES,
+    account_by_iban,
+    statement_of,
+    store_statement,
+)
 from server.db import db
 
 MAX_COLUMNS_BYTES = 10_000
@@ -25,20 +30,30 @@ blueprint = Blueprint("statements", __name__, url_prefix="/api/v1")
 class ProblemEntry(Schema):
     where = fields.String(required=True)
     what = fields.String(required=True)
+    raw = fields.String()
 
 
 class StatementAnswer(Schema):
-    """`state`: queued, running, done or failed. Counts grow while it is read."""
+    """`state`: queued, running, done or failed. Counts grow while it is read.
+
+    `postings_doubtful` look like known ones and wait for a person; `postings_ignored` were taken
+    off the list by a rule; both are among `postings_new`. `asks`: what a failed file waits for,
+    `columns` (a CSV of unknown layout) or `account` (it names none and there are several).
+    """
 
     id = fields.String(required=True)
     filename = fields.String(required=True)
     state = fields.String(required=True)
+    source = fields.String(required=True)
+    asks = fields.String(allow_none=True)
     size_bytes = fields.Integer(required=True)
     account_iban = fields.String(allow_none=True)
     entries_read = fields.Integer(required=True)
     postings_new = fields.Integer(required=True)
     postings_known = fields.Integer(required=True)
     postings_pending = fields.Integer(required=True)
+    postings_doubtful = fields.Integer(required=True)
+    postings_ignored = fields.Integer(required=True)
     problem_count = fields.Integer(required=True)
     problems = fields.List(fields.Nested(ProblemEntry), required=True)
     error = fields.String(allow_none=True)
@@ -59,6 +74,10 @@ class StatementAnswer(Schema):
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
                         "columns": {"type": "string", "description": "column mapping, JSON"},
+                        "account_iban": {
+                            "type": "string",
+                            "description": "for files that do not name their account",
+                        },
                     },
                 }
             },
@@ -68,7 +87,10 @@ class StatementAnswer(Schema):
 )
 @blueprint.response(202, StatementAnswer)
 def post_statement() -> Statement:
-    """A camt, MT940 or CSV file, also zipped: kept at once, read by a worker."""
+    """A camt, MT940, CSV, OFX or QIF file, also zipped: kept at once, read by a worker.
+
+    A bare body takes `filename` and `account_iban` as query parameters.
+    """
     filename, content, columns = _upload()
     try:
         row = store_statement(
@@ -77,6 +99,7 @@ def post_statement() -> Statement:
             content,
             uploaded_by=f"API: {g.api_key.name}",
             columns=columns,
+            account_id=_account_id(),
         )
     except ValueError as problem:
         status = 413 if problem.args[0] == "statement_too_large" else 422
@@ -99,6 +122,16 @@ def _upload() -> tuple[str, bytes, dict[str, Any] | None]:
             raise Problem(422, "The form has no file in the field 'file'.")
         return file.filename or "statement", file.read(), _columns(request.form.get("columns"))
     return request.args.get("filename", "statement"), request.get_data(cache=True), None
+
+
+def _account_id() -> int | None:
+    iban = request.form.get("account_iban") or request.args.get("account_iban")
+    if not iban:
+        return None
+    account = account_by_iban(g.api_key.merchant_id, iban[:100])
+    if account is None:
+        raise Problem(422, "'account_iban' is none of your bank accounts.")
+    return account.id
 
 
 def _columns(text: str | None) -> dict[str, Any] | None:
@@ -128,4 +161,6 @@ def get_statement(statement_id: int) -> Statement:
 
 def _answer(row: Statement) -> Statement:
     row.state = row.status  # type: ignore[attr-defined]
+    asks = "columns" if row.asks_columns else "account" if row.asks_account else None
+    row.asks = asks  # type: ignore[attr-defined]
     return row

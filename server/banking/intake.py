@@ -351,11 +351,11 @@ class PostingWriter:
             written.new += 1
             written.ignored += row["ignored_at"] is not None
             before = _booked_form(posting, account, pending)
-            if before is None:
-                rows.append(row)
-            else:
+            if before is not None:
+                # A new row, so that whoever reads postings by their ids does not miss it.
                 pending.remove(before)
-                db.session.execute(update(Posting).where(Posting.id == before.id).values(**row))
+                db.session.delete(before)
+            rows.append(row)
         _complete(same)
         _copy(rows)
         _count_days(rows, self.statement_id)
@@ -470,6 +470,10 @@ def _bounded(name: str, value: Any) -> Any:
     return value[:64] if value and name in ("counterparty_iban", "counterparty_bic") else value
 
 
+class AccountNeeded(Unreadable):
+    """The file names no account and the merchant has several: a person must say which."""
+
+
 # --- accounts ----------------------------------------------------------------------------------
 
 
@@ -511,8 +515,10 @@ class Accounts:
                 return printed[:34]
         if self._named is not None:
             return self._named.iban
-        payees = [row for row in self._rows if row.is_payee] or self._rows
-        return payees[0].iban if payees else UNNAMED
+        names = {row.iban for row in self._rows if row.shared_account_id is None}
+        if len(names) > 1:
+            raise AccountNeeded("the file does not say which account it is about; please choose it")
+        return names.pop() if names else UNNAMED
 
     def _in_currency(self, iban: str, currency: str | None) -> BankAccount:
         same = [row for row in self._rows if row.iban == iban]

@@ -131,7 +131,7 @@ class Statement(WorkItem, Base):
     that could not be read: [{"where", "what", "raw"}]. ``account_id`` was named by the person
     or connection that delivered it, for files that do not name their account themselves.
     ``is_pending``: nothing in it is booked yet, whatever its entries say. ``asks_columns``: a CSV
-    whose columns a person must name.
+    whose columns a person must name; ``asks_account``: which of several accounts it is about.
     """
 
     __tablename__ = "statement"
@@ -164,6 +164,7 @@ class Statement(WorkItem, Base):
     is_pending: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     columns: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     asks_columns: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    asks_account: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     uploaded_by: Mapped[str] = mapped_column(String(320), default="")
     entries_read: Mapped[int] = mapped_column(default=0)
     postings_new: Mapped[int] = mapped_column(default=0)

@@ -137,6 +137,17 @@ def account_of(merchant_id: int, account_id: int) -> BankAccount | None:
     )
 
 
+def account_by_iban(merchant_id: int, iban: str) -> BankAccount | None:
+    """The oldest with this IBAN; there is one for each currency."""
+    compact = "".join(iban.split()).upper()
+    return db.session.scalar(
+        select(BankAccount)
+        .where(BankAccount.merchant_id == merchant_id, BankAccount.iban == compact)
+        .order_by(BankAccount.id)
+        .limit(1)
+    )
+
+
 def payees(merchant_id: int) -> tuple[Payee, ...]:
     """The accounts that customers may be asked to pay to, oldest first."""
     return read_payees(db.session.scalar(payees_of(merchant_id)))
@@ -203,7 +214,28 @@ def coverage(
         .where(AccountDay.account_id == account.id, AccountDay.day.between(first, last))
         .group_by(AccountDay.day)
     )
-    return calendar(told, {row[0]: int(row[1]) for row in counts}, first, last), breaks(told)
+    wrong = breaks(told, _held(account.id, told))
+    return calendar(told, {row[0]: int(row[1]) for row in counts}, first, last, wrong), wrong
+
+
+def _held(account_id: int, told: Sequence[Period]) -> dict[date, Decimal]:
+    """The sums of the postings that count, by day, for the days that the bank tells."""
+    if not told:
+        return {}
+    first, last = min(one.from_date for one in told), max(one.to_date for one in told)
+    rows = db.session.execute(
+        select(Posting.booking_date, func.sum(Posting.amount))
+        .where(
+            Posting.account_id == account_id,
+            Posting.booking_date.between(first, last),
+            Posting.is_pending.is_(False),
+            Posting.is_replaced.is_(False),
+            Posting.ignored_because.is_distinct_from("duplicate"),
+            Posting.ignored_because.is_distinct_from("double"),
+        )
+        .group_by(Posting.booking_date)
+    )
+    return {on: total for on, total in rows if on is not None}
 
 
 # --- statements --------------------------------------------------------------------------------
@@ -254,22 +286,25 @@ def statement_of(merchant_id: int, statement_id: int) -> Statement | None:
 def retry_statement(
     merchant_id: int,
     statement_id: int,
-    columns: dict[str, Any],
+    columns: dict[str, Any] | None,
     at: datetime,
     *,
     account_id: int | None = None,
 ) -> Statement | None:
-    """Read a failed statement again, now with the columns that a person named; they are
-    remembered for the next file with this header (C2)."""
+    """Read a failed statement again, now with the columns or the account that a person named.
+
+    Columns are remembered for the next file with this header (C2). Raises ValueError.
+    """
     statement = statement_of(merchant_id, statement_id)
     if statement is None or statement.status != "failed":
         return None
     if account_id is not None and account_of(merchant_id, account_id) is None:
         raise ValueError("account_unknown")
-    key = formats.header_key(io.BytesIO(statement.content))
-    if key is not None:
-        _remember_columns(merchant_id, key, columns, account_id)
-    statement.columns = columns
+    if columns is not None:
+        key = formats.header_key(io.BytesIO(statement.content))
+        if key is not None:
+            _remember_columns(merchant_id, key, columns, account_id)
+        statement.columns = columns
     statement.account_id = account_id or statement.account_id
     _begin_again(statement, at)
     return statement
@@ -316,7 +351,8 @@ def _begin_again(statement: Statement, at: datetime) -> None:
     statement.entries_read = statement.postings_new = statement.postings_known = 0
     statement.postings_pending = statement.postings_doubtful = statement.postings_ignored = 0
     statement.problem_count, statement.problems = 0, []
-    statement.error, statement.attempts, statement.asks_columns = None, 0, False
+    statement.error, statement.attempts = None, 0
+    statement.asks_columns = statement.asks_account = False
     statement.put_back(at)
 
 

@@ -8,26 +8,44 @@ on to him and of what was paid out, charged or corrected.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import UTC, date, datetime
+from decimal import ROUND_DOWN, Decimal
+from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select, union_all
+from sqlalchemy import Select, Subquery, false, func, literal, null, or_, select, union_all
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql import ColumnElement
 
 from server.banking.models import AccountMovement, BankAccount, Posting
-from server.banking.payments.pain001 import CreditTransfer, Payer, credit_transfer_file
+from server.banking.payments.pain001 import (
+    MAX_AMOUNT,
+    MAX_NAME_LENGTH,
+    CreditTransfer,
+    Payer,
+    credit_transfer_file,
+)
+from server.banking.payments.sepa_text import sepa_name
 from server.banking.service import account_of, checked_iban
 from server.db import db
 from server.merchants.models import Merchant
+from server.merchants.service import lock_merchant
 
 KINDS = ("payout", "fee", "refund", "correction")
 MAX_MEMBERS = 10_000
 MAX_REFERENCE_LENGTH = 140
+MAX_GIVEN_AT_ONCE = 200
+MOST_SEARCHED_WORDS = 5
 LARGEST_MOVEMENT = Decimal(10) ** 9
+CENT = Decimal("0.01")
 ZERO = Decimal(0)
+PAYABLE_CURRENCY = "EUR"
+PAYOUT_MARK = "KONTOR-"
+_PAYOUT = re.compile(r"(KONTOR-\d+-\d{14}) ([A-Z0-9]+) (.+)", re.ASCII)
+"""The reference of a payout by file: message id, IBAN and name that it went to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,27 @@ class Movement:
     booked_on: date | None
     amount: Decimal
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutLine:
+    """What a member is paid, or why not: ``reason`` is ``no_balance``, ``no_payout_account``,
+    ``name_not_latin`` or ``too_large``; None means that it is paid. ``amount`` is whole cents."""
+
+    member: Member
+    amount: Decimal
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """A file that was made: what identifies it, when and for which day, how many and how much."""
+
+    message_id: str
+    created_at: datetime
+    booked_on: date
+    count: int
+    total: Decimal
 
 
 # --- the operator ------------------------------------------------------------------------------
@@ -171,26 +210,62 @@ _PASSED_ON = (
 ).split()
 
 
-def take_back(posting: Posting) -> Posting | None:
-    """It was another merchant's: the operator's posting is open again, the copy counts nothing.
+def give(operator: Merchant, account_id: int, chosen: Mapping[int, int]) -> list[Posting]:
+    """Pass on what the operator decided: posting id to merchant id, all or none.
 
-    Returns the copy, None if there was none. Raises ValueError if the merchant has assigned it.
+    Returns the copies. Raises ValueError with a message key.
     """
-    copy = db.session.scalars(select(Posting).filter_by(passed_on_from_id=posting.id)).first()
+    shared = _shared(operator, account_id)
+    if len(chosen) > MAX_GIVEN_AT_ONCE:
+        raise ValueError("too_many_given")
+    lock_merchant(operator.id)
+    found = {one.id: one for one in _postings_now(shared, chosen)}
+    if found.keys() != chosen.keys():
+        raise ValueError("posting_unknown")
+    return [pass_on(found[posting_id], chosen[posting_id]) for posting_id in sorted(chosen)]
+
+
+def _postings_now(shared: BankAccount, posting_ids: Collection[int]) -> Sequence[Posting]:
+    """As they are now that the lock is held."""
+    query = select(Posting).where(Posting.account_id == shared.id, Posting.id.in_(posting_ids))
+    return db.session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def take_back_one(operator: Merchant, account_id: int, posting_id: int) -> Posting:
+    """See ``take_back``; of the operator's account. Raises ValueError with a message key."""
+    shared = _shared(operator, account_id)
+    lock_merchant(operator.id)
+    found = _postings_now(shared, [posting_id])
+    if not found:
+        raise ValueError("posting_unknown")
+    copy = take_back(found[0])
     if copy is None:
-        return None
-    if copy.is_assigned:
-        raise ValueError("posting_taken")
-    copy.fingerprint, copy.passed_on_from_id = f"taken back {copy.id}", None
-    copy.ignored_at, copy.ignored_because = func.now(), TAKEN_BACK
-    copy.is_open = copy.needs_match = False
-    posting.is_passed_on = False
-    posting.is_open = posting.needs_match = posting.may_be_open
-    db.session.flush()
+        raise ValueError("posting_not_passed_on")
     return copy
 
 
-TAKEN_BACK = "taken_back"
+def take_back(posting: Posting) -> Posting | None:
+    """It was another merchant's: the operator's posting is open again, the copy counts nothing.
+
+    The copy stays because reversed assignments may refer to it; it counts as passed on, so that
+    nobody can bring it back. Kontor does not pass the posting on by itself again. Returns the
+    copy, None if there was none. Raises ValueError ``posting_taken`` if
+    the merchant has assigned it.
+    """
+    query = select(Posting).filter_by(passed_on_from_id=posting.id)
+    copy = db.session.scalars(query).first()
+    if copy is None:
+        return None
+    lock_merchant(copy.merchant_id)  # or the merchant assigns it in this very moment
+    db.session.refresh(copy)
+    if copy.is_assigned:
+        raise ValueError("posting_taken")
+    copy.fingerprint, copy.passed_on_from_id = f"taken back {copy.id}", None
+    copy.is_open, copy.needs_match, copy.is_passed_on = False, False, True
+    posting.is_passed_on, posting.is_blocked = False, True
+    posting.is_open = posting.needs_match = posting.may_be_open
+    db.session.flush()
+    return copy
 
 
 # --- balances ----------------------------------------------------------------------------------
@@ -204,7 +279,7 @@ def balance_of(account: BankAccount) -> Decimal:
 def _balances(account_ids: Collection[int]) -> dict[int, Decimal]:
     balances = dict.fromkeys(account_ids, ZERO)
     posted = select(Posting.account_id, func.sum(Posting.amount)).where(
-        Posting.account_id.in_(account_ids), Posting.ignored_because.is_distinct_from(TAKEN_BACK)
+        Posting.account_id.in_(account_ids), ~Posting.is_passed_on
     )
     moved = select(AccountMovement.account_id, func.sum(AccountMovement.amount)).where(
         AccountMovement.account_id.in_(account_ids)
@@ -236,22 +311,29 @@ def add_movement(
     row = _member_row(operator, account_id, merchant_id)
     if kind not in KINDS:
         raise ValueError("movement_kind_unknown")
-    if amount == 0 or abs(amount) > LARGEST_MOVEMENT or amount != amount.quantize(Decimal("0.01")):
+    if amount == 0 or abs(amount) > LARGEST_MOVEMENT or amount != amount.quantize(CENT):
         raise ValueError("movement_amount_invalid")
     if kind in ("payout", "fee") and amount > 0:
         raise ValueError("movement_amount_invalid")
+    text = " ".join(reference.split())
+    if text.startswith(PAYOUT_MARK):
+        raise ValueError("movement_reference_reserved")
+    lock_merchant(operator.id)
     movement = AccountMovement(
         merchant_id=merchant_id,
         account_id=row.id,
         kind=kind,
         amount=amount,
         booked_on=on,
-        reference=" ".join(reference.split())[:MAX_REFERENCE_LENGTH],
+        reference=text[:MAX_REFERENCE_LENGTH],
         created_by=actor,
     )
     db.session.add(movement)
     db.session.flush()
     return movement
+
+
+# --- paying out --------------------------------------------------------------------------------
 
 
 def set_payout(merchant_id: int, account_id: int, iban: str, name: str) -> BankAccount | None:
@@ -262,47 +344,192 @@ def set_payout(merchant_id: int, account_id: int, iban: str, name: str) -> BankA
     payee = " ".join(name.split())
     if not payee or len(payee) > MAX_REFERENCE_LENGTH:
         raise ValueError("payout_name_missing")
+    if not _is_writable(payee):
+        raise ValueError("payout_name_not_latin")
     account.payout_iban, account.payout_name = checked_iban(iban), payee
     return account
 
 
-def pay_out(operator: Merchant, account_id: int, *, at: datetime, on: date, actor: str) -> bytes:
+def _is_writable(name: str) -> bool:
+    """Whether banks can write the name; one that they cannot would spoil the file for all."""
+    try:
+        return any(character.isalnum() for character in sepa_name(name))
+    except ValueError:
+        return False
+
+
+def payout_plan(operator: Merchant, account_id: int) -> list[PayoutLine]:
+    """What a file made now would hold, and who is left out and why. Raises ValueError."""
+    return [_payout_line(member) for member in members(operator, account_id)]
+
+
+def _payout_line(member: Member) -> PayoutLine:
+    amount = member.balance.quantize(CENT, ROUND_DOWN)
+    reason = None
+    if amount <= 0:
+        reason = "no_balance"
+    elif member.account.payout_iban is None or member.account.payout_name is None:
+        reason = "no_payout_account"
+    elif not _is_writable(member.account.payout_name):
+        reason = "name_not_latin"
+    elif amount > MAX_AMOUNT:
+        reason = "too_large"
+    return PayoutLine(member, amount, reason)
+
+
+def plan_fingerprint(plan: Collection[PayoutLine]) -> str:
+    """Changes with every amount and every account that the plan pays to."""
+    told = [
+        f"{line.member.account.id} {line.amount:f} {line.member.account.payout_iban}"
+        f" {line.member.account.payout_name}"
+        for line in plan
+        if line.reason is None
+    ]
+    return sha256("\n".join(told).encode()).hexdigest()[:32]
+
+
+def pay_out(
+    operator: Merchant,
+    account_id: int,
+    *,
+    at: datetime,
+    on: date,
+    actor: str,
+    seen: str | None = None,
+) -> bytes:
     """A pain.001 file that pays out every positive balance with an account to go to, and the
     movements of it. Raises ValueError with a message key.
 
-    The operator hands the file to the bank; what the bank does not execute is corrected by hand.
+    ``seen``: the fingerprint of the plan that the operator agreed to; refused if it has changed,
+    so that a button pressed twice pays once. The operator hands the file to the bank; what the
+    bank does not execute is corrected by hand.
     """
     shared = _shared(operator, account_id)
-    message_id = f"KONTOR-{shared.id}-{at:%Y%m%d%H%M%S}"
-    payments = []
-    for member in members(operator, account_id):
-        account = member.account
-        if member.balance <= 0 or account.payout_iban is None or account.payout_name is None:
-            continue
-        movement = add_movement(
-            operator,
-            account_id,
-            member.merchant.id,
+    lock_merchant(operator.id)
+    plan = payout_plan(operator, account_id)
+    if seen is not None and seen != plan_fingerprint(plan):
+        raise ValueError("payout_changed")
+    at = at.astimezone(UTC).replace(microsecond=0)
+    message_id = f"{PAYOUT_MARK}{shared.id}-{at:%Y%m%d%H%M%S}"
+    paid = [line for line in plan if line.reason is None]
+    rows = [
+        AccountMovement(
+            merchant_id=line.member.merchant.id,
+            account_id=line.member.account.id,
             kind="payout",
-            amount=-member.balance.quantize(Decimal("0.01")),
-            reference=message_id,
-            on=on,
-            actor=actor,
+            amount=-line.amount,
+            booked_on=on,
+            reference=_payout_reference(message_id, line.member.account),
+            created_by=actor,
+            created_at=at,
         )
+        for line in paid
+    ]
+    if rows and _payout_rows(shared, message_id):
+        raise ValueError("payout_too_soon")
+    db.session.add_all(rows)
+    db.session.flush()
+    return _payout_file(shared, message_id, rows)
+
+
+def _payout_reference(message_id: str, account: BankAccount) -> str:
+    """Names the payee, so that the same file can be made again when the account has changed."""
+    name = (account.payout_name or "")[:MAX_NAME_LENGTH].rstrip()
+    return f"{message_id} {account.payout_iban} {name}"
+
+
+def rebuild(operator: Merchant, account_id: int, message_id: str) -> bytes | None:
+    """The file of that payout once more; None if there was none.
+
+    The same byte for byte, as long as the operator's own name and BIC are the same.
+    """
+    shared = _shared(operator, account_id)
+    rows = _payout_rows(shared, message_id)
+    return _payout_file(shared, message_id, rows) if rows else None
+
+
+def _payout_rows(shared: BankAccount, message_id: str) -> list[AccountMovement]:
+    if not re.fullmatch(rf"{PAYOUT_MARK}{shared.id}-\d{{14}}", message_id, re.ASCII):
+        return []
+    query = _payouts(shared).where(AccountMovement.reference.startswith(f"{message_id} "))
+    return list(db.session.scalars(query.order_by(AccountMovement.id)))
+
+
+def _payouts(shared: BankAccount) -> Select[AccountMovement]:
+    return (
+        select(AccountMovement)
+        .join(BankAccount, BankAccount.id == AccountMovement.account_id)
+        .where(
+            BankAccount.shared_account_id == shared.id,
+            AccountMovement.kind == "payout",
+            AccountMovement.reference.startswith(PAYOUT_MARK),
+        )
+    )
+
+
+def _payout_file(shared: BankAccount, message_id: str, rows: Sequence[AccountMovement]) -> bytes:
+    payments = []
+    for row in sorted(rows, key=lambda one: one.id):
+        _, iban, name = payout_parts(row.reference)
         payments.append(
             CreditTransfer(
-                end_to_end_id=f"KTP{movement.id}",
-                name=account.payout_name,
-                iban=account.payout_iban,
-                amount=-movement.amount,
-                remittance_information=f"Kontor {at:%d.%m.%Y}",
+                end_to_end_id=f"KTP{row.id}",
+                name=name,
+                iban=iban,
+                amount=-row.amount,
+                remittance_information=f"Kontor {row.booked_on:%d.%m.%Y}",
                 currency=shared.currency,
             )
         )
     payer = Payer(shared.creditor_name or "", shared.iban, shared.bic or "")
     return credit_transfer_file(
-        payer, payments, message_id=message_id, created_at=at, execution_date=on
+        payer,
+        payments,
+        message_id=message_id,
+        created_at=rows[0].created_at if rows else datetime.now(UTC),
+        execution_date=rows[0].booked_on if rows else date.min,
     )
+
+
+def payout_parts(reference: str) -> tuple[str, str, str]:
+    """(message id, IBAN, name) of a payout by file; empty ones where it was made elsewhere."""
+    found = _PAYOUT.fullmatch(reference)
+    return (found[1], found[2], found[3]) if found else ("", "", "")
+
+
+def payouts(operator: Merchant, account_id: int, *, limit: int) -> list[Payout]:
+    """The files that were made, newest first."""
+    shared = _shared(operator, account_id)
+    message_id = func.split_part(AccountMovement.reference, " ", 1)
+    rows = db.session.execute(
+        _payouts(shared)
+        .with_only_columns(
+            message_id,
+            func.min(AccountMovement.created_at),
+            func.min(AccountMovement.booked_on),
+            func.count(),
+            -func.sum(AccountMovement.amount),
+        )
+        .group_by(message_id)
+        .order_by(func.min(AccountMovement.created_at).desc())
+        .limit(limit)
+    )
+    return [Payout(*row) for row in rows]
+
+
+def last_payout_to(account: BankAccount) -> date | None:
+    """The last day that a file paid to the account named now; None: never yet."""
+    return db.session.scalar(
+        select(func.max(AccountMovement.booked_on)).where(
+            AccountMovement.account_id == account.id,
+            AccountMovement.kind == "payout",
+            AccountMovement.reference.startswith(PAYOUT_MARK),
+            func.split_part(AccountMovement.reference, " ", 2) == (account.payout_iban or ""),
+        )
+    )
+
+
+# --- the list of movements ---------------------------------------------------------------------
 
 
 def movements(
@@ -317,40 +544,82 @@ def movements(
 ) -> list[Movement]:
     """What moved the merchant's balance, newest first (K52)."""
     assert account.merchant_id == merchant_id, "tenants never mix"
-    both = union_all(_posted(account.id), _moved(account.id)).subquery()
-    query = select(both).order_by(both.c.booked_on.desc().nulls_last(), both.c.id.desc())
+    both = movement_rows(account)
+    query = select(both).where(*movement_conditions(both, since=since, until=until, text=text))
     if kinds:
         query = query.where(both.c.kind.in_(list(kinds)))
-    if since is not None:
-        query = query.where(both.c.booked_on >= since)
-    if until is not None:
-        query = query.where(both.c.booked_on <= until)
-    for word in text.lower().split()[:5]:
-        query = query.where(func.lower(both.c.text).contains(word, autoescape=True))
+    query = query.order_by(both.c.booked_on.desc().nulls_last(), both.c.source.desc(), both.c.id.desc())
     rows = db.session.execute(query.limit(limit))
-    return [Movement(row.id, row.kind, row.booked_on, row.amount, row.text or "") for row in rows]
+    return [
+        Movement(row.id, row.kind, row.booked_on, row.amount, _joined(row.name, row.text))
+        for row in rows
+    ]
 
 
-def _posted(account_id: int) -> Select[*tuple[Any, ...]]:
-    return select(
+def _joined(*texts: str | None) -> str:
+    return " · ".join(text for text in texts if text)
+
+
+def movement_rows(account: BankAccount) -> Subquery:
+    """Everything that moved the account: ``source`` (0 posting, 1 movement), ``id``, ``kind``,
+    ``booked_on``, ``amount``, ``currency``, ``name``, ``iban``, ``text``, ``is_return``."""
+    return union_all(_posted(account), _moved(account)).subquery()
+
+
+def movement_conditions(
+    both: Subquery, *, since: date | None, until: date | None, text: str
+) -> list[ColumnElement[bool]]:
+    """For ``movement_rows``: the days, and every word somewhere in name, IBAN or text."""
+    conditions: list[ColumnElement[bool]] = []
+    if since is not None:
+        conditions.append(both.c.booked_on >= since)
+    if until is not None:
+        conditions.append(both.c.booked_on <= until)
+    said = func.lower(func.concat_ws(" ", both.c.name, both.c.iban, both.c.text))
+    for word in text.lower().split()[:MOST_SEARCHED_WORDS]:
+        conditions.append(said.contains(word, autoescape=True))
+    return conditions
+
+
+def _posted(account: BankAccount) -> Select[*tuple[Any, ...]]:
+    query = select(
+        literal(0).label("source"),
         Posting.id,
         literal("posting").label("kind"),
         Posting.booking_date.label("booked_on"),
         Posting.amount,
-        func.concat_ws(" · ", Posting.counterparty_name, Posting.remittance_information).label(
-            "text"
-        ),
-    ).where(Posting.account_id == account_id, Posting.ignored_because.is_distinct_from(TAKEN_BACK))
+        Posting.currency,
+        Posting.counterparty_name.label("name"),
+        Posting.counterparty_iban.label("iban"),
+        Posting.remittance_information.label("text"),
+        Posting.is_return,
+    ).where(Posting.account_id == account.id)
+    if account.shared_account_id is not None:
+        return query.where(~Posting.is_passed_on)  # taken back
+    return query.where(
+        ~Posting.is_pending,
+        ~Posting.is_replaced,
+        or_(Posting.ignored_because.is_(None), ~Posting.ignored_because.in_(SAME_MONEY)),
+    )
 
 
-def _moved(account_id: int) -> Select[*tuple[Any, ...]]:
+SAME_MONEY = ("duplicate", "double")
+"""Ignored because they stand for money that another posting brought."""
+
+
+def _moved(account: BankAccount) -> Select[*tuple[Any, ...]]:
     return select(
+        literal(1).label("source"),
         AccountMovement.id,
         AccountMovement.kind,
         AccountMovement.booked_on,
         AccountMovement.amount,
+        literal(account.currency).label("currency"),
+        null().label("name"),
+        null().label("iban"),
         AccountMovement.reference.label("text"),
-    ).where(AccountMovement.account_id == account_id)
+        false().label("is_return"),
+    ).where(AccountMovement.account_id == account.id)
 
 
 def _own(operator: Merchant, account_id: int) -> BankAccount:

@@ -11,9 +11,9 @@ import pytest
 
 from server.banking.intake import StatementImport
 from server.banking.models import AccountDay, BankAccount, Posting, PostingAlias
-from server.banking.service import store_statement
+from server.banking.service import retry_statement, store_statement
 from server.db import db, now
-from server.jobs import drain_match_request
+from server.jobs import drain_match_request, drain_statement
 from server.orders.models import Order, Suggestion
 from server.orders.service import NotPossible, assign, decide_duplicate
 from tests.bank_files import KINDS, Paid, batch, camt, csv, mt940, write
@@ -263,7 +263,7 @@ def test_an_announced_payment_becomes_the_booked_one_and_is_paid_once(bring, mer
     later = replace(PAID[0], on=PAID[0].on + timedelta(days=1), text="Bestellung 1001 gebucht")
     told = bring(camt("camt.053", later))
     (booked,) = postings()
-    assert (booked.id, booked.is_pending, booked.is_open) == (announced.id, False, True)
+    assert (booked.id > announced.id, booked.is_pending, booked.is_open) == (True, False, True)
     assert (booked.booking_date, booked.remittance_information) == (later.on, later.text)
     assert (told.postings_new, booked.statement_id) == (1, told.id)
 
@@ -350,3 +350,18 @@ def test_an_account_that_is_printed_without_its_iban_is_found(bring, merchant):
     account = make_account(merchant, "DE68210501700012345678")
     bring(mt940(PAID[1]).replace(f":25:{IBAN}".encode(), b":25:21050170/12345678"))
     assert [row.account_id for row in postings()] == [account.id]
+
+
+@pytest.mark.feature("S20")
+def test_a_file_that_names_no_account_asks_which_of_several_it_is(merchant):
+    other = make_account(merchant, "DE68210501700012345678")
+    content = csv(PAID[0]).replace(IBAN.encode(), b"")
+    statement = store_statement(merchant.id, "u.csv", content, uploaded_by="Anna")
+    db.session.commit()
+    drain_statement()
+    assert (statement.status, statement.asks_account, postings()) == ("failed", True, [])
+    retry_statement(merchant.id, statement.id, None, now(), account_id=other.id)
+    db.session.commit()
+    drain_statement()
+    assert [row.account_id for row in postings()] == [other.id]
+    assert (statement.status, statement.asks_account) == ("done", False)

@@ -15,7 +15,15 @@ from server.banking.service import retry_statement, store_statement
 from server.db import db, now
 from server.jobs import drain_match_request, drain_statement
 from server.orders.models import MatchRequest, Order
-from tests.factories import IBAN, bearer, make_key, make_merchant, make_order, make_shop
+from tests.factories import (
+    IBAN,
+    bearer,
+    make_account,
+    make_key,
+    make_merchant,
+    make_order,
+    make_shop,
+)
 
 URL = "/api/v1/statements"
 HEAD = (
@@ -322,3 +330,23 @@ def test_a_statement_is_found_by_its_own_merchant_only(client, hand_in):
         assert client.get(f"{URL}/{number}", headers=stranger).status_code == 404
     created = datetime.fromisoformat(answer["created_at"])
     assert abs((datetime.now(UTC) - created).total_seconds()) < 600
+
+
+@pytest.mark.feature("S20")
+def test_a_bare_body_may_say_which_account_it_is_about(client, key, merchant):
+    other = make_account(merchant, "DE68210501700012345678")
+    content = b"date;amount;text\n2026-03-05;5.00;x\n"
+    for asked, status in ((other.iban, 202), ("DE00", 422)):
+        made = client.post(f"{URL}?account_iban={asked}", data=content, headers=key)
+        assert made.status_code == status, made.json
+    assert db.session.query(Statement).one().account_id == other.id
+
+
+@pytest.mark.feature("C8")
+def test_announced_postings_are_not_listed(client, key, hand_in):
+    announced = camt(*numbered(1, 1)).replace(b"<Cd>BOOK</Cd>", b"<Cd>PDNG</Cd>", 1)
+    assert hand_in(announced)["postings_pending"] == 1
+    assert client.get("/api/v1/postings", headers=key).json["postings"] == []
+    hand_in(camt(*numbered(1, 1)))
+    (posting,) = client.get("/api/v1/postings", headers=key).json["postings"]
+    assert (posting["source"], posting["is_possible_duplicate"]) == ("camt.053", False)

@@ -249,18 +249,18 @@ def upgrade() -> None:
         ["merchant_id", "iban", "currency"],
     )
     op.create_foreign_key(
-        op.f("fk_bank_account_merchant_id_connection_id"),
-        "bank_account",
-        "bank_connection",
-        ["merchant_id", "connection_id"],
-        ["merchant_id", "id"],
-    )
-    op.create_foreign_key(
         op.f("fk_bank_account_shared_account_id"),
         "bank_account",
         "bank_account",
         ["shared_account_id"],
         ["id"],
+    )
+    op.create_foreign_key(
+        op.f("fk_bank_account_merchant_id_connection_id"),
+        "bank_account",
+        "bank_connection",
+        ["merchant_id", "connection_id"],
+        ["merchant_id", "id"],
     )
     op.add_column(
         "merchant",
@@ -351,6 +351,10 @@ def upgrade() -> None:
     )
     op.add_column(
         "statement",
+        sa.Column("asks_account", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+    )
+    op.add_column(
+        "statement",
         sa.Column("postings_doubtful", sa.Integer(), server_default="0", nullable=False),
     )
     op.add_column(
@@ -380,6 +384,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("fk_statement_merchant_id_account_id"), "statement", type_="foreignkey")
     op.drop_column("statement", "postings_ignored")
     op.drop_column("statement", "postings_doubtful")
+    op.drop_column("statement", "asks_account")
     op.drop_column("statement", "asks_columns")
     op.drop_column("statement", "is_pending")
     op.drop_column("statement", "account_id")
@@ -417,10 +422,10 @@ def downgrade() -> None:
     op.drop_column("posting", "source")
     op.drop_column("merchant", "is_operator")
     op.drop_constraint(
-        op.f("fk_bank_account_shared_account_id"), "bank_account", type_="foreignkey"
+        op.f("fk_bank_account_merchant_id_connection_id"), "bank_account", type_="foreignkey"
     )
     op.drop_constraint(
-        op.f("fk_bank_account_merchant_id_connection_id"), "bank_account", type_="foreignkey"
+        op.f("fk_bank_account_shared_account_id"), "bank_account", type_="foreignkey"
     )
     op.drop_constraint(
         op.f("uq_bank_account_merchant_id_iban_currency"), "bank_account", type_="unique"

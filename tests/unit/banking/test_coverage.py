@@ -24,7 +24,8 @@ def period(first, last, opening="100", total="0", *, closing=None, complete=True
 
 
 def states(periods, counts=None, last=7):
-    return [one.state for one in calendar(periods, counts or {}, day(1), day(last))]
+    days = calendar(periods, counts or {}, day(1), day(last), breaks(periods))
+    return [one.state for one in days]
 
 
 def test_days_of_complete_statements_are_complete_and_the_others_missing():
@@ -64,6 +65,21 @@ def test_statements_without_balances_tell_days_only():
     assert breaks([period(1, 1, None, "10"), period(2, 2, "100")]) == []
 
 
+def test_postings_that_are_kept_and_not_in_the_banks_balances_are_a_break():
+    told = [period(1, 1, "100", "10"), period(2, 3, "110", "5", statement=2)]
+    right = {day(1): Decimal(10), day(2): Decimal(2), day(3): Decimal(3)}
+    assert breaks(told, right) == []
+    assert breaks(told, right | {day(3): Decimal(22)}) == [
+        Break("held", day(3), 2, Decimal(5), Decimal(24))
+    ]
+    assert breaks([told[0], period(3, 3, "99", "5")], {}) != []
+
+
+def test_what_is_kept_is_not_judged_where_a_statement_is_missing():
+    told = [period(1, 1, "100", "10"), period(4, 4, "150", "5", statement=2)]
+    assert [one.kind for one in breaks(told, {})] == ["chain"]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(-500, 500)), min_size=1, max_size=12))
 def test_an_unbroken_chain_has_no_breaks_and_no_holes(steps):
     told, number, balance = [], 1, Decimal(0)
@@ -73,7 +89,7 @@ def test_an_unbroken_chain_has_no_breaks_and_no_holes(steps):
         balance += total
     assert breaks(told) == []
     first = told[0].from_date
-    days = calendar(told, {}, first, told[-1].to_date)
+    days = calendar(told, {}, first, told[-1].to_date, breaks(told))
     assert {one.state for one in days} == {"complete"}
 
 
