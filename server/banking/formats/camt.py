@@ -49,7 +49,7 @@ RETURN_FAMILIES = {"RRTN", "UPDD", "PRDD", "RCDD", "UPCT", "RPCR", "ARET", "AREV
 RETURN_BUSINESS_CODES = {"108", "109", "159"}
 BATCH_BUSINESS_CODES = {str(code) for code in range(191, 200)}
 _PROPRIETARY = re.compile(r"([A-Z]\w{3}\+(\d{3}))(?:\+.*)?")
-_AMBIGUOUS = re.compile(r"[+-]?\d{1,3},\d{3}")
+_AMBIGUOUS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 # Swiss banks say here whether a payment slip had to be read by hand; no payer wrote it.
 _SCANNER_CODE = re.compile(r"\?(?:REJECT|ERROR)\?\d*")
 _STATEMENTS = {"Rpt": "camt.052", "Stmt": "camt.053", "Ntfctn": "camt.054"}
@@ -134,14 +134,11 @@ class _Statement:
         """The account as the file names it, where that is no IBAN."""
         return None if self.account_iban else self.account
 
-    def balance(self, *codes: str) -> Balance | None:
-        """The first of the kinds that is there, in the account's currency if it is in several."""
-        for code in codes:
-            found = [one for (kind, _), one in self.balances.items() if kind == code]
-            own = [one for one in found if one.currency == self.currency]
-            if found:
-                return (own or found)[0]
-        return None
+    def balance(self, code: str) -> Balance | None:
+        """The balance of a kind, in the account's currency if it is in several."""
+        found = [one for (kind, _), one in self.balances.items() if kind == code]
+        own = [one for one in found if one.currency == self.currency]
+        return next(iter(own or found), None)
 
 
 @dataclass(slots=True)
@@ -277,10 +274,9 @@ class _Walker:
         if entry.leaves > 1:
             # The first is dropped with its entry; most entries have only one.
             element.clear()
-            previous = element.getprevious()
-            if previous is not None and previous.tag == element.tag:
-                element.getparent().remove(previous)
+            _drop_previous(element)
         if entry.held is None:
+            _drop_previous(element.getparent())
             return self._split_leaf(entry, found, entry.leaves - 1)
         entry.held.append(found)
         return () if len(entry.held) <= MAX_HELD_LEAVES else self._release(entry, tables)
@@ -473,6 +469,7 @@ class _Walker:
 
 
 _FEE: Found = {"is_fee": True}
+_AMOUNTS = ("amount", "transaction_amount", "instructed_amount")
 _NO_AMOUNT = [(None, None)]
 _TRUE = ("true", "1")
 
@@ -503,6 +500,13 @@ def _entry_of(leaf: Any) -> Any:
     if len(around) < 3 or etree.QName(around[1]).localname != "Ntry":
         return None
     return around[1]
+
+
+def _drop_previous(element: Any) -> None:
+    """Forget the element before this one, if it is one of the same kind."""
+    previous = element.getprevious()
+    if previous is not None and previous.tag == element.tag:
+        element.getparent().remove(previous)
 
 
 def _is_page(values: Found) -> bool:
@@ -536,7 +540,7 @@ def _signed(amount: Decimal | None, direction: str | None) -> Decimal | None:
 def _leaf_amount(found: Found, entry: _Entry) -> Decimal | None:
     """What a leaf says it is worth in the account's currency."""
     direction = found.get("direction") or entry.values.get("direction")
-    for key in ("amount", "transaction_amount", "instructed_amount"):
+    for key in _AMOUNTS:
         for printed, currency in found.get(key, ()):
             if currency is None or currency == entry.currency:
                 return _signed(_amount(printed), direction)
@@ -553,12 +557,13 @@ def _turn_if_mirrored(entry: _Entry, leaves: list[Found]) -> None:
         return
     if not any(amounts):
         for found in leaves:
-            found.pop("amount", None), found.pop("transaction_amount", None)
+            for key in _AMOUNTS:
+                found.pop(key, None)
     elif sum(filter(None, amounts)) == -entry.amount:
-        opposite = "CRDT" if entry.amount > 0 else "DBIT"
-        if all(found.get("direction") != opposite for found in leaves):
+        direction = "CRDT" if entry.amount > 0 else "DBIT"
+        if all(found.get("direction") != direction for found in leaves):
             for found in leaves:
-                found["direction"] = opposite
+                found["direction"] = direction
 
 
 def _unsplit_problem(entry: _Entry, element: Any) -> Problem:

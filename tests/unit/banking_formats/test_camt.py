@@ -310,13 +310,20 @@ def test_a_damaged_archive_gives_what_it_holds() -> None:
     assert isinstance(found[-1], Problem)
 
 
-@pytest.mark.parametrize("in_one_batch", [False, True])
-def test_memory_does_not_grow_with_the_file(in_one_batch: bool, tmp_path: Path) -> None:
-    leaf = details("10.00", "Bestellung " + "x" * 100)
-    one = leaf if in_one_batch else entry(inside=f"<NtryDtls>{leaf}</NtryDtls>")
-    head, tail = message(entry("1.00", "<NtryDtls>@</NtryDtls>") if in_one_batch else "@").split(
-        b"@"
-    )
+LEAF = details("10.00", "Bestellung " + "x" * 100)
+
+
+@pytest.mark.parametrize(
+    ("around", "one"),
+    [
+        ("@", entry(inside=f"<NtryDtls>{LEAF}</NtryDtls>")),
+        (entry("1.00", "<NtryDtls>@</NtryDtls>"), LEAF),
+        (entry("1.00", "@"), f"<NtryDtls>{LEAF}</NtryDtls>"),
+    ],
+    ids=["entries", "a batch", "details of one leaf each"],
+)
+def test_memory_does_not_grow_with_the_file(around: str, one: str, tmp_path: Path) -> None:
+    head, tail = message(around).split(b"@")
 
     def peak(count: int) -> int:
         path = tmp_path / f"{count}.xml"

@@ -204,6 +204,13 @@ def test_details_of_other_countries(detail: str, field: str, value: str | None) 
     assert getattr(posting, field) == value
 
 
+@pytest.mark.parametrize("first", [61, 65], ids=["counts the tag", "counts the text"])
+def test_a_line_that_is_full_was_cut_by_its_length(first: int) -> None:
+    detail = "166?00GUTSCHRIFT?20SVWZ+Bestellung A-1?32".ljust(first - 4, "x") + "Erika Mustermann"
+    [posting] = postings(LINE, f":86:{detail[:first]}", detail[first:])
+    assert posting.counterparty_name == detail.partition("?32")[2]
+
+
 @pytest.mark.parametrize(
     ("printed", "amount"),
     [
