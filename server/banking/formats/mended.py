@@ -17,9 +17,11 @@ _GUESSED = "utf-8"
 _CONFUSED = {_GUESSED, "ascii", "iso8859-1", "cp1252"}
 _CONFUSED |= {f"utf-{width}{order}" for width in ("16", "32") for order in ("", "-le", "-be")}
 _SINGLE_BYTE = re.compile(r"iso8859-\d+|cp125\d|ascii|cp850|cp437")
-# The root's default namespace. Without it every name is short, and the reading a tenth faster.
+# The root's default namespace, unless it has a prefix as well. Without it every name is short, and
+# the reading a tenth faster.
 _DEFAULT_NAMESPACE = re.compile(
-    rb"""(<Document\b(?![^<>]*\sxmlns:[^<>]*\biso:20022:)[^<>]*?)\sxmlns\s*=\s*(?:"[^"]*"|'[^']*')"""
+    rb"""(<Document\b(?![^<>]*\sxmlns:[^\s=<>]+\s*=\s*["'][^"'<>]*iso:20022)[^<>]*?)"""
+    rb"""\sxmlns\s*=\s*(?:"[^"]*"|'[^']*')"""
 )
 # What XML 1.0 forbids, and an ampersand that begins no entity a statement may use.
 _FORBIDDEN = bytes(code for code in range(32) if code not in b"\t\n\r")
