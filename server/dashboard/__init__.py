@@ -13,10 +13,13 @@ from server.dashboard import (
     access,
     account,
     bank,
+    bank_connections,
     errors,
+    ignore_rules,
     login,
     orders,
     pages,
+    posting_list,
     postings,
     shops,
     statements,
@@ -37,7 +40,8 @@ def register(app: Flask) -> None:
     door.before_request(access.require_login)
     door.before_request(access.check_form)
     door.after_request(access.secure)
-    for module in (today, orders, postings, statements, shops, bank, account, login):
+    doors = (today, orders, postings, posting_list, statements, ignore_rules, shops, bank)
+    for module in (*doors, bank_connections, account, login):
         door.register_blueprint(module.pages)
     access.register(app)
     pages.register(app)

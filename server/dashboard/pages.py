@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Flask, Response, g, make_response, render_template, request, url_for
 
-from server.dashboard import queries, sentences, status, words
+from server.dashboard import bank_queries, queries, sentences, status, words
 from server.dashboard.access import FORM_TOKEN_FIELD, THEMES, form_token, preference
 from server.db import now
 from server.orders.models import Order, OrderEvent
@@ -80,6 +80,7 @@ def register(app: Flask) -> None:
         shop_badge=status.shop_badge,
         update_badge=status.update_badge,
         mail_badge=status.mail_badge,
+        posting_badge=status.posting_badge,
         order_word=status.order_word,
         reasons=sentences.reasons,
         say=sentences.say,
@@ -98,6 +99,7 @@ def register(app: Flask) -> None:
         as_of=words.as_of,
         stamp=words.stamp,
         iban=words.iban,
+        account_name=bank_queries.account_name,
         address=words.address,
         country=words.country,
         iso_day=lambda text: words.day(date.fromisoformat(text), "long"),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from markupsafe import Markup, escape
 from werkzeug.wrappers import Response as BaseResponse
 
-from server.dashboard import queries, sentences, words
+from server.banking.models import BankAccount, Posting
+from server.dashboard import bank_queries, posting_list, queries, sentences, words
 from server.dashboard.pages import page, part
-from server.dashboard.queries import LIKELY, POSTING_LISTS, OrderRow, PostingRow
+from server.dashboard.posting_list import after_text, asked_cursor, asked_filter, asked_sort
+from server.dashboard.queries import LIKELY, OrderRow, PostingRow
 from server.db import db, now
 from server.orders import service
 from server.orders.models import Suggestion
@@ -45,8 +50,8 @@ class Offer:
 
 @pages.get("/postings")
 def show_all() -> Response:
-    """On a wide screen the first one is open beside the list; on a phone this is the list."""
-    return _inbox(None)
+    """What waits, the first one open beside the list; with a filter in the URL, the table."""
+    return posting_list.table_page() if posting_list.is_asked() else _inbox(None)
 
 
 @pages.get("/postings/<int:posting_id>")
@@ -55,12 +60,10 @@ def show(posting_id: int) -> Response:
 
 
 def _inbox(posting_id: int | None, problem: NotPossible | None = None) -> Response:
-    which = request.args.get("list", "open")
-    which = which if which in POSTING_LISTS else "open"
-    before = request.args.get("before", "")
-    rows, has_older = queries.posting_page(
-        g.merchant_id, which, int(before) if before.isdecimal() and len(before) < 19 else None
-    )
+    wanted, sort = asked_filter(), asked_sort()
+    matching = bank_queries.matching_postings(g.merchant_id, wanted)
+    rows, has_more = bank_queries.posting_page(matching, sort, asked_cursor(sort))
+    kept = posting_list.kept_arguments()
     is_list = posting_id is None
     if posting_id is None and rows:
         posting_id = rows[0].posting.id
@@ -70,11 +73,15 @@ def _inbox(posting_id: int | None, problem: NotPossible | None = None) -> Respon
     return page(
         "postings.html",
         409 if problem else 200,
-        which=which,
-        lists=POSTING_LISTS,
+        wanted=wanted,
+        kept=kept,
+        is_filtered=posting_list.is_asked(),
         rows=rows,
-        older=rows[-1].posting.id if has_older else None,
+        more=kept | {"after": after_text(bank_queries.cursor_of(sort, rows[-1]))}
+        if has_more
+        else None,
         sums=queries.waiting_sums(g.merchant_id),
+        doubtful=bank_queries.doubtful_count(g.merchant_id),
         is_list=is_list,
         row=row,
         problem=problem,
@@ -90,7 +97,8 @@ def _detail(row: PostingRow) -> dict[str, object]:
     text = _plain(request.args.get("q", ""))
     return {
         "posting": posting,
-        "account": queries.account_of(g.merchant_id, posting.account_id),
+        **_origin(posting),
+        **_likeness(posting),
         "said": _marked(posting.remittance_information or "", _keys_of(offers)),
         "offers": offers,
         "assignments": _assignments(posting.id),
@@ -100,6 +108,132 @@ def _detail(row: PostingRow) -> dict[str, object]:
         "split_ids": [order.order.id for order in chosen],
         "is_splitting": "order" in request.args,
         "default_amount": _default_amount,
+    }
+
+
+# --- where it comes from, and what it looks like ----------------------------------------------
+
+BANK_FIELDS = (
+    "booking_date",
+    "value_date",
+    "counterparty_name",
+    "counterparty_iban",
+    "counterparty_bic",
+    "creditor_reference",
+    "end_to_end_id",
+    "mandate_id",
+    "bank_reference",
+    "transaction_code",
+    "return_reason",
+)
+"""What is listed below the purpose, in its order; names of ``banking.models.Posting``."""
+COMPARED = ("amount", *BANK_FIELDS[:5], "remittance_information", *BANK_FIELDS[5:], "source")
+RAW_LEFT_OUT = {"keys", "merchant_id"}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field of two postings side by side."""
+
+    field: str
+    this: Any
+    other: Any
+
+    @property
+    def is_one(self) -> bool:
+        return bool(self.this != self.other)
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A line of the history. ``who`` is "" where Kontor acted by itself."""
+
+    at: datetime
+    said: str
+    who: str = ""
+
+
+def _origin(posting: Posting) -> dict[str, Any]:
+    account = queries.account_of(g.merchant_id, posting.account_id)
+    statement = (
+        queries.statement_of(g.merchant_id, posting.statement_id) if posting.statement_id else None
+    )
+    return {
+        "account": account,
+        "statement": statement,
+        "bank_fields": [(name, getattr(posting, name)) for name in BANK_FIELDS],
+        **_particulars(posting),
+        "raw": [
+            (name, json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value)
+            for name in (column.name for column in Posting.__table__.columns)
+            if name not in RAW_LEFT_OUT and (value := getattr(posting, name)) is not None
+        ],
+        "history": _history(posting, statement.filename if statement else None),
+        "ignored_originator": _originator(posting, account),
+    }
+
+
+def _particulars(posting: Posting) -> dict[str, Any]:
+    """What the bank said beside the fields, as it is shown."""
+    told = posting.particulars or {}
+    foreign, charges = told.get("foreign") or {}, told.get("charges")
+    amount, rate = foreign.get("amount"), foreign.get("exchange_rate")
+    return {
+        "foreign": words.money(Decimal(amount), foreign["currency"]) if amount else None,
+        "rate": words.exact(Decimal(rate)) if rate else None,
+        "charges": words.money(Decimal(charges), posting.currency) if charges else None,
+        "entry_references": told.get("entry_references"),
+    }
+
+
+def _originator(posting: Posting, account: BankAccount | None) -> dict[str, str] | None:
+    """What an ignore rule for the originator would say; None where nobody is named."""
+    if posting.counterparty_iban and account and posting.counterparty_iban != account.iban:
+        return {"kind": "iban", "value": posting.counterparty_iban}
+    if posting.counterparty_name:
+        return {"kind": "name", "value": posting.counterparty_name}
+    return None
+
+
+def _history(posting: Posting, file: str | None) -> list[Happened]:
+    came = words.t("posting.came_in", file=file) if file else words.t("posting.came_by_api")
+    found = [Happened(posting.created_at, str(came))]
+    for row, number in bank_queries.ledger_of_posting(g.merchant_id, posting.id):
+        amount = words.money(abs(row.amount), posting.currency)
+        key = "undone_of" if row.reverses_id else "assigned_to"
+        said = words.t(f"posting.{key}", amount=amount, number=number)
+        found.append(Happened(row.created_at, str(said), row.decided_by))
+    if posting.ignored_at is not None:
+        found.append(Happened(posting.ignored_at, *_ignored_by(posting)))
+    return sorted(found, key=lambda one: one.at, reverse=True)
+
+
+def _ignored_by(posting: Posting) -> tuple[str, str]:
+    """Why it was ignored, and by whom if that was a person."""
+    why, by = posting.ignored_because or "person", posting.ignored_by or ""
+    said = str(words.t(f"ignored_because.{why}", by=words.iban(by) if why == "iban" else by))
+    return said, by if why in {"person", "duplicate"} else ""
+
+
+def _likeness(posting: Posting) -> dict[str, Any]:
+    """The posting that this one looks like, field by field, and those that look like it."""
+    other = (
+        queries.posting_row(g.merchant_id, posting.duplicate_of_id)
+        if posting.duplicate_of_id
+        else None
+    )
+    differences = []
+    if other is not None:
+        pairs = [
+            Difference(name, getattr(posting, name), getattr(other.posting, name))
+            for name in COMPARED
+        ]
+        differences = [one for one in pairs if one.this is not None or one.other is not None]
+    return {
+        "other": other,
+        "differences": differences,
+        "lookalikes": bank_queries.lookalikes_of(g.merchant_id, posting.id),
+        "why_ignored": _ignored_by(posting)[0] if posting.ignored_at else None,
     }
 
 
@@ -270,7 +404,23 @@ def unignore(posting_id: int) -> BaseResponse:
     _row_or_404(posting_id)
     service.unignore_posting(g.merchant_id, posting_id, actor=g.user.email, at=now())
     db.session.commit()
-    return redirect(url_for(".show", posting_id=posting_id, done="unignored"), 303)
+    return _here(posting_id, "unignored")
+
+
+@pages.post("/postings/<int:posting_id>/duplicate")
+def decide(posting_id: int) -> BaseResponse:
+    """The same payment as the one that it looks like, or another (K46)."""
+    _row_or_404(posting_id)
+    is_same = request.form.get("is") == "same"
+    try:
+        service.decide_duplicate(
+            g.merchant_id, posting_id, is_same=is_same, actor=g.user.email, at=now()
+        )
+    except NotPossible as problem:
+        db.session.rollback()
+        return _inbox(posting_id, problem)
+    db.session.commit()
+    return _here(posting_id, "same_payment" if is_same else "another_payment")
 
 
 @pages.post("/postings/<int:posting_id>/undo")
@@ -290,14 +440,24 @@ def undo(posting_id: int) -> BaseResponse:
         db.session.rollback()
         return _inbox(posting_id, problem)
     db.session.commit()
-    return redirect(url_for(".show", posting_id=posting_id, done="undone"), 303)
+    return _here(posting_id, "undone")
+
+
+def _here(posting_id: int, done: str) -> BaseResponse:
+    kept = posting_list.kept_arguments()
+    return redirect(url_for(".show", posting_id=posting_id, **kept, done=done), 303)
 
 
 def _next(done: str, posting_id: int) -> BaseResponse:
-    """Back to the inbox, where the next one is open already, with the way back in a toast."""
+    """Back to the inbox, where the next one is open already, with the way back in a toast.
+
+    Whoever came from a filtered list stays with the posting: that list is no queue to work off.
+    """
+    kept = posting_list.kept_arguments()
     row = queries.posting_row(g.merchant_id, posting_id)
-    if row is not None and row.posting.is_open:
-        return redirect(url_for(".show", posting_id=posting_id, done=done, undo=posting_id), 303)
+    if posting_list.is_asked() or (row is not None and row.posting.is_open):
+        url = url_for(".show", posting_id=posting_id, **kept, done=done, undo=posting_id)
+        return redirect(url, 303)
     return redirect(url_for(".show_all", done=done, undo=posting_id), 303)
 
 

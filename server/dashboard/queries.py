@@ -25,7 +25,6 @@ from server.orders.rules import normalise_reference
 from server.shops.models import PaymentUpdate, Shop
 
 ORDERS_A_PAGE = 50
-POSTINGS_A_PAGE = 50
 STATEMENTS_SHOWN = 50
 ORDERS_FOUND = 8
 EVENTS_SHOWN = 6
@@ -44,7 +43,7 @@ def _paid() -> ColumnElement[Any]:
     return paid.where(Assignment.order_id == Order.id).correlate(Order).scalar_subquery()
 
 
-def _assigned() -> ColumnElement[Any]:
+def assigned() -> ColumnElement[Any]:
     """What of a posting has been assigned, as a correlated subquery."""
     assigned = select(func.coalesce(func.sum(Assignment.amount), 0))
     return assigned.where(Assignment.posting_id == Posting.id).correlate(Posting).scalar_subquery()
@@ -374,52 +373,27 @@ def events_of_order(merchant_id: int, order_id: int) -> list[OrderEvent]:
 
 # --- postings ---------------------------------------------------------------------------------
 
-POSTING_LISTS = ("open", "assigned", "ignored", "all")
-
 
 @dataclass(frozen=True, slots=True)
 class PostingRow:
-    """``rest`` is what of the posting has not been assigned; ``probability`` of the best offer."""
+    """``rest`` is what of the posting has not been assigned; ``probability`` of the best offer.
+
+    ``orders`` are (id, number) of those that it pays.
+    """
 
     posting: Posting
     rest: Decimal
     probability: Decimal | None = None
+    orders: Sequence[tuple[int, str]] = ()
 
     @property
     def is_likely(self) -> bool:
         return self.probability is not None and self.probability >= LIKELY
 
 
-def posting_page(
-    merchant_id: int, which: str, before_id: int | None = None
-) -> tuple[list[PostingRow], bool]:
-    """(rows newest first, are there older ones) of one of POSTING_LISTS."""
-    best = (
-        select(Suggestion.probability)
-        .where(Suggestion.posting_id == Posting.id, Suggestion.rank == 0)
-        .correlate(Posting)
-        .scalar_subquery()
-    )
-    query = select(Posting, _assigned(), best).where(Posting.merchant_id == merchant_id)
-    if which == "open":
-        query = query.where(Posting.is_open)
-    elif which == "ignored":
-        query = query.where(Posting.ignored_at.is_not(None))
-    elif which == "assigned":
-        query = query.where(_assigned() != 0)
-    if before_id is not None:
-        query = query.where(Posting.id < before_id)
-    rows = list(db.session.execute(query.order_by(Posting.id.desc()).limit(POSTINGS_A_PAGE + 1)))
-    found = [
-        PostingRow(posting, posting.amount - assigned, probability)
-        for posting, assigned, probability in rows[:POSTINGS_A_PAGE]
-    ]
-    return found, len(rows) > POSTINGS_A_PAGE
-
-
 def posting_row(merchant_id: int, posting_id: int) -> PostingRow | None:
     found = db.session.execute(
-        select(Posting, _assigned()).where(
+        select(Posting, assigned()).where(
             Posting.merchant_id == merchant_id, Posting.id == posting_id
         )
     ).one_or_none()
@@ -463,7 +437,7 @@ def waiting_sums(merchant_id: int) -> WaitingSums:
     found = (
         select(
             Posting.currency,
-            (Posting.amount - _assigned()).label("rest"),
+            (Posting.amount - assigned()).label("rest"),
             Posting.created_at,
             case((offered, 1), else_=0).label("offered"),
         )
@@ -492,11 +466,6 @@ def waiting_sums(merchant_id: int) -> WaitingSums:
 # --- statements and accounts ------------------------------------------------------------------
 
 
-def statements(merchant_id: int) -> list[Statement]:
-    query = select(Statement).where(Statement.merchant_id == merchant_id)
-    return list(db.session.scalars(query.order_by(Statement.id.desc()).limit(STATEMENTS_SHOWN)))
-
-
 def statement_of(merchant_id: int, statement_id: int) -> Statement | None:
     return db.session.scalar(
         select(Statement).where(Statement.merchant_id == merchant_id, Statement.id == statement_id)
@@ -509,14 +478,6 @@ def statement_head(merchant_id: int, statement_id: int, size: int) -> bytes:
         Statement.merchant_id == merchant_id, Statement.id == statement_id
     )
     return bytes(db.session.scalar(head) or b"")
-
-
-def open_postings_of_statement(merchant_id: int, statement_id: int) -> int:
-    """How many postings of this delivery still wait for a person."""
-    waiting = select(func.count()).where(
-        Posting.merchant_id == merchant_id, Posting.statement_id == statement_id, Posting.is_open
-    )
-    return int(db.session.scalar(waiting) or 0)
 
 
 def payee_account(merchant_id: int) -> BankAccount | None:
@@ -581,7 +542,7 @@ def chart(merchant_id: int, currency: str, last_day: date) -> list[DayOfChart]:
     """The last CHART_DAYS days, without gaps."""
     first_day = last_day - timedelta(days=CHART_DAYS - 1)
     incoming = (
-        select(Posting.booking_date, Posting.amount, _assigned().label("assigned"))
+        select(Posting.booking_date, Posting.amount, assigned().label("assigned"))
         .where(
             Posting.merchant_id == merchant_id,
             Posting.currency == currency,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from server.banking.models import Posting
+from server.dashboard.queries import PostingRow
 from server.dashboard.words import t
 from server.mail.models import Mail
 from server.shops.models import PaymentUpdate
@@ -67,6 +69,21 @@ _UPDATE = {
     "not_supported": ("cancelled", "off"),
     "done": ("check", "ok"),
 }
+_POSTING = {
+    "open": ("unpaid", "bad"),
+    "partly_assigned": ("partial", "warn"),
+    "assigned": ("paid", "ok"),
+    "possible_duplicate": ("warn", "warn"),
+    "no_assignment": ("unmanaged", "off"),
+    "pending": ("overdue", "off"),
+    "ignored": ("cancelled", "off"),
+    "return": ("refunded", "back"),
+    "outgoing": ("removed", "off"),
+    "replaced": ("unmanaged", "off"),
+    "passed_on": ("removed", "off"),
+    "nothing": ("unmanaged", "off"),
+}
+POSTING_WORDS = tuple(_POSTING)
 
 
 def order_word(payment_status: str, payment_code: str, *, is_overpaid: bool = False) -> str:
@@ -103,3 +120,38 @@ def update_badge(update: PaymentUpdate) -> Badge:
         word = "retried"
     icon, colour = _UPDATE[word]
     return Badge(icon, colour, t(f"update_status.{word}"), tinted=colour == "bad")
+
+
+def posting_word(row: PostingRow) -> str:
+    """Where a posting stands, green, yellow or red where money waits (C10)."""
+    posting = row.posting
+    set_aside = _set_aside(posting)
+    if set_aside:
+        return set_aside
+    if posting.is_open:
+        return "open" if row.rest == posting.amount else "partly_assigned"
+    if posting.amount > 0 and row.rest < posting.amount:
+        return "assigned" if row.rest <= 0 else "partly_assigned"
+    if posting.no_assignment:
+        return "no_assignment"
+    if posting.is_return:
+        return "return"
+    return "outgoing" if posting.amount < 0 else "nothing"
+
+
+def _set_aside(posting: Posting) -> str | None:
+    """Why a posting does not simply wait."""
+    reasons = {
+        "ignored": posting.ignored_at is not None,
+        "replaced": posting.is_replaced,
+        "passed_on": posting.is_passed_on,
+        "pending": posting.is_pending,
+        "possible_duplicate": posting.duplicate_of_id is not None,
+    }
+    return next((word for word, applies in reasons.items() if applies), None)
+
+
+def posting_badge(row: PostingRow) -> Badge:
+    word = posting_word(row)
+    icon, colour = _POSTING[word]
+    return Badge(icon, colour, t(f"posting_state.{word}"))

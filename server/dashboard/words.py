@@ -131,6 +131,11 @@ def number(value: int | Decimal) -> str:
     return format_decimal(value, locale=_locale())
 
 
+def exact(value: Decimal) -> str:
+    """With all its decimals, such as an exchange rate."""
+    return format_decimal(value, locale=_locale(), decimal_quantization=False)
+
+
 def percent(share: Decimal, decimals: int = 0) -> str:
     """``97 %`` of 0.97, in English ``97%``."""
     sign = "\u00a0%" if language() == "de" else "%"

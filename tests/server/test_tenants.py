@@ -13,7 +13,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from server.banking.service import store_statement
+from server.banking.service import add_rule, store_statement
 from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.models import UserSession
@@ -126,6 +126,7 @@ class Victim(Party):
             self.merchant.id, f"{MARK}.csv", b"a;b\n1;2\n", uploaded_by=MARK
         )
         statement.give_up("the header is not known", at)
+        rule = add_rule(self.merchant.id, "text", f"{MARK}-Miete", tells_merchant=False, actor=MARK)
         db.session.commit()
         mail = db.session.execute(text("select id from mail where order_id = :o"), {"o": order.id})
         self.posting, self.booked = posting, booked
@@ -140,6 +141,7 @@ class Victim(Party):
             "mail_id": mail.scalars().first(),
             "posting_id": posting.id,
             "shop_id": self.shop.id,
+            "rule_id": rule.id,
         }
 
     def key_id(self, rule):
@@ -248,6 +250,12 @@ def test_ids_in_forms_and_queries_are_scoped_as_well(app, anna, bob):
         ("GET", f"/postings?undo={anna.posting.id}&done=assigned", {}),
         ("GET", f"/postings/{posting.id}?undo={anna.posting.id}", {}),
         ("GET", f"/postings/{posting.id}?order={anna.open_order.id}", {}),
+        ("POST", "/postings/bulk", {"act": "ignore", "posting": str(anna.posting.id)}),
+        ("GET", f"/postings?account={anna.posting.account_id}", {}),
+        ("GET", f"/postings?statement={anna.ids['statement_id']}", {}),
+        ("GET", f"/postings/export.csv?statement={anna.ids['statement_id']}", {}),
+        ("GET", f"/postings/export.csv?account={anna.posting.account_id}", {}),
+        ("GET", f"/ignore-rules/preview?kind=text&value={MARK}", {}),
         ("GET", f"/orders?shop={anna.shop.id}", {}),
         ("GET", f"/orders?text={MARK}", {}),
         ("GET", f"/postings/{posting.id}/orders?text={MARK}", {}),

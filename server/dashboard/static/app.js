@@ -92,24 +92,134 @@ function cents(text) {
   return BigInt(found[1] + whole + (found[3] ?? "").padEnd(2, "0"));
 }
 
-// --- upload: choosing or dropping is enough ----------------------------------------------------
+// --- several rows at once -----------------------------------------------------------------------
+
+const ticks = (form) => all(`[form="${form}"][name=posting]`);
+
+addEventListener("change", (event) => {
+  const form = event.target.dataset.tickAll ?? event.target.getAttribute("form");
+  if (!form || !ticks(form).length) return;
+  if (event.target.dataset.tickAll) {
+    for (const box of ticks(form)) box.checked = event.target.checked;
+  }
+  showTicked(form);
+});
+
+function showTicked(form) {
+  const ticked = ticks(form).filter((box) => box.checked);
+  const count = ticked.length;
+  const whole = first(`[data-tick-all="${form}"]`);
+  whole.checked = count > 0;
+  whole.indeterminate = count > 0 && count < ticks(form).length;
+  first(`[data-ticked="${form}"]`).textContent = count;
+  const bar = document.getElementById(`${form}-bar`);
+  bar.toggleAttribute("data-hide", count === 0);
+  for (const button of all("[data-act]", bar)) {
+    const fits = (box) => box.dataset.acts.split(" ").includes(button.dataset.act);
+    button.toggleAttribute("data-hide", !ticked.some(fits));
+  }
+}
+
+// The browser remembers ticks when somebody comes back to the list.
+addEventListener("pageshow", () => {
+  for (const form of all("form[data-bulk]")) {
+    if (ticks(form.id).length) showTicked(form.id);
+  }
+});
+
+// What belongs to the chosen kind of rule only.
+for (const choice of all("select[data-shows]")) {
+  const show = () => {
+    for (const part of all("[data-kind]")) {
+      part.toggleAttribute("data-hide", !part.dataset.kind.split(" ").includes(choice.value));
+    }
+  };
+  choice.addEventListener("change", show);
+  show();
+}
+
+// --- upload: choosing or dropping is enough; each file has a line of its own --------------------
+
+const UPLOADS_AT_ONCE = 2;
 
 for (const zone of all("form[data-drop]")) {
-  zone.addEventListener("change", () => zone.requestSubmit());
-  zone.addEventListener("submit", () => {
-    const told = first("[data-sending]", zone);
-    told.textContent = told.dataset.sending;
+  const waiting = [];
+  let running = 0;
+  const told = first("[data-sending]", zone);
+  const quiet = told.textContent;
+
+  const next = () => {
+    told.textContent = running || waiting.length ? told.dataset.sending : quiet;
+    if (!waiting.length || running >= UPLOADS_AT_ONCE) return;
+    running += 1;
+    send(zone, ...waiting.shift(), () => {
+      running -= 1;
+      next();
+    });
+    next();
+  };
+  const take = (files) => {
+    for (const file of files) waiting.push([file, announce(zone, file)]);
+    first("[type=file]", zone).value = "";
+    next();
+  };
+  zone.addEventListener("change", (event) => {
+    if (event.target.type === "file") take([...event.target.files]);
   });
   for (const kind of ["dragover", "dragleave", "drop"]) {
     zone.addEventListener(kind, (event) => {
       event.preventDefault();
       zone.classList.toggle("is-over", kind === "dragover");
-      if (kind === "drop" && event.dataTransfer.files.length) {
-        first("[type=file]", zone).files = event.dataTransfer.files;
-        zone.requestSubmit();
-      }
+      if (kind === "drop") take([...event.dataTransfer.files]);
     });
   }
+}
+
+function announce(zone, file) {
+  const list = document.getElementById(zone.dataset.into);
+  first("[data-placeholder]", list)?.remove();
+  list.prepend(document.getElementById("sending").content.cloneNode(true));
+  const row = list.firstElementChild;
+  first("[data-name]", row).textContent = file.name;
+  first("progress", row).ariaLabel = file.name;
+  return row;
+}
+
+function send(zone, file, row, done) {
+  const form = new FormData(zone);
+  form.set("file", file);
+  const request = new XMLHttpRequest();
+  request.open("POST", zone.action);
+  request.setRequestHeader("HX-Request", "true");
+  request.upload.addEventListener("progress", (event) => {
+    if (event.lengthComputable) first("progress", row).value = (100 * event.loaded) / event.total;
+  });
+  request.addEventListener("loadend", () => {
+    const login = request.getResponseHeader("HX-Redirect");
+    if (login) location.href = login;
+    else if (request.status === 200 || request.status === 422) settle(row, request.responseText);
+    else refuse(row, zone.dataset.failed);
+    done();
+  });
+  request.send(form);
+}
+
+// What the server says of the file takes the place of the progress; it goes on by itself.
+function settle(row, html) {
+  const parsed = document.createElement("template");
+  parsed.innerHTML = html;
+  const rows = all("li", parsed.content).filter((one) => !one.parentElement);
+  row.replaceWith(...rows);
+  for (const one of rows) {
+    for (const older of all(`[id="${one.id}"]`)) if (one.id && older !== one) older.remove();
+    htmx.process(one);
+  }
+}
+
+function refuse(row, why) {
+  first("progress", row).remove();
+  first(".error", row).hidden = false;
+  first(".error span", row).textContent = why;
 }
 
 // --- keys: never inside a field, never with a modifier, and they can be switched off -----------
@@ -142,6 +252,7 @@ const KEYS = {
   "?": () => document.getElementById("keys")?.showModal(),
   j: () => step(1),
   k: () => step(-1),
+  x: (event) => first("[type=checkbox]", event.target.closest("tr") ?? undefined)?.click() ?? false,
   s: (event) => reveal("split", event),
   i: () => press("button[formaction$='/ignore'], [data-key='i']"),
   u: () => press("[data-key='u']"),

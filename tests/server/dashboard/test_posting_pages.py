@@ -146,7 +146,7 @@ def test_a_posting_is_ignored_and_comes_back(merchant, anna):
     assert not posting.is_open
     assert "12,00\u00a0€ ignoriert" in anna.get(answer.location).text
     assert "Zinsen" not in anna.get("/postings").text
-    assert "Zinsen" in anna.get("/postings?list=ignored").text
+    assert "Zinsen" in anna.get("/postings?state=ignored").text
     anna.post(f"/postings/{posting.id}/unignore")
     assert posting.is_open and "Zinsen" in anna.get("/postings").text
 
@@ -154,19 +154,19 @@ def test_a_posting_is_ignored_and_comes_back(merchant, anna):
 def test_returns_are_shown_but_never_offered(merchant, anna):
     make_posting(merchant, "-19.90", "Rückgabe", is_return=True)
     assert "Rückgabe" not in anna.get("/postings").text
-    page = anna.get("/postings?list=all").text
+    page = anna.get("/postings?state=all").text
     assert "Rückbuchung" in page and "\u221219,90\u00a0€" in page
     assert "find-form" not in page
 
 
 def test_the_list_goes_on_by_pages(merchant, anna, monkeypatch):
-    monkeypatch.setattr("server.dashboard.queries.POSTINGS_A_PAGE", 2)
+    monkeypatch.setattr("server.dashboard.bank_queries.POSTINGS_A_PAGE", 2)
     for number in range(5):
         make_posting(merchant, "1.00", f"Text {number}")
     seen, page = [], anna.get("/postings").text
     while True:
         seen += re.findall(r'said-short">(Text \d)<', page)
-        older = re.search(r'href="(/postings\?[^"]*before=\d+)"', page)
+        older = re.search(r'rel="next" href="([^"]+)"', page)
         if older is None:
             break
         page = anna.get(older[1].replace("&amp;", "&")).text
