@@ -10,7 +10,7 @@ from itertools import pairwise
 from string import ascii_letters, digits
 from xml.sax.saxutils import escape
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.banking.formats import ParsedPosting, parse
@@ -72,6 +72,7 @@ def same(posting: ParsedPosting, payment: Payment) -> None:
     assert posting.bank_reference == payment.bank_reference
 
 
+@settings(deadline=None)
 @given(st.lists(payments(), min_size=1, max_size=5))
 def test_mt940(printed: list[Payment]) -> None:
     lines = [line for one in printed for line in as_mt940(one)]
@@ -100,6 +101,7 @@ def cut(text: str, width: int) -> list[str]:
     return [text[at : at + width] for at in range(0, len(text), width)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(payments(), min_size=1, max_size=4), min_size=1, max_size=4))
 def test_camt(printed: list[list[Payment]]) -> None:
     entries = [[one for one in leaves if one.amount != 0] for leaves in printed]
