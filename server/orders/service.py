@@ -36,6 +36,7 @@ from server.work import announce
 
 ZERO = Decimal(0)
 MAX_PARTS = 50
+STARTED_AT_ONCE = 5_000
 MAX_INVOICE_BYTES = 10 * 1024 * 1024
 MAX_INVOICES = 20
 
@@ -272,19 +273,22 @@ def decide_duplicate(
 
 
 def start_assignment(merchant_id: int, account_id: int, *, at: datetime) -> int:
-    """Postings from before the account's first day take part after all (K48). Returns how many."""
+    """Postings from before the account's first day take part after all (K48), at most
+    ``STARTED_AT_ONCE``, the newest first. Returns how many."""
     lock_merchant(merchant_id)
     old = select(Posting).where(
         Posting.merchant_id == merchant_id, Posting.account_id == account_id, Posting.no_assignment
     )
-    count = 0
-    for posting in db.session.scalars(old.execution_options(populate_existing=True)):
+    newest = old.order_by(Posting.id.desc()).limit(STARTED_AT_ONCE)
+    postings = list(db.session.scalars(newest.execution_options(populate_existing=True)))
+    assigned = assigned_totals([posting.id for posting in postings])
+    for posting in postings:
         posting.no_assignment = False
-        posting.is_open = posting.needs_match = posting.may_be_open and not posting.is_assigned
-        count += 1
-    if count:
+        _refresh_posting(posting, posting.amount - assigned[posting.id])
+        posting.needs_match = posting.is_open
+    if postings:
         request_match(merchant_id, at)
-    return count
+    return len(postings)
 
 
 def unignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datetime) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.types import Acknowledgement, Outcome
-from server.banking.models import Posting
+from server.banking.models import BankAccount, Posting
 from server.db import db
 from server.mail.models import Mail
 from server.orders import rules
@@ -25,9 +25,11 @@ from server.orders.service import (
     assign,
     assigned_totals,
     confirm_suggestion,
+    decide_duplicate,
     ignore_posting,
     mark_as_paid,
     paid_totals,
+    start_assignment,
     undo,
     unignore_posting,
 )
@@ -462,7 +464,27 @@ class Life:
         push(self.shops[side], raw, AT)
 
     def new_posting(self, side):
-        make_posting(self.merchants[side], f"{self.amount():.2f}")
+        over = self.random.choice([{}, {}, {"no_assignment": True, "is_open": False}])
+        posting = make_posting(self.merchants[side], f"{self.amount():.2f}", **over)
+        if self.random.random() < 0.3:
+            other = self.random.choice(
+                db.session.query(Posting).filter_by(merchant_id=self.merchants[side].id).all()
+            )
+            posting.duplicate_of_id = other.id if other.id != posting.id else None
+            db.session.commit()
+
+    def decide(self, side):
+        decide_duplicate(
+            self.merchants[side].id,
+            self.some(Posting, side).id,
+            is_same=self.random.random() < 0.5,
+            actor="",
+            at=self.at,
+        )
+
+    def start(self, side):
+        account = self.some(BankAccount, side)
+        start_assignment(self.merchants[side].id, account.id, at=self.at)
 
     def reprice(self, side):
         raw = self.random.choice(self.raws[side])
@@ -501,7 +523,8 @@ class Life:
     def step(self):
         self.at += timedelta(minutes=self.random.randrange(60))
         steps = [self.book] * 6 + [self.undo] * 3 + [self.mark, self.reprice, self.ignore]
-        steps += [self.unignore, self.agent, self.new_order, self.new_posting]
+        steps += [self.unignore, self.agent, self.new_order, self.new_posting, self.decide]
+        steps += [self.start]
         try:
             self.random.choice(steps)(self.random.randrange(2))
         except NotPossible:
@@ -519,7 +542,8 @@ class Life:
         for posting in db.session.query(Posting):
             booked = sum((r.amount for r in rows if r.posting_id == posting.id), Decimal(0))
             assert 0 <= booked <= posting.amount
-            assert posting.is_open == (booked < posting.amount and posting.ignored_at is None)
+            assert posting.is_open == (booked < posting.amount and posting.may_be_open)
+            assert posting.is_assigned == (booked != 0)
         for order in db.session.query(Order):
             paid = sum((r.amount for r in rows if r.order_id == order.id), Decimal(0))
             assert order.payment_status == rules.payment_status(order.total, paid)

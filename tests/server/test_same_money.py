@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import permutations
+from threading import Barrier, Thread
 
 import pytest
 
 from server.banking.intake import StatementImport
-from server.banking.models import AccountDay, BankAccount, Posting, PostingAlias
+from server.banking.models import AccountDay, BankAccount, Posting, PostingAlias, Statement
 from server.banking.service import retry_statement, store_statement
 from server.db import db, now
 from server.jobs import drain_match_request, drain_statement
@@ -365,3 +366,30 @@ def test_a_file_that_names_no_account_asks_which_of_several_it_is(merchant):
     drain_statement()
     assert [row.account_id for row in postings()] == [other.id]
     assert (statement.status, statement.asks_account) == ("done", False)
+
+
+@pytest.mark.real_commits
+def test_two_files_of_the_same_money_at_the_same_moment_are_one(app):
+    merchant = make_merchant()
+    many = [Paid(f"{n}.00", f"Bestellung {n}") for n in range(1, 121)]
+    ids = []
+    for kind in ("camt.053", "MT940"):
+        ids.append(store_statement(merchant.id, kind, write(kind, *many), uploaded_by="").id)
+        db.session.commit()
+    barrier = Barrier(2)
+
+    def read(statement_id):
+        with app.app_context():
+            importing = StatementImport(db.session.get(Statement, statement_id))
+            barrier.wait(10)
+            while importing.step(20):
+                db.session.commit()
+            db.session.commit()
+            db.session.remove()
+
+    threads = [Thread(target=read, args=(statement_id,)) for statement_id in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (len(postings()), doubtful()) == (120, [])
