@@ -167,12 +167,12 @@ def countries(language: str) -> list[tuple[str, str]]:
     names = Locale(language).territories
     found = [(code, str(name)) for code, name in names.items() if len(code) == 2 and code.isalpha()]
     return sorted(
-        (one for one in found if one[0] not in NO_COUNTRIES), key=lambda one: _sorted_as(one[1])
+        (one for one in found if one[0] not in NO_COUNTRIES), key=lambda one: sorted_as(one[1])
     )
 
 
-def _sorted_as(name: str) -> str:
-    """Umlauts stand with their vowels."""
+def sorted_as(name: str) -> str:
+    """For names in the order of a list: umlauts stand with their vowels."""
     return unicodedata.normalize("NFKD", name).casefold()
 
 

@@ -25,7 +25,7 @@ from server.orders.notices import ASKS_FOR_MONEY
 from server.shops.models import Shop
 
 KINDS_OF_ORDER = 10
-STATEMENTS_SHOWN = 20
+STATEMENTS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def kinds_of_orders(merchant_id: int, since: datetime) -> list[KindOfOrder]:
             Order.payment_code.in_([code.value for code in ASKS_FOR_MONEY]),
         )
         .group_by(country, Order.currency, Shop.id, Shop.name)
-        .order_by(func.count().desc(), Shop.name, Order.currency)
+        .order_by(func.count().desc(), Shop.name, Order.currency, country)
         .limit(KINDS_OF_ORDER)
     )
     return [KindOfOrder(*row) for row in rows]

@@ -22,7 +22,7 @@ from server.dashboard import (
     queries,
     words,
 )
-from server.dashboard.account_form import Entered, countries
+from server.dashboard.account_form import Entered, countries, sorted_as
 from server.dashboard.account_queries import AccountRow, KindOfOrder
 from server.dashboard.coverage import CALENDAR_WEEKS, STRIP_WEEKS, Coverage
 from server.dashboard.pages import page, part
@@ -88,7 +88,7 @@ def _list_page(
         ],
         shop_names=_shop_names(),
         kinds=_chosen(bank_queries.accounts(g.merchant_id)),
-        connections=bank_connections.shown(g.merchant_id),
+        connections=bank_connections.unfinished(g.merchant_id),
         connection_badge=bank_connections.badge,
         keys=queries.api_keys(g.merchant_id, None),
         new_key=new_key,
@@ -209,7 +209,9 @@ def _form_facts(
         "wrong_field": FIELD_OF_PROBLEM.get(problem or ""),
         "kinds": kinds,
         "is_payee": entered.is_payee,
-        "countries": sorted(offered | set(entered.countries), key=words.country),
+        "countries": sorted(
+            offered | set(entered.countries), key=lambda code: sorted_as(words.country(code))
+        ),
         "all_countries": countries(words.language()),
         "currencies": sorted(currencies | set(entered.currencies)),
         "shops": queries.shops(g.merchant_id),

@@ -64,6 +64,11 @@ def shown(merchant_id: int) -> list[BankConnection]:
     return [row for row in fetching.connections(merchant_id) if row.health != "disabled"]
 
 
+def unfinished(merchant_id: int) -> list[BankConnection]:
+    """Those that somebody must do something about: set them up to the end, or confirm."""
+    return [row for row in shown(merchant_id) if row.health != "connected" or row.step]
+
+
 def needing_somebody(merchant_id: int) -> list[BankConnection]:
     return [row for row in shown(merchant_id) if row.health in {"needs_you", "refused"}]
 

@@ -83,7 +83,9 @@ class Coverage:
             return str(t("coverage.unknown"))
         said = []
         if self.missing:
-            said.append(str(t("coverage.days_missing", days=spans_in_words(self.missing))))
+            # German short dates end with the point that ends the sentence, too.
+            days = spans_in_words(self.missing).removesuffix(".")
+            said.append(str(t("coverage.days_missing", days=days)))
         if self.breaks:
             said.append(str(t("coverage.breaks", n=len(self.breaks))))
         return " ".join(said) or str(t("coverage.whole"))

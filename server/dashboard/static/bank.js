@@ -29,11 +29,19 @@ addEventListener("submit", (event) => {
   form.classList.add("is-slow");
   const button = event.submitter ?? form.querySelector("button");
   button.setAttribute("aria-disabled", "true");
+  button.dataset.before = button.textContent;
   button.textContent = form.dataset.slow;
 });
 
-addEventListener("pageshow", (event) => {
-  if (event.persisted) location.reload();
+// Back from the page that the bank's answer led to.
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form.is-slow")) {
+    form.classList.remove("is-slow");
+    for (const button of form.querySelectorAll("[data-before]")) {
+      button.removeAttribute("aria-disabled");
+      button.textContent = button.dataset.before;
+    }
+  }
 });
 
 // --- flickering code: HHD 1.4, chipTAN optical --------------------------------------------------
