@@ -220,8 +220,10 @@ def bank_is_away(row: BankConnection, why: str, at: datetime) -> None:
 
 
 def _notice(row: BankConnection, at: datetime, is_attended: bool) -> Notice | None:
+    if is_attended:
+        return None  # whoever is there sees it; the mail that warns ahead is still to come
     if row.health in ("needs_you", "refused"):
-        return None if is_attended else Notice("bank_needs_you", row)
+        return Notice("bank_needs_you", row)
     if row.consent_at is None or row.warned_at is not None:
         return None
     confirmed_on = row.consent_at.astimezone(_zone(row)).date()
