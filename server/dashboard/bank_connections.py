@@ -7,6 +7,7 @@ a worker must not ask the same bank, so the row's next fetch is moved out of its
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
@@ -47,6 +48,7 @@ _LOOKS = {
     "refused": ("warn", "bad"),
     "disabled": ("cancelled", "off"),
 }
+_ABOUT_ACCOUNT = re.compile(r"(?P<iban>[A-Z]{2}\d{2}[A-Z0-9]{8,30}): (?P<why>.+)")
 _STAGES = ("bank", "login", "confirm", "accounts")
 
 
@@ -73,13 +75,20 @@ def needing_somebody(merchant_id: int) -> list[BankConnection]:
     return [row for row in shown(merchant_id) if row.health in {"needs_you", "refused"}]
 
 
-def why(row: BankConnection) -> Sentence | None:
-    """What the bank or we said last, in the reader's language as far as it is known."""
-    if not row.error:
-        return None
-    if words.has_text(f"bank_said.{row.error}"):
-        return Sentence(str(t(f"bank_said.{row.error}")))
-    return sentences.say(row.error)
+def why(row: BankConnection) -> list[Sentence]:
+    """What the bank or we said last, in the reader's language as far as it is known; a line an
+    account where it is about accounts."""
+    return [_said(line) for line in (row.error or "").splitlines() if line]
+
+
+def _said(line: str) -> Sentence:
+    if words.has_text(f"bank_said.{line}"):
+        return Sentence(str(t(f"bank_said.{line}")))
+    account = _ABOUT_ACCOUNT.fullmatch(line)
+    if account is None:
+        return sentences.say(line)
+    said = sentences.say(account["why"])
+    return Sentence(f"{words.iban(account['iban'])}: {said.text}", said.language)
 
 
 # --- a new one --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, g, url_for
 from markupsafe import Markup, escape
 from sqlalchemy import select
 
+from server.banking.models import Statement
 from server.banking.service import payees
 from server.dashboard import bank_connections, queries, sentences, words
 from server.dashboard.pages import page
@@ -139,8 +140,8 @@ def _banks_that_wait(merchant_id: int) -> list[Attention]:
     """Accesses that fetch nothing until somebody has come."""
     lines = []
     for row in bank_connections.needing_somebody(merchant_id):
-        why = bank_connections.why(row)
-        text = t("today.bank_needs_you_text")
+        said = [escape(one.text) for one in bank_connections.why(row)]
+        text = Markup(" ").join([*said, t("today.bank_needs_you_text")])
         bank, is_refused = row.bank_name or row.bank_code, row.health == "refused"
         lines.append(
             Attention(
@@ -149,7 +150,7 @@ def _banks_that_wait(merchant_id: int) -> list[Attention]:
                 title=t("today.bank_refused", bank=bank)
                 if is_refused
                 else t("today.bank_needs_you", bank=bank),
-                text=escape(why.text) + Markup(" ") + text if why else text,
+                text=text,
                 href=url_for("dashboard.bank_connections.show", connection_id=row.id),
                 action=t("action.look"),
             )
@@ -211,17 +212,31 @@ def _stale_accounts(accounts: list[AccountAsOf]) -> list[Attention]:
 
 
 def _failed_statements(merchant_id: int, at: datetime) -> list[Attention]:
-    return [
-        Attention(
-            icon="upload",
-            colour="warn",
-            title=t("today.statement", file=statement.filename),
-            text=escape(sentences.say(statement.error or "").text),
-            href=url_for("dashboard.statements.show", statement_id=statement.id),
-            action=t("action.look"),
-        )
-        for statement in queries.failed_statements(merchant_id, at)[:LINKS_SHOWN]
-    ]
+    found = queries.failed_statements(merchant_id, at)[:LINKS_SHOWN]
+    return [_columns_asked(one) if one.asks_columns else _unreadable(one) for one in found]
+
+
+def _unreadable(statement: Statement) -> Attention:
+    return Attention(
+        icon="upload",
+        colour="warn",
+        title=t("today.statement", file=statement.filename),
+        text=escape(sentences.say(statement.error or "").text),
+        href=url_for("dashboard.statements.show", statement_id=statement.id),
+        action=t("action.look"),
+    )
+
+
+def _columns_asked(statement: Statement) -> Attention:
+    """A table of unknown layout is a question, no failure."""
+    return Attention(
+        icon="ask",
+        colour="part",
+        title=t("today.columns", file=statement.filename),
+        text=t("statements.asks_columns"),
+        href=url_for("dashboard.statements.show", statement_id=statement.id),
+        action=t("statements.name_columns"),
+    )
 
 
 def _failed_mails(merchant_id: int, at: datetime) -> list[Attention]:

@@ -302,6 +302,26 @@ def test_how_an_access_is_doing_is_said_in_words(anna, bank):
     assert "braucht Sie" not in words(anna.get("/"))
 
 
+def test_a_fetch_by_hand_does_not_use_up_the_mail_that_warns(anna, bank):
+    connect(anna, bank)
+    row = the_row()
+    row.consent_at = now() - timedelta(days=176)
+    db.session.commit()
+    bank.sca_days = None
+    assert anna.post(path("/fetch")).location == path("?done=fetched")
+    assert the_row().warned_at is None
+
+
+def test_an_account_that_the_bank_keeps_to_itself_is_named(anna, bank):
+    connect(anna, bank)
+    row = the_row()
+    row.error = f"{OTHER_IBAN}: This bank access does not know the account."
+    db.session.commit()
+    page = words(anna.get(path()))
+    assert "Von diesen Konten gab die Bank nichts heraus:" in page
+    assert "DE89 3704 0044 0532 0130 00: Dieser Zugang kennt das Konto nicht." in page
+
+
 def test_a_bank_that_is_away_loses_nothing(anna, bank):
     connect(anna, bank)
     due_at = the_row().due_at
