@@ -517,16 +517,20 @@ def payouts(operator: Merchant, account_id: int, *, limit: int) -> list[Payout]:
     return [Payout(*row) for row in rows]
 
 
-def last_payout_to(account: BankAccount) -> date | None:
-    """The last day that a file paid to the account named now; None: never yet."""
-    return db.session.scalar(
-        select(func.max(AccountMovement.booked_on)).where(
-            AccountMovement.account_id == account.id,
+def last_payouts_to(accounts: Sequence[BankAccount]) -> dict[int, date]:
+    """Account id to the last day that a file paid to the IBAN named now; absent: never yet."""
+    iban_of = {account.id: account.payout_iban for account in accounts}
+    iban = func.split_part(AccountMovement.reference, " ", 2)
+    rows = db.session.execute(
+        select(AccountMovement.account_id, iban, func.max(AccountMovement.booked_on))
+        .where(
+            AccountMovement.account_id.in_(iban_of),
             AccountMovement.kind == "payout",
             AccountMovement.reference.startswith(PAYOUT_MARK),
-            func.split_part(AccountMovement.reference, " ", 2) == (account.payout_iban or ""),
         )
+        .group_by(AccountMovement.account_id, iban)
     )
+    return {account_id: day for account_id, paid_to, day in rows if paid_to == iban_of[account_id]}
 
 
 # --- the list of movements ---------------------------------------------------------------------
@@ -548,7 +552,9 @@ def movements(
     query = select(both).where(*movement_conditions(both, since=since, until=until, text=text))
     if kinds:
         query = query.where(both.c.kind.in_(list(kinds)))
-    query = query.order_by(both.c.booked_on.desc().nulls_last(), both.c.source.desc(), both.c.id.desc())
+    query = query.order_by(
+        both.c.booked_on.desc().nulls_last(), both.c.source.desc(), both.c.id.desc()
+    )
     rows = db.session.execute(query.limit(limit))
     return [
         Movement(row.id, row.kind, row.booked_on, row.amount, _joined(row.name, row.text))

@@ -17,10 +17,12 @@ from server.dashboard import (
     errors,
     ignore_rules,
     login,
+    movements,
     orders,
     pages,
     posting_list,
     postings,
+    shared_accounts,
     shops,
     statements,
     today,
@@ -41,7 +43,7 @@ def register(app: Flask) -> None:
     door.before_request(access.check_form)
     door.after_request(access.secure)
     doors = (today, orders, postings, posting_list, statements, ignore_rules, shops, bank)
-    for module in (*doors, bank_connections, account, login):
+    for module in (*doors, bank_connections, shared_accounts, movements, account, login):
         door.register_blueprint(module.pages)
     access.register(app)
     pages.register(app)

@@ -13,6 +13,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
+from server.banking import sharing
+from server.banking.models import BankConnection
 from server.banking.service import add_rule, store_statement
 from server.db import db, now
 from server.merchants import service as merchants
@@ -21,6 +23,7 @@ from server.merchants.rules import token_hash
 from server.orders.models import Suggestion
 from server.orders.service import assign, mark_as_paid, store_invoice
 from server.shops.models import PaymentUpdate
+from server.vault import installed as installed_vault
 from tests.factories import (
     bearer,
     make_account,
@@ -127,7 +130,27 @@ class Victim(Party):
         )
         statement.give_up("the header is not known", at)
         rule = add_rule(self.merchant.id, "text", f"{MARK}-Miete", tells_merchant=False, actor=MARK)
+        self.spare_rule = add_rule(
+            self.merchant.id, "text", f"{MARK}-Strom", tells_merchant=False, actor=MARK
+        )
+        access = BankConnection(
+            merchant_id=self.merchant.id,
+            bank_code="12030000",
+            bank_name=MARK,
+            url="https://fints.example.org/",
+            user_name=MARK,
+            status="withheld",
+            credentials=installed_vault().seal('{"user": "", "pin": ""}'),
+            step={
+                "asks": "tan",
+                "text": "",
+                "picture": "iVBORw0KGgo=",
+                "picture_mime": "image/png",
+            },
+        )
+        db.session.add(access)
         db.session.commit()
+        guest, message_id = self.share(posting.account_id)
         mail = db.session.execute(text("select id from mail where order_id = :o"), {"o": order.id})
         self.posting, self.booked = posting, booked
         self.ids = {
@@ -142,7 +165,27 @@ class Victim(Party):
             "posting_id": posting.id,
             "shop_id": self.shop.id,
             "rule_id": rule.id,
+            "account_id": posting.account_id,
+            "connection_id": access.id,
+            "merchant_id": guest.id,
+            "message_id": message_id,
         }
+
+    def share(self, account_id):
+        """The victim runs the installation, and another merchant uses the account too."""
+        self.merchant.is_operator = True
+        sharing.share_account(self.merchant, account_id)
+        guest = make_merchant(f"{MARK} Nachbar", account=False)
+        own = sharing.add_member(self.merchant, account_id, guest.id)
+        sharing.set_payout(guest.id, own.id, "DE89370400440532013000", MARK)
+        for amount in ("8.00", "9.00"):
+            sharing.pass_on(make_posting(self.merchant, amount, MARK), guest.id)
+            if amount == "8.00":
+                day = now().date()
+                sharing.pay_out(self.merchant, account_id, at=now(), on=day, actor=MARK)
+        (made,) = sharing.payouts(self.merchant, account_id, limit=1)
+        db.session.commit()
+        return guest, made.message_id
 
     def key_id(self, rule):
         """The id of the key that a route is about: one of the shop, or one of the bank."""
@@ -154,6 +197,8 @@ class Victim(Party):
         ids = {**self.ids, "key_id": self.key_id(rule)}
         if rule.endpoint == "dashboard.orders.girocode":  # is there as long as money is owed
             ids["order_id"] = self.open_order.id
+        if rule.endpoint == "dashboard.ignore_rules.delete":  # an empty form deletes the other one
+            ids["rule_id"] = self.spare_rule.id
         return {name: ids[name] for name in rule.arguments - NOT_IDS}
 
 
