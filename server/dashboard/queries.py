@@ -619,12 +619,17 @@ def failed_updates(merchant_id: int, at: datetime) -> list[PaymentUpdate]:
 
 
 def failed_statements(merchant_id: int, at: datetime) -> list[Statement]:
+    """The latest of each file that could not be read, however often it was handed in."""
     query = select(Statement).where(
         Statement.merchant_id == merchant_id,
         Statement.status == "failed",
         Statement.created_at > at - ATTENTION_LASTS,
     )
-    return list(db.session.scalars(query.order_by(Statement.id.desc()).limit(STATEMENTS_SHOWN)))
+    rows = db.session.scalars(query.order_by(Statement.id.desc()).limit(STATEMENTS_SHOWN))
+    latest: dict[bytes, Statement] = {}
+    for row in rows:
+        latest.setdefault(row.content_hash, row)
+    return list(latest.values())
 
 
 def latest_statements(merchant_id: int) -> list[Statement]:

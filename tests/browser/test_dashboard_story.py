@@ -218,7 +218,7 @@ def every_path(merchant, shop) -> list[str]:
         f"/mails/{letter.id}",
         "/postings",
         f"/postings/{posting.id}?q={order.number}&order={order.id}",
-        "/postings?list=all",
+        "/postings?state=all",
         "/statements",
         "/shops",
         "/shops/new",

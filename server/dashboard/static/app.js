@@ -109,8 +109,8 @@ function showTicked(form) {
   const ticked = ticks(form).filter((box) => box.checked);
   const count = ticked.length;
   const whole = first(`[data-tick-all="${form}"]`);
-  whole.checked = count > 0;
-  whole.indeterminate = count > 0 && count < ticks(form).length;
+  whole.checked = count === ticks(form).length;
+  whole.indeterminate = count > 0 && !whole.checked;
   first(`[data-ticked="${form}"]`).textContent = count;
   const bar = document.getElementById(`${form}-bar`);
   bar.toggleAttribute("data-hide", count === 0);

@@ -41,6 +41,7 @@ def test_a_merchant_without_rules_is_shown_the_way(anna):
     assert "Noch keine Regel" in page and "Regel anlegen" in page
 
 
+@pytest.mark.feature("K44", "K45")
 @pytest.mark.parametrize(
     ("kind", "value", "stored", "shown"),
     [
@@ -82,6 +83,7 @@ def test_what_is_no_rule_is_refused_and_what_was_typed_stays(merchant, anna, kin
         assert look.status_code == 200 and said in look.text
 
 
+@pytest.mark.feature("K44")
 def test_what_a_rule_would_have_hit_is_shown_before_it_is_saved(merchant, anna):
     for number in range(22):
         make_posting(merchant, f"{number + 1}.00", f"Umbuchung {number}")
@@ -97,6 +99,7 @@ def test_what_a_rule_would_have_hit_is_shown_before_it_is_saved(merchant, anna):
     assert kept(merchant) == []
 
 
+@pytest.mark.feature("K44")
 @pytest.mark.parametrize(
     ("over", "kind", "value"),
     [
@@ -113,12 +116,14 @@ def test_everything_of_an_originator_is_ignored_from_its_posting(merchant, anna,
     assert "1 Umsatz." in page
 
 
+@pytest.mark.feature("K45")
 def test_a_mail_all_the_same_is_offered_for_texts_only(merchant, anna):
     anna.post("/ignore-rules", {"kind": "text", "value": "Zinsen", "tells_merchant": "on"})
     anna.post("/ignore-rules", {"kind": "name", "value": "Finanzamt", "tells_merchant": "on"})
     assert kept(merchant) == [("name", "Finanzamt", False), ("text", "Zinsen", True)]
 
 
+@pytest.mark.feature("K45")
 def test_a_rule_is_changed_and_an_emptied_one_is_deleted(merchant, anna):
     row = rule(merchant, tells=True)
     page = anna.get(f"/ignore-rules/{row.id}").text
@@ -156,6 +161,7 @@ def test_the_list_counts_what_each_rule_ignored(merchant, anna):
     assert "Klarna 1 ignoriert" in page
 
 
+@pytest.mark.feature("K44")
 def test_payouts_of_providers_are_switched_off_and_on(merchant, anna):
     page = anna.get("/ignore-rules").text
     assert "werden erkannt" in page and all(name in page for name in ("PayPal", "Klarna", "Etsy"))

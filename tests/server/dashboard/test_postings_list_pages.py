@@ -250,6 +250,7 @@ def test_several_doubtful_postings_become_payments_of_their_own(merchant, shop, 
     assert "1 Umsatz gilt jetzt als eigene Zahlung." in anna.get(answer.location).text
 
 
+@pytest.mark.feature("K11", "K48")
 def test_postings_from_before_the_account_are_assigned_when_somebody_starts_it(
     merchant, shop, anna
 ):

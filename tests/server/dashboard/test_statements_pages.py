@@ -227,6 +227,8 @@ def test_columns_of_an_unknown_csv_are_asked_once_and_read_again(merchant, anna)
     page = anna.get("/statements").text
     assert "Diese Tabelle sieht Kontor zum ersten Mal" in page and "Spalten benennen" in page
     assert 'class="part" id="statement-' in page  # a question, not an error
+    today = anna.get("/").text
+    assert "neu.csv: Was steht in welcher Spalte?" in today and "nicht zu lesen" not in today
     page = anna.get(f"/statements/{row.id}").text
     assert all(cell in page for cell in ("Zahler", "Erika Mustermann", "418,60"))
     missing = anna.post(f"/statements/{row.id}/columns", FORM)
