@@ -11,6 +11,8 @@ from functools import cache
 
 from babel import Locale
 from flask import request
+from schwifty import IBAN
+from schwifty.exceptions import SchwiftyException
 
 from server.banking.models import BankAccount
 from server.banking.rules.accounts import Payee
@@ -99,7 +101,7 @@ class Entered:
             creditor_name=self.creditor_name,
             currency=account.currency if account else self.currency,
             label=self.label,
-            is_payee=self.is_payee,
+            is_payee=self.is_payee and may_be_payee(account),
             for_countries=[*self.countries, *countries],
             for_currencies=[*self.currencies, *currencies],
             for_shops=[shop_id for shop_id in self.shops if shop_id in shop_ids],
@@ -119,6 +121,16 @@ class Entered:
             frozenset([*self.currencies, *more]),
             frozenset(self.shops) & frozenset(shop_ids),
         )
+
+
+def may_be_payee(account: BankAccount | None) -> bool:
+    """Nobody can transfer money to an account that has only a name, such as PayPal."""
+    if account is None:
+        return True
+    try:
+        return bool(IBAN(account.iban))
+    except (SchwiftyException, ValueError):
+        return False
 
 
 def _text(name: str) -> str:

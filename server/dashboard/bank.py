@@ -22,7 +22,7 @@ from server.dashboard import (
     queries,
     words,
 )
-from server.dashboard.account_form import Entered, countries, sorted_as
+from server.dashboard.account_form import Entered, countries, may_be_payee, sorted_as
 from server.dashboard.account_queries import AccountRow, KindOfOrder
 from server.dashboard.coverage import CALENDAR_WEEKS, STRIP_WEEKS, Coverage
 from server.dashboard.pages import page, part
@@ -209,6 +209,7 @@ def _form_facts(
         "wrong_field": FIELD_OF_PROBLEM.get(problem or ""),
         "kinds": kinds,
         "is_payee": entered.is_payee,
+        "may_be_payee": may_be_payee(account),
         "countries": sorted(
             offered | set(entered.countries), key=lambda code: sorted_as(words.country(code))
         ),

@@ -65,9 +65,10 @@ class Coverage:
 
     @property
     def months(self) -> list[str]:
-        """For each week the month that begins in it, else nothing; the first week has its own."""
+        """For each week the month that begins in it, else nothing; the first week has its own
+        unless another month begins right beside it."""
         firsts = [[cell.day for cell in week if cell.day.day == 1] for week in self.weeks]
-        if not firsts[0]:
+        if not any(firsts[:2]):
             firsts[0] = [self.weeks[0][0].day]
         return [_named(days[0], "MMM") if days else "" for days in firsts]
 

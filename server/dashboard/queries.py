@@ -33,6 +33,7 @@ OPEN_STATUSES = ("unpaid", "partially_paid")
 BANK_IS_STALE_AFTER = timedelta(hours=72)
 ATTENTION_LASTS = timedelta(days=14)
 CHART_DAYS = 30
+SHORTEST_IBAN = 15
 ZERO = Decimal(0)
 LIKELY = Decimal("0.5")
 
@@ -97,7 +98,9 @@ def accounts_as_of(merchant_id: int, at: datetime) -> list[AccountAsOf]:
 
 
 def bank_name(iban: str) -> str:
-    """The bank's name from the registry, else the end of the IBAN."""
+    """The bank's name from the registry, else the end of the IBAN; PayPal is called PayPal."""
+    if len(iban) < SHORTEST_IBAN:
+        return iban or "–"
     try:
         name = IBAN(iban, allow_invalid=True).bank_short_name
     except SchwiftyException:

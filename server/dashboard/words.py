@@ -51,6 +51,8 @@ _AMOUNT = re.compile(
     re.ASCII,
 )
 
+_IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}", re.ASCII)
+
 MOST_CERTAIN = Decimal("0.999")
 COUNTED = {"one", "other"}
 
@@ -212,7 +214,9 @@ def today() -> date:
 
 
 def iban(value: str) -> str:
-    """In groups of four, as it is printed and compared."""
+    """In groups of four, as it is printed and compared; what is no IBAN stays as it is."""
+    if _IBAN.fullmatch(value) is None:
+        return value
     return " ".join(value[at : at + 4] for at in range(0, len(value), 4))
 
 

@@ -404,6 +404,23 @@ def test_older_postings_are_assigned_only_after_a_question(merchant, anna):
     assert "ältere" not in words(anna.get(path))
 
 
+# --- accounts without an IBAN -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("called", "shown"), [("PayPal", "PayPal"), ("", "ohne IBAN")])
+def test_an_account_that_is_no_iban_is_called_as_its_file_calls_it(merchant, anna, called, shown):
+    account = BankAccount(merchant_id=merchant.id, iban=called, currency="EUR")
+    db.session.add(account)
+    db.session.commit()
+    for path in ("/bank-accounts", f"/bank-accounts/{account.id}"):
+        assert shown in words(anna.get(path))
+    assert "kann niemand auf dieses Konto überweisen" in anna.get(path).text
+    answer = anna.post(f"/bank-accounts/{account.id}", form(label="Shop bei PayPal"))
+    changed = account_of(merchant)
+    assert answer.status_code == 303
+    assert (changed.iban, changed.label, changed.is_payee) == (called, "Shop bei PayPal", False)
+
+
 # --- ways in ----------------------------------------------------------------------------------
 
 
