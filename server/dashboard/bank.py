@@ -77,15 +77,11 @@ def show_all() -> Response:
 def _list_page(
     *, new_key: tuple[ApiKey, str] | None = None, key_problem: str | None = None
 ) -> Response:
-    today = words.today()
     rows = account_queries.account_rows(g.merchant_id, now())
     return page(
         "bank_accounts.html",
         422 if key_problem else 200,
-        accounts=[
-            Shown(row, coverage.coverage_of(row.account, row.known_from, today, STRIP_WEEKS))
-            for row in rows
-        ],
+        accounts=[Shown(row, _coverage(row, STRIP_WEEKS)) for row in rows],
         shop_names=_shop_names(),
         kinds=_chosen(bank_queries.accounts(g.merchant_id)),
         connections=bank_connections.unfinished(g.merchant_id),
@@ -95,6 +91,11 @@ def _list_page(
         key_problem=key_problem,
         folder=_folder(),
     )
+
+
+def _coverage(row: AccountRow, weeks: int) -> Coverage:
+    asked = coverage.asked_days(row.connection)
+    return coverage.coverage_of(row.account, row.known_from, words.today(), weeks, asked)
 
 
 def _shop_names() -> dict[int, str]:
@@ -249,7 +250,7 @@ def show(account_id: int) -> Response:
 
 def _account_page(account: BankAccount, entered: Entered, problem: str | None = None) -> Response:
     (row,) = account_queries.rows_of(g.merchant_id, [account], now())
-    covered = coverage.coverage_of(account, row.known_from, words.today(), CALENDAR_WEEKS)
+    covered = _coverage(row, CALENDAR_WEEKS)
     return page(
         "bank_account.html",
         422 if problem else 200,

@@ -1,7 +1,8 @@
 """Which days of an account are there, as people see them: strips, calendars, gaps in words.
 
 ``banking.rules.coverage`` knows days; here a weekend without postings is no gap, today is not
-over yet, and nothing is missed before the account's first day.
+over yet, nothing is missed before the account's first day, and a bank that was asked by FinTS
+for a day and gave nothing has booked nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from datetime import date, timedelta
 from babel.dates import format_date
 
 from server.banking import service
-from server.banking.models import BankAccount
+from server.banking.fints.rules import FIRST_FETCH_DAYS
+from server.banking.models import BankAccount, BankConnection
 from server.banking.rules.coverage import Break, Day
 from server.dashboard import words
 from server.dashboard.words import t
@@ -28,7 +30,8 @@ ONE_DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """``state``: ``complete listed missing broken``, or ``weekend today before`` without data."""
+    """``state``: ``complete listed missing broken``, or without data ``asked`` (the bank was asked
+    for it), ``weekend``, ``today``, ``before``."""
 
     day: date
     state: str
@@ -75,7 +78,7 @@ class Coverage:
     @property
     def is_known(self) -> bool:
         """Whether anything was ever heard of these days."""
-        return any(cell.state in {"complete", "listed", "broken"} for cell in self.cells)
+        return any(cell.state in {"complete", "listed", "broken", "asked"} for cell in self.cells)
 
     @property
     def summary(self) -> str:
@@ -92,26 +95,40 @@ class Coverage:
         return " ".join(said) or str(t("coverage.whole"))
 
 
-def coverage_of(account: BankAccount, known_from: date | None, today: date, weeks: int) -> Coverage:
-    """The last weeks of an account, the running one included."""
+def coverage_of(
+    account: BankAccount,
+    known_from: date | None,
+    today: date,
+    weeks: int,
+    asked: tuple[date, date] | None = None,
+) -> Coverage:
+    """The last weeks of an account, the running one included. ``asked``: see ``asked_days``."""
     first = today - timedelta(days=today.weekday(), weeks=weeks - 1)
     days, breaks = service.coverage(account.merchant_id, account, first, today)
     return Coverage(
-        [_cell(day, known_from, today) for day in days],
+        [Cell(day.day, _state(day, known_from, today, asked), day.postings) for day in days],
         [one for one in breaks if first <= one.on],
     )
 
 
-def _cell(day: Day, known_from: date | None, today: date) -> Cell:
-    state = day.state
-    if state == "missing":
-        if known_from is None or day.day < known_from:
-            state = "before"
-        elif day.day >= today:
-            state = "today"
-        elif day.day.weekday() >= WORKING_DAYS:
-            state = "weekend"
-    return Cell(day.day, state, day.postings)
+def asked_days(connection: BankConnection | None) -> tuple[date, date] | None:
+    """From when to when an access has asked its bank: each fetch begins before the last ended."""
+    if connection is None or connection.connected_at is None or connection.fetched_at is None:
+        return None
+    first = words.local(connection.connected_at).date() - timedelta(days=FIRST_FETCH_DAYS)
+    return max(first, connection.not_before or first), words.local(connection.fetched_at).date()
+
+
+def _state(day: Day, known_from: date | None, today: date, asked: tuple[date, date] | None) -> str:
+    if day.state != "missing":
+        return day.state
+    reasons = {
+        "today": day.day >= today,
+        "asked": asked is not None and asked[0] <= day.day <= asked[1],
+        "before": known_from is None or day.day < known_from,
+        "weekend": day.day.weekday() >= WORKING_DAYS,
+    }
+    return next((state for state, applies in reasons.items() if applies), "missing")
 
 
 def _named(day: date, pattern: str) -> str:

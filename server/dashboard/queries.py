@@ -483,16 +483,6 @@ def statement_head(merchant_id: int, statement_id: int, size: int) -> bytes:
     return bytes(db.session.scalar(head) or b"")
 
 
-def payee_account(merchant_id: int) -> BankAccount | None:
-    """Where customers are asked to pay."""
-    return db.session.scalar(
-        select(BankAccount)
-        .where(BankAccount.merchant_id == merchant_id, BankAccount.is_payee)
-        .order_by(BankAccount.id)
-        .limit(1)
-    )
-
-
 # --- shops ------------------------------------------------------------------------------------
 
 

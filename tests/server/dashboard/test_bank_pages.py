@@ -384,6 +384,38 @@ def test_nothing_is_missed_at_weekends_before_the_first_day_and_today(merchant, 
     assert coverage.coverage_of(account, None, TODAY, 5).missing == []
 
 
+def test_a_day_for_which_the_bank_was_asked_is_not_missing(merchant, anna):
+    account = make_account(merchant)
+    connection = BankConnection(
+        merchant_id=merchant.id,
+        bank_code="12030000",
+        url="https://fints.example.org/",
+        user_name="anna",
+        health="connected",
+        connected_at=now() - timedelta(days=1),
+        fetched_at=now(),
+        not_before=TODAY - timedelta(days=20),
+    )
+    db.session.add(connection)
+    db.session.flush()
+    account.connection_id = connection.id
+    db.session.add(AccountDay(account_id=account.id, day=MONDAY - timedelta(weeks=5), postings=1))
+    db.session.commit()
+    page = anna.get(f"/bank-accounts/{account.id}").text
+    states = dict(re.findall(r'<td class="(\w+)" title="([^"]*)">', page)[::-1])
+    assert "abgerufen, nichts gebucht" in states["asked"]
+    found = coverage_of_account(anna, account, connection)
+    assert max(found.missing) < TODAY - timedelta(days=20)
+    assert min(cell.day for cell in found.cells if cell.state == "asked") == connection.not_before
+
+
+def coverage_of_account(anna, account, connection):
+    with anna.client.application.test_request_context():
+        g.language, g.timezone = "de", "Europe/Berlin"
+        asked = coverage.asked_days(connection)
+        return coverage.coverage_of(account, MONDAY - timedelta(weeks=5), TODAY, 8, asked)
+
+
 # --- postings from before ---------------------------------------------------------------------
 
 
