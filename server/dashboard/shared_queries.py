@@ -19,7 +19,7 @@ from server.db import db
 from server.merchants.models import Merchant
 
 NOBODYS_SHOWN = 50
-PASSED_ON_SHOWN = 20
+PASSED_ON_SHOWN = 12
 PAYOUTS_SHOWN = 24
 FOUND_SHOWN = 20
 MOVEMENTS_A_PAGE = 50
