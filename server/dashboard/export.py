@@ -22,6 +22,7 @@ Cell = str | Decimal | date | None
 MOST_ROWS = 100_000
 BOM = "\ufeff"
 DELIMITER = ";"
+CHUNK_CHARACTERS = 64 * 1024
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 XLSX_CELL_CHARACTERS = 32_767
@@ -53,13 +54,16 @@ COLUMNS = (
 def csv_lines(rows: Iterable[list[Cell]]) -> Iterator[str]:
     """UTF-8 text with BOM, semicolons, CRLF (RFC 4180); amounts as the reader writes them."""
     decimal_comma = words.language() == "de"
-    yield BOM
+    lines = io.StringIO()
+    lines.write(BOM)
+    writer = csv.writer(lines, delimiter=DELIMITER)
     for row in rows:
-        line = io.StringIO()
-        csv.writer(line, delimiter=DELIMITER).writerow(
-            [_as_text(cell, decimal_comma=decimal_comma) for cell in row]
-        )
-        yield line.getvalue()
+        writer.writerow([_as_text(cell, decimal_comma=decimal_comma) for cell in row])
+        if lines.tell() > CHUNK_CHARACTERS:
+            yield lines.getvalue()
+            lines.seek(0)
+            lines.truncate()
+    yield lines.getvalue()
 
 
 def _as_text(cell: Cell, *, decimal_comma: bool) -> str:

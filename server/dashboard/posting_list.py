@@ -161,7 +161,10 @@ def table_page(problem: str | None = None) -> Response:
             **{"state": "all"} | kept_arguments("statement", "after"),
         ),
         is_narrow=bool(kept_arguments("state", "sort", "after")) or wanted.state != "all",
-        has_more_filters=any(request.args.get(name) for name in ("from", "to", "least", "most")),
+        has_more_filters=any(
+            one is not None
+            for one in (wanted.first_date, wanted.last_date, wanted.least, wanted.most)
+        ),
         problem=problem,
         count_done=_number("n") or 0,
     )

@@ -123,7 +123,7 @@ def test_the_filter_of_the_postings_applies_itself(merchant, desk):
     page.wait_for_url("**/postings?state=outgoing")
     expect(page.locator(".rows tbody tr")).to_have_count(1)
     page.get_by_text("Zeitraum und Betrag").click()
-    page.get_by_label("Betrag ab").fill("50")
+    page.get_by_role("group", name="Betrag").get_by_label("von").fill("50")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Nichts gefunden")).to_be_visible()
     assert "least=50" in page.url and "text=" not in page.url
@@ -221,7 +221,7 @@ def test_no_page_makes_the_browser_complain(merchant, desk, theme):
 def test_on_the_phone_nothing_is_wider_than_the_screen(merchant, phone):
     for path in every_path(merchant):
         page = phone.open(path)
-        page.evaluate("document.querySelectorAll('main details.more').forEach(d => d.open = true)")
+        page.evaluate("document.querySelectorAll('main details').forEach(d => d.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
         small = page.evaluate(
             """[...document.querySelectorAll('main :is(button, .btn, select, td label, summary)')]
