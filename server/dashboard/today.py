@@ -15,7 +15,7 @@ from server.banking.models import Statement
 from server.banking.service import payees
 from server.dashboard import bank_connections, queries, sentences, words
 from server.dashboard.pages import page
-from server.dashboard.queries import AccountAsOf, DayOfChart
+from server.dashboard.queries import DayOfChart
 from server.dashboard.words import t
 from server.db import db, now
 from server.orders.models import Order
@@ -109,7 +109,7 @@ def _attention(merchant_id: int, at: datetime) -> list[Attention]:
         *_banks_that_wait(merchant_id),
         *_shops_in_error(merchant_id),
         *_failed_updates(merchant_id, at),
-        *_stale_accounts(queries.accounts_as_of(merchant_id, at)),
+        *_stale_accounts(merchant_id, at),
         *_failed_statements(merchant_id, at),
         *_failed_mails(merchant_id, at),
     ]
@@ -196,7 +196,9 @@ def _failed_updates(merchant_id: int, at: datetime) -> list[Attention]:
     ]
 
 
-def _stale_accounts(accounts: list[AccountAsOf]) -> list[Attention]:
+def _stale_accounts(merchant_id: int, at: datetime) -> list[Attention]:
+    """Without those whose access waits for somebody: one line a cause."""
+    waiting = {row.id for row in bank_connections.needing_somebody(merchant_id)}
     return [
         Attention(
             icon="bank",
@@ -206,8 +208,8 @@ def _stale_accounts(accounts: list[AccountAsOf]) -> list[Attention]:
             href=url_for("dashboard.statements.show_all"),
             action=t("action.upload"),
         )
-        for account in accounts
-        if account.is_stale
+        for account in queries.accounts_as_of(merchant_id, at)
+        if account.is_stale and account.account.connection_id not in waiting
     ]
 
 

@@ -292,9 +292,15 @@ def test_how_an_access_is_doing_is_said_in_words(anna, bank):
     page = words(anna.get(path()))
     assert "Braucht Sie" in page and "nur mit einer neuen Freigabe" in page
     assert "nach Ihrer Freigabe" in page and "Jetzt freigeben" in page
+    drain_statement()
+    for posting in db.session.query(Posting):
+        posting.created_at = now() - timedelta(days=5)
+    for statement in db.session.query(Statement):
+        statement.finished_at = now() - timedelta(days=5)
+    db.session.commit()
     today = anna.get("/")
     assert f'href="{path()}"' in today.text and "Deutsche Kreditbank" in today.text
-    assert "braucht Sie" in words(today)
+    assert "braucht Sie" in words(today) and "keine neuen Umsätze" not in words(today)
     anna.post(path("/begin"))
     answer = anna.post(path("/method"), {"method": PHOTO_TAN.id})
     assert answer.location == path("?done=fetched")
