@@ -106,6 +106,7 @@ def add_member(operator: Merchant, account_id: int, merchant_id: int) -> BankAcc
     shared = _shared(operator, account_id)
     if merchant_id == operator.id or db.session.get(Merchant, merchant_id) is None:
         raise ValueError("merchant_unknown")
+    lock_merchant(operator.id)  # or a button pressed twice adds two rows
     its = {"merchant_id": merchant_id, "iban": shared.iban, "currency": shared.currency}
     row = db.session.scalars(select(BankAccount).filter_by(**its)).first()
     if row is not None and row.shared_account_id is None:

@@ -32,7 +32,6 @@ from server.db import db
 pages = Blueprint("movements", __name__)
 
 MAX_TEXT_LENGTH = 200
-EXPORT_SLICE = 1_000
 YEARS = range(1970, 2200)
 FILTER_ARGUMENTS = ("type", "from", "to", "text")
 COLUMNS = ("booked_on", "kind", "amount", "currency", "balance", "name", "iban", "text")
@@ -224,16 +223,12 @@ def _filename(ending: str) -> str:
 
 
 def _exported(account: BankAccount) -> Iterator[list[export.Cell]]:
-    """The head, then a row for each movement; read in slices, never all at once."""
+    """The head, then a row for each movement; read one by one, never all at once."""
     is_shared = account.shared_account_id is not None
     columns = [name for name in COLUMNS if is_shared or name != "balance"]
     yield [str(words.t(f"movements.col_{name}")) for name in columns]
-    wanted, after, has_more = _asked(account), None, True
-    while has_more:
-        rows, has_more = shared_queries.movement_page(account, wanted, after, EXPORT_SLICE)
-        for row in rows:
-            yield [_cell(row, name) for name in columns]
-        after = rows[-1].cursor if rows else None
+    for row in shared_queries.all_movements(account, _asked(account)):
+        yield [_cell(row, name) for name in columns]
 
 
 def _cell(row: MovementRow, name: str) -> export.Cell:

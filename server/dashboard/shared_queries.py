@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -23,6 +23,7 @@ PASSED_ON_SHOWN = 12
 PAYOUTS_SHOWN = 24
 FOUND_SHOWN = 20
 MOVEMENTS_A_PAGE = 50
+ROWS_AT_ONCE = 1_000
 EARLIEST = date.min
 ZERO = Decimal(0)
 
@@ -214,21 +215,33 @@ def movement_page(
 ) -> tuple[list[MovementRow], bool]:
     """Newest first, and whether more follow. What was owed afterwards is of the whole account,
     whatever the filter."""
+    query, place = _newest_first(account, wanted)
+    if after is not None:
+        query = query.where(tuple_(*place) < tuple_(*after))
+    found = db.session.execute(query.limit(size + 1)).all()
+    return [_row(row) for row in found[:size]], len(found) > size
+
+
+def all_movements(account: BankAccount, wanted: MovementFilter) -> Iterator[MovementRow]:
+    """Those of all pages, read while they are used: one look at the account and not one a page."""
+    query, _ = _newest_first(account, wanted)
+    for row in db.session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
+        yield _row(row)
+
+
+def _newest_first(
+    account: BankAccount, wanted: MovementFilter
+) -> tuple[Select[*tuple[Any, ...]], list[ColumnElement[Any]]]:
+    """The query, and the columns of a ``Cursor``."""
     rows = sharing.movement_rows(account)
     day = func.coalesce(rows.c.booked_on, EARLIEST)
     balance: ColumnElement[Any] = literal(None)
     if account.shared_account_id is not None:
         balance = func.sum(rows.c.amount).over(order_by=[day, rows.c.source, rows.c.id])
     told = select(rows, day.label("day"), balance.label("balance")).subquery()
-    query = (
-        select(told)
-        .where(*_conditions(told, wanted))
-        .order_by(told.c.day.desc(), told.c.source.desc(), told.c.id.desc())
-    )
-    if after is not None:
-        query = query.where(tuple_(told.c.day, told.c.source, told.c.id) < tuple_(*after))
-    found = db.session.execute(query.limit(size + 1)).all()
-    return [_row(row) for row in found[:size]], len(found) > size
+    place: list[ColumnElement[Any]] = [told.c.day, told.c.source, told.c.id]
+    query = select(told).where(*_conditions(told, wanted))
+    return query.order_by(*(column.desc() for column in place)), place
 
 
 def _row(row: Row[Any]) -> MovementRow:

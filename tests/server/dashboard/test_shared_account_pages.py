@@ -575,6 +575,7 @@ def test_pages_follow_one_another_and_hold_every_movement_once(app, operator, an
         pieces += rows
         after = rows[-1].cursor
     assert pieces == whole and len(whole) == 7
+    assert list(shared_queries.all_movements(account, wanted)) == whole
     running = Decimal(0)
     for row in reversed(whole):
         running += row.amount
