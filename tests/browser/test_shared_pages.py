@@ -76,7 +76,7 @@ def test_from_a_posting_of_nobody_to_the_file_for_the_bank(merchant, shared, cla
     sharing.set_payout(clara.id, row_of(clara).id, PAYOUT_IBAN, "Clara Beispiel")
     db.session.commit()
     page = desk.open("/")
-    page.get_by_role("link", name="Gemeinsame Konten").click()
+    page.get_by_role("link", name="Sammelkonten").click()
     page.get_by_role("link", name="1 Umsatz").click()
     choice = page.get_by_label("Erika Mustermann, 40,00 €: gehört")
     expect(choice).to_have_value(f"{LONG_NAME} ({clara.id})")
@@ -113,7 +113,7 @@ def test_a_member_names_the_payout_account_and_filters_the_list(
     desk.log_in("clara@example.org")
     path = f"/bank-accounts/{row_of(clara).id}/movements"
     page = desk.open(path)
-    expect(page.get_by_role("link", name="Gemeinsame Konten")).to_have_count(0)
+    expect(page.get_by_role("link", name="Sammelkonten")).to_have_count(0)
     expect(page.get_by_text("1.279,70 €").first).to_be_visible()
     page.get_by_label("IBAN", exact=True).fill("DE00 1234")
     page.get_by_role("button", name="Speichern").click()

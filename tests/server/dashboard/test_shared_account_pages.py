@@ -615,6 +615,7 @@ def test_an_export_that_is_too_large_is_refused_in_words(app, moved, anna, monke
 def test_the_payout_account_is_named_and_changed_by_the_member(app, anna, shared):
     account = account_of(anna)
     visitor, path = member(app, anna), f"/bank-accounts/{account.id}"
+    assert f'href="{path}/movements"' in visitor.get(path).text
     assert "Solange wird Ihr Guthaben nicht ausgezahlt" in visitor.get(f"{path}/movements").text
     typed = {"payout_iban": "DE02 5001 0517 0137 0750 30", "payout_name": " Anna  Beispiel "}
     assert visitor.post(f"{path}/payout-account", typed).status_code == 303
@@ -652,7 +653,7 @@ def test_an_account_of_ones_own_has_its_list_too(app):
     assert there.location == f"/bank-accounts/{other.id}/movements?type=sent"
     assert "Noch keine Bewegung" in visitor.get(f"/bank-accounts/{other.id}/movements").text
     refused = visitor.post(f"{path}/payout-account")
-    assert refused.status_code == 422 and "ist kein gemeinsames" in refused.text
+    assert refused.status_code == 422 and "ist kein Sammelkonto" in refused.text
     head = visitor.get(f"{path}/movements/export.csv").text.splitlines()[0]
     assert "Guthaben" not in head
 
@@ -682,8 +683,8 @@ def test_only_an_operator_has_these_pages(app, operator, shared, anna):
                 answer = visitor.get(url) if method == "GET" else visitor.post(url, values)
                 assert answer.status_code == 404, (method, url)
                 assert "Betreiber GmbH" not in answer.text
-    assert "Gemeinsame Konten" not in visitors[0].get("/account").text
-    assert "Gemeinsame Konten" in visitors[1].get("/account").text
+    assert "Sammelkonten" not in visitors[0].get("/account").text
+    assert "Sammelkonten" in visitors[1].get("/account").text
     # A member's own row is no account of the operator's either.
     own = account_of(anna).id
     assert member(app, operator, "op@example.org").get(f"/shared-accounts/{own}").status_code == 404
