@@ -53,7 +53,9 @@ def camt(
         balances = _balance("OPBD", Decimal(opening), first) + _balance("CLBD", closing, last)
     period = ""
     if days:
-        period = f"<FrToDt><FrDtTm>{days[0]}T00:00:00</FrDtTm><ToDtTm>{days[1]}T23:59:59</ToDtTm></FrToDt>"
+        first, last = days
+        period = f"<FrDtTm>{first}T00:00:00</FrDtTm><ToDtTm>{last}T23:59:59</ToDtTm>"
+        period = f"<FrToDt>{period}</FrToDt>"
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         f'<Document xmlns="urn:iso:std:iso:20022:tech:xsd:{kind}.001.08"><{message}>'

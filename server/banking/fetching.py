@@ -115,13 +115,21 @@ def change_pin(row: BankConnection, pin: str) -> None:
     row.error = None
 
 
-def begin(row: BankConnection, at: datetime) -> None:
-    """Log in at the bank, for the first time or again (a person is there)."""
-    _talk(row, at, lambda who: fints.start(who, _dialog(row)))
+def begin(row: BankConnection, at: datetime, *, asks_method: bool = False) -> None:
+    """Log in at the bank, for the first time or again (a person is there).
+
+    Who has chosen a way to confirm before is asked for it again only with ``asks_method``.
+    """
+    if asks_method:
+        row.tan_method = row.tan_medium = None
+    step = _talk(row, at, lambda who: fints.start(who, _dialog(row)))
+    if isinstance(step, fints.ChooseMethod) and row.tan_method in {one.id for one in step.methods}:
+        choose_method(row, row.tan_method, row.tan_medium, at)
 
 
 def choose_method(row: BankConnection, method: str, medium: str | None, at: datetime) -> None:
-    """The way to confirm that the person chose."""
+    """The way to confirm that the person chose; remembered."""
+    row.tan_method, row.tan_medium = method[:8], medium[:100] if medium else None
     _talk(row, at, lambda who: fints.choose_method(who, _dialog(row) or b"", method, medium))
 
 
@@ -264,9 +272,9 @@ def _talk(
         _forget_pin(row)
         _needs_person(row, "refused", str(error))
     except NotConfirmed as error:
-        _needs_person(row, "needs_you" if row.connected_at else "setting_up", str(error))
+        _needs_person(row, _health_before(row), str(error))
     except ConnectorError as error:
-        _needs_person(row, "needs_you", str(error))
+        _needs_person(row, _health_before(row), str(error))
     else:
         _take(row, step, at, is_attended)
         return step

@@ -109,6 +109,8 @@ class BankConnection(WorkItem, Base):
     bank_name: Mapped[str] = mapped_column(String(200), default="")
     url: Mapped[str] = mapped_column(String(500))
     user_name: Mapped[str] = mapped_column(String(100))
+    tan_method: Mapped[str | None] = mapped_column(String(8))
+    tan_medium: Mapped[str | None] = mapped_column(String(100))
     credentials: Mapped[bytes | None] = deferred(mapped_column(LargeBinary))
     dialog: Mapped[bytes | None] = deferred(mapped_column(LargeBinary))
     health: Mapped[str] = mapped_column(String(16), default="setting_up")

@@ -97,21 +97,26 @@ def checked_iban(text: str) -> str:
 
 
 def _write_terms(account: BankAccount, terms: AccountTerms, bic: str) -> None:
-    given = _checked(BIC, bic, "bic_invalid").compact if bic.strip() else None
-    name = " ".join(terms.creditor_name.split())
-    if len(name) > CREDITOR_NAME_LENGTH or (terms.is_payee and not name):
-        raise ValueError("creditor_name_invalid")
     countries = [country.strip().upper() for country in terms.for_countries]
     if not all(len(country) == 2 and country.isalpha() for country in countries):
         raise ValueError("country_invalid")
-    account.is_payee = terms.is_payee
-    if account.shared_account_id is None:  # else the operator says who is paid
-        account.bic, account.creditor_name = given, name or None
+    if account.shared_account_id is None:  # else the operator says who is paid, and whether
+        _write_payee(account, terms, bic)
     account.label = " ".join(terms.label.split())[:LABEL_LENGTH]
     account.for_countries = sorted(set(countries))
     account.for_currencies = sorted({_currency(one) for one in terms.for_currencies})
     account.for_shops = sorted(set(terms.for_shops))
     account.ignores_doubles, account.assign_from = terms.ignores_doubles, terms.assign_from
+
+
+def _write_payee(account: BankAccount, terms: AccountTerms, bic: str) -> None:
+    given = _checked(BIC, bic, "bic_invalid").compact if bic.strip() else None
+    name = " ".join(terms.creditor_name.split())
+    if terms.is_payee:
+        checked_iban(account.iban)
+    if len(name) > CREDITOR_NAME_LENGTH or (terms.is_payee and not name):
+        raise ValueError("creditor_name_invalid")
+    account.bic, account.creditor_name, account.is_payee = given, name or None, terms.is_payee
 
 
 def _currency(printed: str) -> str:

@@ -246,7 +246,8 @@ def picture(connection_id: int) -> Response:
 def begin(connection_id: int) -> BaseResponse:
     """Log in again, because the bank wants it or the first time went wrong."""
     row = _row_or_404(connection_id)
-    return _talk(row, lambda: fetching.begin(row, now()))
+    asks_method = "other-method" in request.args
+    return _talk(row, lambda: fetching.begin(row, now(), asks_method=asks_method))
 
 
 @pages.post("/bank-connections/<int:connection_id>/method")

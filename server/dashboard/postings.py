@@ -62,6 +62,8 @@ def show(posting_id: int) -> Response:
 def _inbox(posting_id: int | None, problem: NotPossible | None = None) -> Response:
     wanted, sort = asked_filter(), asked_sort()
     matching = bank_queries.matching_postings(g.merchant_id, wanted)
+    if not posting_list.is_asked():
+        matching = matching.where(queries.waits(g.merchant_id))
     rows, has_more = bank_queries.posting_page(matching, sort, asked_cursor(sort))
     kept = posting_list.kept_arguments()
     is_list = posting_id is None

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import ColumnElement
 
-from server.banking.models import BankAccount, Posting, Statement
+from server.banking.models import BankAccount, BankConnection, IgnoreRule, Posting, Statement
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.models import ApiKey, UserSession
@@ -63,10 +63,22 @@ class AccountAsOf:
     is_stale: bool
 
 
+def waits(merchant_id: int) -> ColumnElement[bool]:
+    """Postings that wait for a person.
+
+    A merchant who ignores everything unassigned sees only those with a suggestion. The others
+    stay open all the same: an order that comes later may still name them (S18).
+    """
+    offered = exists().where(Suggestion.posting_id == Posting.id)
+    ignores_others = exists().where(
+        IgnoreRule.merchant_id == merchant_id, IgnoreRule.kind == "unassigned"
+    )
+    return and_(Posting.merchant_id == merchant_id, Posting.is_open, or_(~ignores_others, offered))
+
+
 def waiting_count(merchant_id: int) -> int:
     """Postings without assignment: the number beside the menu entry."""
-    waiting = select(func.count()).where(Posting.merchant_id == merchant_id, Posting.is_open)
-    return int(db.session.scalar(waiting) or 0)
+    return int(db.session.scalar(select(func.count()).where(waits(merchant_id))) or 0)
 
 
 def accounts_as_of(merchant_id: int, at: datetime) -> list[AccountAsOf]:
@@ -84,8 +96,9 @@ def accounts_as_of(merchant_id: int, at: datetime) -> list[AccountAsOf]:
         .scalar_subquery()
     )
     rows = db.session.execute(
-        select(BankAccount, func.greatest(heard.c.at, posted))
+        select(BankAccount, func.greatest(heard.c.at, posted, BankConnection.fetched_at))
         .outerjoin(heard, heard.c.account_iban == BankAccount.iban)
+        .outerjoin(BankConnection, BankConnection.id == BankAccount.connection_id)
         .where(BankAccount.merchant_id == merchant_id)
         .order_by(BankAccount.id)
     )
@@ -444,7 +457,7 @@ def waiting_sums(merchant_id: int) -> WaitingSums:
             Posting.created_at,
             case((offered, 1), else_=0).label("offered"),
         )
-        .where(Posting.merchant_id == merchant_id, Posting.is_open)
+        .where(waits(merchant_id))
         .subquery()
     )
     rows = db.session.execute(

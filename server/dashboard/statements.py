@@ -117,6 +117,7 @@ def _row(delivery: Delivery, accounts: Sequence[BankAccount]) -> dict[str, Any]:
         "statement": statement,
         "is_busy": statement.status in IN_WORK,
         "asks_columns": statement.asks_columns and statement.status == "failed",
+        "asks_account": statement.asks_account and statement.status == "failed",
         "waiting": delivery.waiting,
         "earlier": delivery.earlier,
         "account": named[0] if named else None,
@@ -249,6 +250,24 @@ def name_columns(statement_id: int) -> BaseResponse:
         return _detail_page(_statement_or_404(statement_id), str(refused.args[0]))
     db.session.commit()
     return redirect(url_for(".show", statement_id=statement.id, done="columns_named"), 303)
+
+
+@pages.post("/statements/<int:statement_id>/account")
+def name_account(statement_id: int) -> BaseResponse:
+    """Read it again as a statement of the account that a person chose."""
+    statement = _statement_or_404(statement_id)
+    account_id = _chosen_account()
+    if not statement.asks_account or statement.status != "failed":
+        return redirect(url_for(".show", statement_id=statement.id), 303)
+    if account_id is None:
+        return _detail_page(statement, "account_unknown")
+    try:
+        service.retry_statement(g.merchant_id, statement.id, None, now(), account_id=account_id)
+    except ValueError as refused:
+        db.session.rollback()
+        return _detail_page(_statement_or_404(statement_id), str(refused.args[0]))
+    db.session.commit()
+    return redirect(url_for(".show", statement_id=statement.id, done="account_named"), 303)
 
 
 def _table(statement: Statement) -> TableHead | None:

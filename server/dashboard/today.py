@@ -215,7 +215,9 @@ def _stale_accounts(merchant_id: int, at: datetime) -> list[Attention]:
 
 def _failed_statements(merchant_id: int, at: datetime) -> list[Attention]:
     found = queries.failed_statements(merchant_id, at)[:LINKS_SHOWN]
-    return [_columns_asked(one) if one.asks_columns else _unreadable(one) for one in found]
+    return [
+        _asked(one) if one.asks_columns or one.asks_account else _unreadable(one) for one in found
+    ]
 
 
 def _unreadable(statement: Statement) -> Attention:
@@ -229,15 +231,16 @@ def _unreadable(statement: Statement) -> Attention:
     )
 
 
-def _columns_asked(statement: Statement) -> Attention:
-    """A table of unknown layout is a question, no failure."""
+def _asked(statement: Statement) -> Attention:
+    """A table of unknown layout, or of an account that it does not name: a question, no failure."""
+    what = "asks_columns" if statement.asks_columns else "asks_account"
     return Attention(
         icon="ask",
         colour="part",
         title=t("today.columns", file=statement.filename),
-        text=t("statements.asks_columns"),
+        text=t(f"statements.{what}"),
         href=url_for("dashboard.statements.show", statement_id=statement.id),
-        action=t("statements.name_columns"),
+        action=t("statements.name_columns" if what == "asks_columns" else "action.look"),
     )
 
 

@@ -242,3 +242,10 @@ def test_a_second_equal_payment_is_passed_on_too(anna, operator, bring):
     paid = Paid(text="AA-1001")
     bring(paid, replace(paid, text="AA-1002"))
     assert len(postings(anna)) == 2
+
+
+def test_a_merchant_who_was_removed_does_not_come_back_by_himself(anna, operator, shared):
+    remove_member(operator, shared.id, anna.id)
+    account = db.session.query(BankAccount).filter_by(merchant_id=anna.id).one()
+    change_account(anna.id, account.id, AccountTerms("", "", "Anna", is_payee=True))
+    assert account.is_payee is False

@@ -6,6 +6,7 @@ addresses come from banks.toml; the bank's own word counts more, so the merchant
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ BANK_CODE_LENGTH = 8
 BIC_LENGTHS = (8, 11)
 MAX_CODE_LENGTH = 42
 COUNTRY = "DE"
+_REGISTRY_MARK = re.compile(r"\s*\((?:Gf|alt|ehem)[^)]*\)\s*$")  # remarks of the registry
 _TABLE = Path(__file__).with_name("banks.toml")
 
 
@@ -44,7 +46,7 @@ def find_bank(code: str) -> Bank | None:
     if bank_code is None or bic is None:
         return None
     known = str(bic) if len(plain) not in BIC_LENGTHS or plain.isdigit() else plain
-    name = (bic.bank_names or [""])[0]
+    name = _REGISTRY_MARK.sub("", (bic.bank_names or [""])[0])
     return Bank(name, bank_code, known, _urls(known))
 
 

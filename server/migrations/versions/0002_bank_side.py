@@ -21,6 +21,8 @@ def upgrade() -> None:
         sa.Column("bank_name", sa.String(length=200), nullable=False),
         sa.Column("url", sa.String(length=500), nullable=False),
         sa.Column("user_name", sa.String(length=100), nullable=False),
+        sa.Column("tan_method", sa.String(length=8), nullable=True),
+        sa.Column("tan_medium", sa.String(length=100), nullable=True),
         sa.Column("credentials", sa.LargeBinary(), nullable=True),
         sa.Column("dialog", sa.LargeBinary(), nullable=True),
         sa.Column("health", sa.String(length=16), nullable=False),
@@ -249,18 +251,18 @@ def upgrade() -> None:
         ["merchant_id", "iban", "currency"],
     )
     op.create_foreign_key(
-        op.f("fk_bank_account_shared_account_id"),
-        "bank_account",
-        "bank_account",
-        ["shared_account_id"],
-        ["id"],
-    )
-    op.create_foreign_key(
         op.f("fk_bank_account_merchant_id_connection_id"),
         "bank_account",
         "bank_connection",
         ["merchant_id", "connection_id"],
         ["merchant_id", "id"],
+    )
+    op.create_foreign_key(
+        op.f("fk_bank_account_shared_account_id"),
+        "bank_account",
+        "bank_account",
+        ["shared_account_id"],
+        ["id"],
     )
     op.add_column(
         "merchant",
@@ -328,14 +330,14 @@ def upgrade() -> None:
         op.f("uq_posting_passed_on_from_id"), "posting", ["passed_on_from_id"]
     )
     op.create_foreign_key(
-        op.f("fk_posting_passed_on_from_id"), "posting", "posting", ["passed_on_from_id"], ["id"]
-    )
-    op.create_foreign_key(
         op.f("fk_posting_merchant_id_duplicate_of_id"),
         "posting",
         "posting",
         ["merchant_id", "duplicate_of_id"],
         ["merchant_id", "id"],
+    )
+    op.create_foreign_key(
+        op.f("fk_posting_passed_on_from_id"), "posting", "posting", ["passed_on_from_id"], ["id"]
     )
     op.add_column(
         "statement", sa.Column("source", sa.String(length=16), server_default="", nullable=False)
@@ -389,10 +391,10 @@ def downgrade() -> None:
     op.drop_column("statement", "is_pending")
     op.drop_column("statement", "account_id")
     op.drop_column("statement", "source")
+    op.drop_constraint(op.f("fk_posting_passed_on_from_id"), "posting", type_="foreignkey")
     op.drop_constraint(
         op.f("fk_posting_merchant_id_duplicate_of_id"), "posting", type_="foreignkey"
     )
-    op.drop_constraint(op.f("fk_posting_passed_on_from_id"), "posting", type_="foreignkey")
     op.drop_constraint(op.f("uq_posting_passed_on_from_id"), "posting", type_="unique")
     op.drop_index("ix_posting_statement_id", table_name="posting")
     op.drop_index(
@@ -422,10 +424,10 @@ def downgrade() -> None:
     op.drop_column("posting", "source")
     op.drop_column("merchant", "is_operator")
     op.drop_constraint(
-        op.f("fk_bank_account_merchant_id_connection_id"), "bank_account", type_="foreignkey"
+        op.f("fk_bank_account_shared_account_id"), "bank_account", type_="foreignkey"
     )
     op.drop_constraint(
-        op.f("fk_bank_account_shared_account_id"), "bank_account", type_="foreignkey"
+        op.f("fk_bank_account_merchant_id_connection_id"), "bank_account", type_="foreignkey"
     )
     op.drop_constraint(
         op.f("uq_bank_account_merchant_id_iban_currency"), "bank_account", type_="unique"

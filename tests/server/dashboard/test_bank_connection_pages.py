@@ -301,11 +301,12 @@ def test_how_an_access_is_doing_is_said_in_words(anna, bank):
     today = anna.get("/")
     assert f'href="{path()}"' in today.text and "Deutsche Kreditbank" in today.text
     assert "braucht Sie" in words(today) and "keine neuen Umsätze" not in words(today)
-    anna.post(path("/begin"))
-    answer = anna.post(path("/method"), {"method": PHOTO_TAN.id})
-    assert answer.location == path("?done=fetched")
+    assert anna.post(path("/begin")).location == path("?done=fetched")  # the method is known
     assert (the_row().health, the_row().step) == ("connected", None)
     assert "braucht Sie" not in words(anna.get("/"))
+    bank.confirmed_on = None
+    anna.post(path("/begin?other-method=1"))
+    assert (the_row().step["asks"], the_row().tan_method) == ("method", None)
 
 
 def test_a_fetch_by_hand_does_not_use_up_the_mail_that_warns(anna, bank):

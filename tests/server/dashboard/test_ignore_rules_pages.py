@@ -9,7 +9,8 @@ import pytest
 from server.banking.service import add_rule, rules_of
 from server.dashboard.ignore_rules import provider_names
 from server.db import db, now
-from tests.factories import make_merchant, make_posting
+from server.jobs import drain_match_request
+from tests.factories import make_merchant, make_order, make_posting, make_shop
 from tests.server.dashboard.test_order_pages import words
 from tests.server.dashboard.visitor import member
 
@@ -173,3 +174,20 @@ def test_payouts_of_providers_are_switched_off_and_on(merchant, anna):
     assert "Noch keine Regel" in page  # the switch is no rule of the list
     anna.post("/ignore-rules/providers", {"recognised": "on"})
     assert kept(merchant) == []
+
+
+@pytest.mark.feature("K44", "S18")
+def test_whoever_ignores_everything_unassigned_is_shown_suggestions_only(merchant, anna):
+    """Nothing is lost by it: an order that comes later still finds its posting."""
+    named = make_posting(merchant, "19.90", "AA-1001")
+    make_posting(merchant, "5.00", "ganz etwas anderes")
+    assert "Zurzeit warten 2 Umsätze" in anna.get("/ignore-rules/new?kind=unassigned").text
+    anna.post("/ignore-rules", {"kind": "unassigned", "value": ""})
+    assert "Zurzeit warten 0 Umsätze" in anna.get("/ignore-rules/new?kind=unassigned").text
+    assert "ganz etwas anderes" not in anna.get("/postings").text
+    assert "ganz etwas anderes" in anna.get("/postings?state=open").text
+    order = make_order(make_shop(merchant), number="AA-1001")
+    drain_match_request()
+    db.session.refresh(named)
+    db.session.refresh(order)
+    assert (named.is_open, order.payment_status) == (False, "paid")

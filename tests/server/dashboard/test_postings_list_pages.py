@@ -358,7 +358,6 @@ def test_all_that_the_bank_said_is_shown(merchant, anna):
         ("name", "Finanzamt", "für „Finanzamt“."),
         ("text", "{regex}.*Zins.*", "für den Verwendungszweck „{regex}.*Zins.*“."),
         ("amount_above", "5000", "für Beträge über 5000."),
-        ("unassigned", "", "weil keine Bestellung passt"),
         ("double", "x", "am selben Tag noch einmal"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from server.banking.models import CsvLayout, Statement, StatementPeriod
+from server.banking.service import store_statement
 from server.dashboard.statements import PREVIEWED
 from server.db import db, now
 from server.jobs import drain_statement
@@ -303,3 +304,24 @@ def test_the_next_file_with_these_columns_asks_nothing(merchant, anna):
     december = db.session.scalars(select(Statement).where(Statement.id > row.id)).one()
     assert (december.status, december.postings_new) == ("done", 1)
     assert "1 neuer Umsatz." in words(anna.get("/statements"))
+
+
+@pytest.mark.feature("S20")
+def test_a_file_that_names_no_account_asks_which_of_several_it_is(merchant, anna):
+    second = make_account(merchant, OTHER_IBAN)
+    content = b"date;amount;text\n2026-03-05;5.00;x\n"
+    columns = {"booking_date": "date", "amount": "amount", "remittance_information": "text"}
+    row = store_statement(merchant.id, "u.csv", content, uploaded_by="Anna", columns=columns)
+    db.session.commit()
+    drain_statement()
+    assert "Bitte wählen Sie es" in words(anna.get("/statements"))
+    assert "Bitte wählen Sie es" in words(anna.get("/"))
+    page = anna.get(f"/statements/{row.id}")
+    assert f'<option value="{second.id}">' in page.text
+    refused = anna.post(f"/statements/{row.id}/account", {"account": ""})
+    assert (refused.status_code, row.status) == (422, "failed")
+    anna.post(f"/statements/{row.id}/account", {"account": str(second.id)})
+    drain_statement()
+    assert (row.status, row.account_id) == ("done", second.id)
+    anna.post(f"/statements/{row.id}/account", {"account": str(second.id)})
+    assert row.status == "done"
