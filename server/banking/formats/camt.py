@@ -117,22 +117,21 @@ def _is_message(root: Any) -> bool:
 
 @dataclass(slots=True)
 class _Statement:
-    """The account statement that the next entry belongs to."""
+    """The account statement that the next entry belongs to.
+
+    ``other_account`` is the account as the file names it, where that is no IBAN.
+    """
 
     source: str
     account: str | None = None
     account_iban: str | None = None
+    other_account: str | None = None
     currency: str | None = None
     number: str | None = None
     from_date: date | None = None
     to_date: date | None = None
     is_part: bool = False
     balances: dict[tuple[str, str | None], Balance] = field(default_factory=dict)
-
-    @property
-    def other_account(self) -> str | None:
-        """The account as the file names it, where that is no IBAN."""
-        return None if self.account_iban else self.account
 
     def balance(self, code: str) -> Balance | None:
         """The balance of a kind, in the account's currency if it is in several."""
@@ -156,7 +155,7 @@ class _Entry:
     held: list[Found] | None = field(default_factory=list)
     held_in: Any = None
     split: Decimal = Decimal(0)
-    unsplit: list[Found] = field(default_factory=list)
+    unsplit: list[Found] | None = None
     unsplit_count: int = 0
     shared: Entry | None = None
 
@@ -187,6 +186,15 @@ class _Entry:
             return True
         stated = [_charges(found, self.currency) for found in (self.values, *leaves)]
         return abs(difference) in (*filter(None, stated), sum(filter(None, stated)))
+
+    def is_whole(self) -> bool:
+        """Whether all that an entry must say could be read."""
+        return (
+            self.amount is not None
+            and self.booking_date is not None
+            and self.value_date is not None
+            and self.values.get("direction") in _DIRECTIONS
+        )
 
     def is_off(self) -> bool:
         """Whether the leaves, all with an amount and all listed, say another sum than charges do.
@@ -300,13 +308,15 @@ class _Walker:
         entry.amount = _signed(_amount(printed), values.get("direction"))
         entry.booking_date = _day(values.get("booked"))
         entry.value_date = _day(values.get("valued"))
-        entry.is_pending = (values.get("status") or "").strip().upper() in PENDING_STATUSES
+        status = values.get("status")
+        entry.is_pending = status != "BOOK" and (status or "").strip().upper() in PENDING_STATUSES
 
     def _split_leaf(self, entry: _Entry, found: Found, index: int) -> list[Item]:
         """A leaf of several, if it says its amount in the account's currency."""
         amount = _leaf_amount(found, entry)
         if amount is None:
             entry.unsplit_count += 1
+            entry.unsplit = entry.unsplit or []
             if len(entry.unsplit) < MAX_UNSPLIT_TEXTS:
                 entry.unsplit.append(found)
             return []
@@ -327,7 +337,8 @@ class _Walker:
         elif entry.leaves > 1 and entry.is_off():
             what = f"its payments add up to {entry.split}; the rest is kept as a posting of its own"
             found.append(Problem(entry.where, what, _raw(element)))
-        found += _unreadable_values(entry, element)
+        if not entry.is_whole():
+            found += _unreadable_values(entry, element)
         return found
 
     def _undivided(self, entry: _Entry) -> list[Item]:
@@ -355,7 +366,7 @@ class _Walker:
                 self._posting(entry, found, amount, 0, shared, is_gross=True),
                 self._fee(entry, entry.amount - amount),
             ]
-        is_batch = (entry.size or 0) > 1
+        is_batch = shared is not None and (entry.size or 0) > 1
         return [self._posting(entry, found, entry.amount, 0, shared, is_batch_total=is_batch)]
 
     def _several(self, entry: _Entry) -> list[Item]:
@@ -368,7 +379,7 @@ class _Walker:
         remainder = None if entry.amount is None else entry.amount - entry.split
         if remainder is None or (entry.unsplit_count == 0 and remainder == 0):
             return found
-        if entry.unsplit_count:
+        if entry.unsplit:
             leaf = entry.unsplit[0] if entry.unsplit_count == 1 else _merged(entry.unsplit)
             is_batch = entry.unsplit_count > 1
         else:
@@ -406,39 +417,37 @@ class _Walker:
         returned = printed("returned")
         references = printed("creditor_references")
         levels = (found, values) if is_only and found is not _FEE else (found,)
+        reason = text(returned[0].get("reason")) if returned else None
+        # In the order of its fields: twice as fast as by name, where it counts most.
         return ParsedPosting(
-            account_iban=statement.account_iban,
-            booking_date=entry.booking_date,
-            value_date=entry.value_date,
-            amount=amount,
-            currency=entry.currency,
-            counterparty_name=text(name) or said.counterparty_name,
-            counterparty_iban=iban or said.counterparty_iban,
-            counterparty_bic=bic or said.counterparty_bic,
-            remittance_information=remittance,
-            creditor_reference=text(references[0]) if references else said.creditor_reference,
-            end_to_end_id=text(printed("end_to_end_id")) or said.end_to_end_id,
-            mandate_id=text(printed("mandate_id")) or said.mandate_id,
-            bank_reference=text(printed("bank_reference"))
+            statement.account_iban,
+            entry.booking_date,
+            entry.value_date,
+            amount,
+            entry.currency,
+            text(name) or said.counterparty_name,
+            iban or said.counterparty_iban,
+            bic or said.counterparty_bic,
+            remittance,
+            text(references[0]) if references else said.creditor_reference,
+            text(printed("end_to_end_id")) or said.end_to_end_id,
+            text(printed("mandate_id")) or said.mandate_id,
+            text(printed("bank_reference"))
             or text(values.get("bank_reference"))
             or text(printed("tx_id"))
             or text(printed("uetr")),
-            transaction_code=code.printed,
-            is_return=code.is_return
-            or returned is not None
-            or said.is_return
-            or values.get("reversal") in _TRUE,
-            return_reason=(text(returned[0].get("reason")) if returned else None)
-            or said.return_reason,
-            is_pending=entry.is_pending,
-            is_batch_total=is_batch_total,
-            leaf_index=index,
-            entry=shared,
-            source=statement.source,
-            account=statement.other_account,
-            foreign=_foreign(levels, entry.currency),
-            charges=None if is_gross else _charges_taken_off(levels, entry.currency),
-            where=entry.where if is_only else f"{entry.where} payment {index + 1}",
+            code.printed,
+            code.is_return or returned is not None or said.is_return or _is_reversal(values),
+            reason or said.return_reason,
+            entry.is_pending,
+            is_batch_total,
+            index,
+            shared,
+            statement.source,
+            statement.other_account,
+            _foreign(levels, entry.currency),
+            None if is_gross else _charges_taken_off(levels, entry.currency),
+            entry.where if is_only else f"{entry.where} payment {index + 1}",
         )
 
     def _facts(self, element: Any, name: str, tables: Names) -> StatementFacts:
@@ -468,10 +477,16 @@ class _Walker:
         )
 
 
+def _is_reversal(values: Found) -> bool:
+    return values.get("reversal") in _TRUE
+
+
 _FEE: Found = {"is_fee": True}
 _AMOUNTS = ("amount", "transaction_amount", "instructed_amount")
+_FOREIGN_AMOUNTS = {"instructed_amount", "transaction_amount"}
 _NO_AMOUNT = [(None, None)]
 _TRUE = ("true", "1")
+_DIRECTIONS = ("CRDT", "DBIT")
 
 
 def _note(statement: _Statement, container: Any, tables: Names) -> None:
@@ -480,6 +495,7 @@ def _note(statement: _Statement, container: Any, tables: Names) -> None:
     statement.is_part = statement.is_part or _is_page(values)
     statement.account = statement.account or fields.text(values.get("account"))
     statement.account_iban = fields.iban(statement.account)
+    statement.other_account = None if statement.account_iban else statement.account
     statement.currency = statement.currency or fields.currency(values.get("currency"))
     number = fields.text(values.get("number")) or fields.text(values.get("legal_number"))
     statement.number = statement.number or number
@@ -496,10 +512,11 @@ def _note(statement: _Statement, container: Any, tables: Names) -> None:
 
 def _entry_of(leaf: Any) -> Any:
     """The Ntry around a TxDtls; None where a damaged file has it elsewhere."""
-    around = list(leaf.iterancestors())
-    if len(around) < 3 or etree.QName(around[1]).localname != "Ntry":
+    details = leaf.getparent()
+    entry = details.getparent() if details is not None else None
+    if entry is None or entry.getparent() is None:
         return None
-    return around[1]
+    return entry if entry.tag.rpartition("}")[2] == "Ntry" else None
 
 
 def _drop_previous(element: Any) -> None:
@@ -523,6 +540,7 @@ def _drop(element: Any) -> None:
             del parent[0]
 
 
+@lru_cache(maxsize=4096)
 def _amount(printed: str | None) -> Decimal | None:
     """An amount as XML has it, or with a comma; ``1,234`` could be either and is not guessed."""
     if printed and _AMBIGUOUS.fullmatch(printed.strip()):
@@ -635,8 +653,12 @@ def _charges_taken_off(levels: tuple[Found, ...], currency: str | None) -> Decim
 def _foreign(levels: tuple[Found, ...], currency: str | None) -> ForeignAmount | None:
     """What was instructed or moved in another currency than the account's."""
     for found in levels:
+        if _FOREIGN_AMOUNTS.isdisjoint(found) and found.get("amount", _NO_AMOUNT)[0][1] == currency:
+            continue
         for key in ("instructed_amount", "amount", "transaction_amount"):
-            for printed, printed_currency in found.get(key, ()):
+            if key not in found:
+                continue
+            for printed, printed_currency in found[key]:
                 if printed_currency == currency or not fields.currency(printed_currency):
                     continue
                 if amount := _amount(printed):
@@ -690,7 +712,7 @@ def _remittance(
     if found is _FEE:
         return None, _UNSAID
     texts = _texts(found)
-    joined = _joined(texts)
+    joined = _joined(texts) if texts else None
     if joined is None:
         free = found.get("additional") or values.get("additional")
         said = purpose.read(free.split("\n")) if free else _UNSAID
@@ -701,8 +723,13 @@ def _remittance(
     return joined, _UNSAID
 
 
+_SAID_ELSEWHERE = {"creditor_references", "returned", "ultimate_debtor", "ultimate_creditor"}
+
+
 def _texts(found: Found) -> list[str | None]:
     texts: list[str | None] = list(found.get("remittance", ()))
+    if _SAID_ELSEWHERE.isdisjoint(found):
+        return texts
     if references := found.get("creditor_references"):
         texts += references[1:]
     for returned in found.get("returned", ()):
@@ -715,6 +742,8 @@ def _texts(found: Found) -> list[str | None]:
 
 def _joined(texts: list[str | None]) -> str | None:
     """The texts of an element, without what pretty-printing and scanners put between them."""
+    if len(texts) == 1 and texts[0] and texts[0][0] != "?" and texts[0].isprintable():
+        return fields.text(texts[0])
     kept: list[str] = []
     for one in texts:
         printed = one.strip() if one else ""

@@ -42,9 +42,14 @@ def text(value: str | None) -> str | None:
     if not value.isprintable():
         value = _CONTROL.sub("", value)
     value = value.strip()
-    if not value or (len(value) <= _LONGEST and value.upper().replace(" ", "") in _NOTHING):
+    if not value or (value[0] in "nN" and _is_nothing(value)):
         return None
     return value[:MAX_TEXT_CHARACTERS]
+
+
+def _is_nothing(value: str) -> bool:
+    """One of the words for it; all of them begin with the same letter."""
+    return len(value) <= _LONGEST and value.upper().replace(" ", "") in _NOTHING
 
 
 def shown(printed: str) -> str:
@@ -53,6 +58,7 @@ def shown(printed: str) -> str:
     return cleaned.strip()
 
 
+@lru_cache(maxsize=256)
 def currency(value: str | None) -> str | None:
     """A currency code (ISO 4217) by its shape."""
     return value if value and _CURRENCY.fullmatch(value) else None
