@@ -12,12 +12,13 @@ import random
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from argon2 import PasswordHasher
 
 from plugin_sdk.schemas import OrderSchema
 from server.banking.models import BankAccount, Posting
-from server.db import db
+from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.models import ApiKey, Merchant, User
 from server.orders.intake import Arrival, receive_orders
@@ -48,6 +49,11 @@ MAPPING: dict[str, Any] = {
 }
 _count = itertools.count(1)
 _QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def today() -> date:
+    """Where the merchants of the tests live; in the evening, UTC is a day behind."""
+    return now().astimezone(ZoneInfo("Europe/Berlin")).date()
 
 
 def make_merchant(name: str = "Annas Antiquariat", *, account: bool = True) -> Merchant:

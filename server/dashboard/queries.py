@@ -553,8 +553,7 @@ def chart(merchant_id: int, currency: str, last_day: date) -> list[DayOfChart]:
             Posting.merchant_id == merchant_id,
             Posting.currency == currency,
             Posting.amount > 0,
-            Posting.ignored_at.is_(None),
-            Posting.is_batch_total.is_(False),
+            _counts(),
             Posting.booking_date.between(first_day, last_day),
         )
         .subquery()
@@ -571,6 +570,17 @@ def chart(merchant_id: int, currency: str, last_day: date) -> list[DayOfChart]:
     return [found.get(day, DayOfChart(day, ZERO, ZERO)) for day in days]
 
 
+def _counts() -> ColumnElement[bool]:
+    """Money that came in: booked, once, and not of those that nobody needs to look at."""
+    return and_(
+        Posting.ignored_at.is_(None),
+        ~Posting.is_pending,
+        ~Posting.is_replaced,
+        ~Posting.is_batch_total,
+        ~Posting.is_passed_on,
+    )
+
+
 def received_since(merchant_id: int, at: datetime) -> tuple[int, dict[str, Decimal]]:
     """(count, {currency: sum}) of money that Kontor has heard of since then."""
     rows = db.session.execute(
@@ -579,7 +589,7 @@ def received_since(merchant_id: int, at: datetime) -> tuple[int, dict[str, Decim
             Posting.merchant_id == merchant_id,
             Posting.created_at >= at,
             Posting.amount > 0,
-            Posting.is_batch_total.is_(False),
+            _counts(),
         )
         .group_by(Posting.currency)
     ).all()

@@ -13,10 +13,10 @@ from server import config
 from server.banking.models import BankAccount, BankConnection, Statement
 from server.db import db, now
 from tests.bank_files import Paid, camt
-from tests.factories import IBAN, make_order, make_posting, make_shop
+from tests.factories import IBAN, make_order, make_posting, make_shop, today
 from tests.fakes.fints_bank import PHOTO_TAN, PUSH_TAN, FakeAccount, FakeFintsBank, FakeMethod
 
-TODAY = now().date()
+TODAY = today()
 FLICKER = FakeMethod("911", "chipTAN optisch", flicker="11048714955205123456789F14302C303107")
 
 

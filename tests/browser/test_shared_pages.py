@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from server.banking import sharing
 from server.banking.models import AccountMovement, BankAccount, Posting
 from server.db import db, now
 from tests.browser.conftest import PHONE, WIDE, Desk
-from tests.factories import make_merchant, make_order, make_posting, make_shop, make_user
+from tests.factories import make_merchant, make_order, make_posting, make_shop, make_user, today
 from tests.server.dashboard.visitor import PASSWORD
 
 LONG_NAME = "Teehaus Sonnenschein Inhaberin Maria-Theresia von Obernitz-Falkenhayn-Waldburg"
@@ -105,7 +105,7 @@ def test_a_member_names_the_payout_account_and_filters_the_list(
     merchant, shared, clara, live_server, chromium
 ):
     fee = {"kind": "fee", "reference": "Gebühr November", "actor": "op"}
-    on = date.today() - timedelta(days=1)
+    on = today() - timedelta(days=1)
     sharing.add_movement(merchant, shared.id, clara.id, amount=Decimal("-4.90"), on=on, **fee)
     db.session.commit()
     context = chromium.new_context(viewport=WIDE, locale="de-DE")
@@ -139,7 +139,7 @@ def test_every_page_fits_the_screen(merchant, shared, clara, live_server, chromi
     for text in ("CC-1002 Teil", "Danke"):
         make_posting(merchant, "40.00", text, counterparty_name=LONG_NAME, needs_match=False)
     sharing.set_payout(clara.id, row_of(clara).id, PAYOUT_IBAN, LONG_NAME)
-    day = date.today()
+    day = today()
     sharing.pay_out(merchant, shared.id, at=now(), on=day, actor="op")
     sharing.pass_on(make_posting(merchant, "9.00", "später", needs_match=False), clara.id)
     db.session.commit()

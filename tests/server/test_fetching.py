@@ -18,11 +18,11 @@ from server.mail.models import Mail
 from server.vault import Vault
 from server.vault import installed as vault
 from tests.bank_files import Paid, camt
-from tests.factories import IBAN, make_merchant, make_user
+from tests.factories import IBAN, make_merchant, make_user, today
 from tests.fakes.fints_bank import PHOTO_TAN, PUSH_TAN, FakeAccount, FakeFintsBank
 
 BANK = Bank("Musterbank", "12030000", "BYLADEM1001", ())
-TODAY = now().date()
+TODAY = today()
 
 
 @pytest.fixture

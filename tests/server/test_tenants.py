@@ -33,6 +33,7 @@ from tests.factories import (
     make_posting,
     make_shop,
     make_user,
+    today,
 )
 
 MARK = "Silberdistel"
@@ -181,7 +182,7 @@ class Victim(Party):
         for amount in ("8.00", "9.00"):
             sharing.pass_on(make_posting(self.merchant, amount, MARK), guest.id)
             if amount == "8.00":
-                day = now().date()
+                day = today()
                 sharing.pay_out(self.merchant, account_id, at=now(), on=day, actor=MARK)
         (made,) = sharing.payouts(self.merchant, account_id, limit=1)
         db.session.commit()

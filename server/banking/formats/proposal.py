@@ -52,7 +52,8 @@ _WORDS = {
         "counterparty_iban": r"iban|kontonummer|kontonr|accountnumber|tegenrekening|counterparty"
         r"account|numerodecompte|numerodecuenta|numerodiconto|gegenkonto",
         "status": r"status|state|^info$",
-        "counterparty_name": r"auftraggeber|empfaenger|beguenstigt|zahlungspflicht|partner|payee"
+        "counterparty_name": r"zahler|zahlender|einzahl|kunde$|debitor|auftraggeber|empfaenger"
+        r"|beguenstigt|zahlungspflicht|partner|payee"
         r"|payer|^name|naam|counterparty|beneficiar|merchant|^nom|nombre|sender|gegenpartei",
         "transaction_code": r"buchungstext|umsatzart|vorgang|^typ|type|^art$|transaktionsart"
         r"|buchungsart|mutatiesoort|^code$",
@@ -68,6 +69,9 @@ _NOT_PROPOSED = {"balance"}
 _NO_TEXT = (b"PK", b"%PDF", b"\x1f\x8b", b"\xd0\xcf", b"\x89PNG", b"\xff\xd8")
 _DATE_FIELDS = {"booking_date", "value_date"}
 _AMOUNT_FIELDS = {"amount", "debit", "credit", "fee", "net"}
+_STATUS = re.compile(
+    r"gebucht|vorgemerkt|booked|pending|complete|abgeschlossen|offen|settled", re.IGNORECASE
+)
 _MARKS = {"S", "H", "D", "C", "DR", "CR", "SOLL", "HABEN", "DEBIT", "CREDIT", "AF", "BIJ"}
 
 
@@ -192,6 +196,10 @@ def _may_be(field: str, cells: Sequence[str]) -> bool:
         return True
     if field in _DATE_FIELDS:
         return "date" in kinds
+    if field == "status":
+        return all(_STATUS.search(cell) for cell in cells if cell.strip())
+    if field == "account_iban":
+        return len({cell.strip() for cell in cells}) == 1
     return "amount" in kinds if field in _AMOUNT_FIELDS else True
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,7 +18,7 @@ from server.dashboard import bank_connections
 from server.db import db, now
 from server.jobs import drain_statement
 from tests.bank_files import Paid, camt
-from tests.factories import IBAN, make_merchant
+from tests.factories import IBAN, make_merchant, today
 from tests.fakes.fints_bank import (
     CHIP_TAN,
     PHOTO_TAN,
@@ -30,7 +31,7 @@ from tests.fakes.fints_bank import (
 from tests.server.dashboard.test_order_pages import words
 from tests.server.dashboard.visitor import member
 
-TODAY = now().date()
+TODAY = today()
 OTHER_IBAN = "DE89370400440532013000"
 PRODUCT = "A1B2C3D4E5F6A7B8C9D0E1F2A"
 
@@ -284,7 +285,7 @@ def test_how_an_access_is_doing_is_said_in_words(anna, bank):
     connect(anna, bank)
     row = the_row()
     page = words(anna.get(path()))
-    ends = row.consent_at.date() + timedelta(days=180)
+    ends = row.consent_at.astimezone(ZoneInfo("Europe/Berlin")).date() + timedelta(days=180)
     assert f"gilt voraussichtlich bis {ends.day}. " in page and str(ends.year) in page
     assert "Nächster Abruf" in page and "Jetzt abrufen" in page
     row.health, row.status, row.error = "needs_you", "withheld", "bank_wants_tan"

@@ -34,12 +34,13 @@ from tests.factories import (
     make_order,
     make_posting,
     make_shop,
+    today,
 )
 from tests.server.dashboard.test_order_pages import words
 from tests.server.dashboard.visitor import member
 
 SWISS = "CH9300762011623852957"
-TODAY = now().date()
+TODAY = today()
 MONDAY = TODAY - timedelta(days=TODAY.weekday())
 
 

@@ -15,7 +15,7 @@ from server.merchants import service as merchants
 from server.merchants.models import ApiKey
 from server.orders import service as orders
 from server.shops.models import PaymentUpdate, Shop
-from tests.factories import make_merchant, make_order, make_posting, make_shop
+from tests.factories import make_merchant, make_order, make_posting, make_shop, today
 from tests.server.dashboard.test_order_pages import words
 from tests.server.dashboard.visitor import member
 
@@ -58,7 +58,7 @@ def test_today_names_everything_that_needs_a_person(merchant, anna):
     failed.give_up("rejected", now())
     mail = db.session.query(Mail).filter_by(order_id=order.id).first()
     mail.status, mail.error, mail.created_at = "failed", "550", now()
-    make_posting(merchant, "12.00", booking_date=now().date())
+    make_posting(merchant, "12.00", booking_date=today())
     db.session.add(
         Statement(
             merchant_id=merchant.id,
