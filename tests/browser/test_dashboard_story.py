@@ -184,10 +184,11 @@ def test_an_uploaded_statement_shows_its_progress_until_it_is_read(merchant, des
     from server.banking.models import Statement
 
     page = desk.open("/statements")
-    page.set_input_files(
-        "#file", [{"name": "november.sta", "mimeType": "text/plain", "buffer": b":20:x"}]
-    )
-    expect(page.get_by_role("progressbar")).to_be_visible()
+    with page.expect_response("**/statements"):
+        page.set_input_files(
+            "#file", [{"name": "november.sta", "mimeType": "text/plain", "buffer": b":20:x"}]
+        )
+    expect(page.locator("[id^=statement-]").get_by_role("progressbar")).to_be_visible()
     row = db.session.query(Statement).one()
     row.status, row.postings_new = "done", 35
     db.session.commit()
