@@ -186,29 +186,35 @@ class _Periods:
         self._merchant_id, self._statement_id = statement.merchant_id, statement.id
         self._total = Decimal(0)
         self._currency: str | None = None
-        self._ended: list[tuple[StatementFacts, Decimal, str | None]] = []
+        self._named: set[tuple[str | None, str | None]] = set()
+        self._ended: list[tuple[StatementFacts, Decimal]] = []
 
     def note(self, posting: ParsedPosting) -> None:
         """One more posting of the statement that is being read."""
         self._currency = posting.currency or self._currency
+        self._named.add((posting.account_iban, posting.account))
         if not posting.is_pending:
             self._total += posting.amount
 
     def end(self, facts: StatementFacts) -> None:
         """The statement is over."""
-        self._ended.append((facts, self._total, self._currency))
+        if facts.account_iban is None and facts.account is None and len(self._named) == 1:
+            iban, printed = next(iter(self._named))
+            facts = dataclasses.replace(facts, account_iban=iban, account=printed)
+        facts = dataclasses.replace(facts, currency=facts.currency or self._currency)
+        if len(self._named) <= 1:  # else it tells of several accounts, and not which
+            self._ended.append((facts, self._total))
         self._total, self._currency = Decimal(0), None
+        self._named.clear()
 
     def write(self) -> None:
         """All of them, at the end of the delivery."""
         rows = []
-        for position, (facts, total, currency) in enumerate(self._ended):
+        for position, (facts, total) in enumerate(self._ended):
             first, last = facts.from_date or facts.to_date, facts.to_date or facts.from_date
             if first is None or last is None or last < first:
                 continue
-            account = self._writer.account(
-                facts.account_iban, facts.account, facts.currency or currency
-            )
+            account = self._writer.account(facts.account_iban, facts.account, facts.currency)
             rows.append(
                 {
                     "merchant_id": self._merchant_id,
@@ -486,6 +492,7 @@ class Accounts:
         self._rows = list(db.session.scalars(rows.order_by(BankAccount.id)))
         self._named = next((row for row in self._rows if row.id == named_id), None)
         self._found: dict[tuple[str | None, str | None, str | None], BankAccount] = {}
+        self._last: str | None = None
         self.first_iban: str | None = None
 
     def of(self, posting: ParsedPosting) -> BankAccount:
@@ -501,7 +508,8 @@ class Accounts:
                 # Whoever could bring postings here could give himself money.
                 raise Unreadable("only the operator brings postings of this shared account")
             self._found[key] = account
-            self.first_iban = self.first_iban or self._found[key].iban or None
+            self._last = account.iban
+            self.first_iban = self.first_iban or account.iban or None
         return self._found[key]
 
     def _name_of(self, iban: str | None, printed: str | None) -> str:
@@ -515,6 +523,8 @@ class Accounts:
                 return printed[:34]
         if self._named is not None:
             return self._named.iban
+        if self._last is not None:
+            return self._last  # lines of a file that names its account in others
         names = {row.iban for row in self._rows if row.shared_account_id is None}
         if len(names) > 1:
             raise AccountNeeded("the file does not say which account it is about; please choose it")

@@ -11,7 +11,14 @@ from threading import Barrier, Thread
 import pytest
 
 from server.banking.intake import StatementImport
-from server.banking.models import AccountDay, BankAccount, Posting, PostingAlias, Statement
+from server.banking.models import (
+    AccountDay,
+    BankAccount,
+    Posting,
+    PostingAlias,
+    Statement,
+    StatementPeriod,
+)
 from server.banking.service import retry_statement, store_statement
 from server.db import db, now
 from server.jobs import drain_match_request, drain_statement
@@ -393,3 +400,18 @@ def test_two_files_of_the_same_money_at_the_same_moment_are_one(app):
     for thread in threads:
         thread.join(60)
     assert (len(postings()), doubtful()) == (120, [])
+
+
+def test_lines_without_an_account_belong_to_the_account_that_the_file_names(bring, merchant):
+    make_account(merchant, "DE68210501700012345678")
+    head, first, second = csv(PAID[0], PAID[3]).split(b"\r\n")
+    content = b"\r\n".join([head, first, second.replace(IBAN.encode(), b"", 1)])
+    told = bring(content)
+    assert (told.postings_new, len({row.account_id for row in postings()})) == (2, 1)
+    assert db.session.query(StatementPeriod).count() == 0  # of which of the two is not told
+
+
+def test_a_file_of_several_accounts_is_read_to_its_end(bring):
+    content = csv(PAID[0], PAID[1]).replace(IBAN.encode(), b"12345678", 1)
+    told = bring(content)
+    assert (told.postings_new, len({row.account_id for row in postings()})) == (2, 2)

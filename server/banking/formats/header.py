@@ -87,7 +87,9 @@ def find_header(table: Table, columns: ColumnMapping | None) -> Header:
     decoded = [table.decoded(line) for line in before]
     header = _headerless(decoded) if columns is None else None
     if header is None and _is_labels_only(decoded):
-        raise Unreadable("it says things about an account, but holds no table of postings")
+        header = _without_postings(decoded)
+        for _ in before:
+            table.line()
     if header is None:
         raise _unknown(decoded, columns)
     return header
@@ -241,6 +243,15 @@ def _unknown(lines: Sequence[str], columns: ColumnMapping | None) -> UnknownColu
         wanted = ", ".join(header for headers in columns.columns.values() for header in headers)
         what = f"no line holds all the columns {wanted}; the header is “{shown}”"
     return UnknownColumns(what, cells)
+
+
+def _without_postings(lines: Sequence[str]) -> Header:
+    """An export of days that held nothing: account and balance, and no table."""
+    header = Header(DELIMITERS[0], [], MAX_COLUMNS, {}, layouts.Reading())
+    _note_before(header, lines)
+    if header.account_iban is None and header.closing is None:
+        raise Unreadable("it says things about an account, but holds no table of postings")
+    return header
 
 
 def _is_labels_only(lines: Sequence[str]) -> bool:

@@ -366,3 +366,16 @@ def test_messages_hold_nothing_that_a_terminal_or_a_database_would_choke_on() ->
     with pytest.raises(Unreadable) as refused:
         items(f"Day{hostile};Text;Amount;Other\n", None)
     assert str(refused.value).isprintable()
+
+
+def test_an_export_of_days_that_held_nothing_is_read_and_has_no_postings():
+    content = (
+        '"Kontonummer:";"DE02120300000000202051 / Girokonto";\n\n"Von:";"20.09.2026";\n'
+        '"Bis:";"20.10.2026";\n"Kontostand vom 20.10.2026:";"1.234,56 EUR";\n'
+    )
+    (facts,) = list(parse(io.BytesIO(content.encode()), "leer.csv"))
+    assert isinstance(facts, StatementFacts)
+    assert facts.account_iban == "DE02120300000000202051"
+    assert facts.closing is not None and facts.closing.amount == Decimal("1234.56")
+    with pytest.raises(Unreadable):
+        list(parse(io.BytesIO(b"Name: x;1\nOrt: y;2\nLand: z;3\n"), "brief.csv"))
