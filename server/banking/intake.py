@@ -52,6 +52,7 @@ from server.banking.rules.identity import (
 )
 from server.banking.rules.ignoring import Rule, rule_for
 from server.db import db, now
+from server.merchants.service import lock_merchant
 
 SLICE_ENTRIES = 500
 PROBLEMS_KEPT = 200
@@ -393,14 +394,18 @@ class PostingWriter:
         if total is None:
             return
         neighbours.take(total)
-        if total.is_batch_total and not total.is_assigned:
-            db.session.execute(
-                update(Posting)
-                .where(Posting.id == total.id)
-                .values(is_replaced=True, is_open=False, needs_match=False)
-            )
-        else:
+        if not total.is_batch_total or not self._replace(total.id):
             self._totals_in_doubt.append((total.id, posting.entry.amount))
+
+    def _replace(self, total_id: int) -> bool:
+        """False if somebody has assigned of the sum, or does so in this very moment."""
+        lock_merchant(self.merchant_id)
+        replaced = db.session.execute(
+            update(Posting)
+            .where(Posting.id == total_id, ~Posting.is_assigned)
+            .values(is_replaced=True, is_open=False, needs_match=False)
+        )
+        return bool(replaced.rowcount)  # type: ignore[attr-defined]
 
     def _row(
         self, posting: ParsedPosting, fingerprint: str, account: BankAccount
@@ -622,7 +627,7 @@ _TOLD = """
     one.fingerprint, one.counterparty_name, one.counterparty_iban, one.counterparty_bic,
     one.remittance_information, one.creditor_reference, one.end_to_end_id, one.mandate_id,
     one.bank_reference, one.transaction_code, one.is_batch_total, one.entry_amount,
-    one.is_replaced, one.is_assigned, one.particulars
+    one.is_replaced, one.particulars
 """
 _NEAR = """
     one.account_id = :account_id AND one.booking_date BETWEEN :first AND :last

@@ -244,6 +244,15 @@ def test_two_like_payments_of_one_delivery_are_never_each_others_duplicates(brin
 
 
 @pytest.mark.feature("K46")
+def test_what_one_bank_sends_again_under_another_reference_is_asked_about(bring):
+    bring(camt("camt.053", replace(PAID[0], reference="2026030500000001XYZ")))
+    bring(camt("camt.053", replace(PAID[0], reference="2026030600000009ABC")))
+    assert (len(postings()), len(doubtful())) == (2, 1)
+    bring(camt("camt.053", replace(PAID[0], reference="2026030600000010ABC", text="AA-9")))
+    assert (len(postings()), len(doubtful())) == (3, 1)
+
+
+@pytest.mark.feature("K46")
 def test_an_account_may_drop_what_its_bank_sends_twice(bring, merchant):
     db.session.query(BankAccount).update({"ignores_doubles": True})
     db.session.commit()

@@ -159,8 +159,9 @@ def likeness(one: Told, other: Told) -> Likeness:
 
     SAME needs the same day, no contradiction, and texts of which one says all that the other
     says: banks cut, join and decorate texts differently in each format. What could be the same
-    and could be two payments is ALIKE: a person decides. Contradicting accounts, payer's ids or
-    bank references make them OTHER.
+    and could be two payments is ALIKE: a person decides. Contradicting accounts or payer's ids
+    make them OTHER. Two references of one kind of file tell of two bookings; where all else is
+    equal the bank may have sent one of them again, so that is ALIKE.
     """
     if _contradict(one, other):
         return Likeness.OTHER
@@ -170,6 +171,8 @@ def likeness(one: Told, other: Told) -> Likeness:
         return Likeness.OTHER
     is_other_kind = one.source != other.source
     texts_fit = _texts_fit(one, other)
+    if gap == timedelta(0) and _references_differ(one, other):
+        return Likeness.ALIKE if texts_fit and party is not None else Likeness.OTHER
     if gap == timedelta(0) and texts_fit:
         return Likeness.SAME
     if gap == timedelta(0):
@@ -183,8 +186,10 @@ def _contradict(one: Told, other: Told) -> bool:
     if all(ibans) and ibans[0] != ibans[1]:
         return True
     first, second = squash(one.end_to_end_id), squash(other.end_to_end_id)
-    if first and second and not (first.startswith(second) or second.startswith(first)):
-        return True
+    return bool(first and second) and not (first.startswith(second) or second.startswith(first))
+
+
+def _references_differ(one: Told, other: Told) -> bool:
     first, second = squash(one.bank_reference), squash(other.bank_reference)
     return (
         one.source == other.source
