@@ -23,8 +23,9 @@ from rq.timeouts import UnixSignalDeathPenalty
 
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
 from server.banking import fetching, folder
+from server.banking.accounts import AccountNeeded
 from server.banking.formats import UnknownColumns, Unreadable
-from server.banking.intake import AccountNeeded, StatementImport
+from server.banking.intake import StatementImport
 from server.banking.models import BankConnection, Statement
 from server.banking.service import has_columns, use_remembered_columns
 from server.config import Settings, installed

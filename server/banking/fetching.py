@@ -20,10 +20,10 @@ from sqlalchemy.orm import undefer
 
 from plugin_sdk.errors import ConnectorError, Misconfigured, Temporary
 from server.banking import fints
+from server.banking.accounts import find_or_add_account
 from server.banking.fints import rules
 from server.banking.fints.answers import AccessLocked, NotConfirmed, WrongPin
 from server.banking.fints.banks import Bank
-from server.banking.intake import find_or_add_account
 from server.banking.models import BankAccount, BankConnection, Posting, Statement
 from server.banking.service import store_statement
 from server.config import installed

@@ -20,9 +20,10 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from server.banking.accounts import Accounts
 from server.banking.formats import (
     ColumnMapping,
     Entry,
@@ -41,14 +42,17 @@ from server.banking.models import (
     Statement,
     StatementPeriod,
 )
-from server.banking.rules.accounts import is_account
+from server.banking.neighbours import (
+    Doubles,
+    Neighbours,
+    Placed,
+    booked_form,
+    known,
+    pending_rows,
+)
 from server.banking.rules.identity import (
-    NEAR,
     Fingerprints,
     Likeness,
-    core,
-    is_booked_form_of,
-    likeness,
 )
 from server.banking.rules.ignoring import Rule, rule_for
 from server.db import db, now
@@ -57,13 +61,7 @@ from server.merchants.service import lock_merchant
 SLICE_ENTRIES = 500
 PROBLEMS_KEPT = 200
 PROBLEM_LENGTH = 500
-NEIGHBOURS_LOOKED_AT = 200
-NEIGHBOURS_OF_AN_AMOUNT = 2_000
-PENDING_READ = 2_000
-DOUBLES_READ = 20_000
-OTHER_MONEY = Decimal("0.001")
-"""What the table tells apart; smaller parts of an amount are rounded away."""
-UNNAMED = ""
+PENDING_KEPT = timedelta(days=30)
 
 _FILLED_IN = (
     "counterparty_name counterparty_iban counterparty_bic remittance_information"
@@ -283,10 +281,10 @@ class PostingWriter:
         ]
         _lock({account.id for _, _, account in placed})
         self._delivered.update(hash(fingerprint) for _, fingerprint in pairs)
-        known = _known(placed)
+        there = known(placed)
         fresh = []
         for posting, fingerprint, account in placed:
-            if (account.id, fingerprint) in known:
+            if (account.id, fingerprint) in there:
                 written.known += not posting.is_pending
                 written.pending += posting.is_pending
                 self._entry = posting.entry
@@ -301,6 +299,7 @@ class PostingWriter:
         if self.statement_id is None:
             return
         self._unlink_what_was_delivered_later()
+        self._forget_old_pending()
         for total_id, amount in self._totals_in_doubt:
             leaf = db.session.scalar(
                 select(Posting.id)
@@ -314,10 +313,10 @@ class PostingWriter:
 
     def _unlink_what_was_delivered_later(self) -> None:
         """Linked to a known posting that then came in this very delivery: so it is another one."""
-        known = db.aliased(Posting)
+        linked_to = db.aliased(Posting)
         linked = db.session.execute(
-            select(Posting.id, known.fingerprint)
-            .join(known, known.id == Posting.duplicate_of_id)
+            select(Posting.id, linked_to.fingerprint)
+            .join(linked_to, linked_to.id == Posting.duplicate_of_id)
             .where(Posting.statement_id == self.statement_id)
         )
         wrong = [row.id for row in linked if hash(row.fingerprint) in self._delivered]
@@ -328,12 +327,17 @@ class PostingWriter:
                 .values(duplicate_of_id=None, needs_match=Posting.is_open)
             )
 
+    def _forget_old_pending(self) -> None:
+        """Announced long ago and never booked: off the list; the files are kept."""
+        old = Posting.is_pending & (Posting.created_at < self._at - PENDING_KEPT)
+        db.session.execute(delete(Posting).where(Posting.account_id.in_(self._accounts.ids()), old))
+
     # --- what no delivery has told in these words ---
 
     def _write_fresh(self, fresh: Sequence[Placed], written: Written) -> None:
         neighbours = self._neighbours(fresh)
-        doubles = _Doubles(fresh)
-        pending = _pending_rows({account.id for _, _, account in fresh}, self.statement_id)
+        doubles = Doubles(fresh)
+        pending = pending_rows({account.id for _, _, account in fresh}, self.statement_id)
         rows: list[dict[str, Any]] = []
         same: list[tuple[Any, ParsedPosting, str]] = []
         for posting, fingerprint, account in fresh:
@@ -357,7 +361,7 @@ class PostingWriter:
             self._weigh_batch(posting, account, row, neighbours)
             written.new += 1
             written.ignored += row["ignored_at"] is not None
-            before = _booked_form(posting, account, pending)
+            before = booked_form(posting, account, pending)
             if before is not None:
                 # A new row, so that whoever reads postings by their ids does not miss it.
                 pending.remove(before)
@@ -367,15 +371,15 @@ class PostingWriter:
         _copy(rows)
         _count_days(rows, self.statement_id)
 
-    def _neighbours(self, fresh: Sequence[Placed]) -> _Neighbours:
-        return _Neighbours(fresh, self.statement_id, self._delivered)
+    def _neighbours(self, fresh: Sequence[Placed]) -> Neighbours:
+        return Neighbours(fresh, self.statement_id, self._delivered)
 
     def _weigh_batch(
         self,
         posting: ParsedPosting,
         account: BankAccount,
         row: dict[str, Any],
-        neighbours: _Neighbours,
+        neighbours: Neighbours,
     ) -> None:
         """A batch in one sum, and the same batch payment by payment, are the same money."""
         if posting.is_batch_total or posting.entry is None:
@@ -447,9 +451,6 @@ class PostingWriter:
         }
 
 
-Placed = tuple[ParsedPosting, str, BankAccount]
-
-
 def ignore_rules(merchant_id: int) -> list[Rule]:
     """The merchant's rules, oldest first."""
     rows = select(IgnoreRule).where(IgnoreRule.merchant_id == merchant_id).order_by(IgnoreRule.id)
@@ -481,84 +482,6 @@ def _bounded(name: str, value: Any) -> Any:
     return value[:64] if value and name in ("counterparty_iban", "counterparty_bic") else value
 
 
-class AccountNeeded(Unreadable):
-    """The file names no account and the merchant has several: a person must say which."""
-
-
-# --- accounts ----------------------------------------------------------------------------------
-
-
-class Accounts:
-    """The merchant's accounts, as files name them; one that nobody has entered is added."""
-
-    def __init__(self, merchant_id: int, named_id: int | None) -> None:
-        self._merchant_id = merchant_id
-        rows = select(BankAccount).where(BankAccount.merchant_id == merchant_id)
-        self._rows = list(db.session.scalars(rows.order_by(BankAccount.id)))
-        self._named = next((row for row in self._rows if row.id == named_id), None)
-        self._found: dict[tuple[str | None, str | None, str | None], BankAccount] = {}
-        self._last: str | None = None
-        self.first_iban: str | None = None
-
-    def of(self, posting: ParsedPosting) -> BankAccount:
-        """The account of a posting."""
-        return self.find(posting.account_iban, posting.account, posting.currency)
-
-    def find(self, iban: str | None, printed: str | None, currency: str | None) -> BankAccount:
-        """By IBAN, else by what the bank printed instead, else the one that was named."""
-        key = (iban, printed, currency)
-        if key not in self._found:
-            account = self._in_currency(self._name_of(iban, printed), currency)
-            if account.shared_account_id is not None:
-                # Whoever could bring postings here could give himself money.
-                raise Unreadable("only the operator brings postings of this shared account")
-            self._found[key] = account
-            self._last = account.iban
-            self.first_iban = self.first_iban or account.iban or None
-        return self._found[key]
-
-    def _name_of(self, iban: str | None, printed: str | None) -> str:
-        if iban:
-            return iban
-        if printed:
-            for row in self._rows:
-                if row.iban == printed[:34] or (row.iban and is_account(row.iban, printed)):
-                    return row.iban
-            if self._named is None:
-                return printed[:34]
-        if self._named is not None:
-            return self._named.iban
-        if self._last is not None:
-            return self._last  # lines of a file that names its account in others
-        names = {row.iban for row in self._rows if row.shared_account_id is None}
-        if len(names) > 1:
-            raise AccountNeeded("the file does not say which account it is about; please choose it")
-        return names.pop() if names else UNNAMED
-
-    def _in_currency(self, iban: str, currency: str | None) -> BankAccount:
-        same = [row for row in self._rows if row.iban == iban]
-        if currency is None and same:
-            return same[0]
-        for row in same:
-            if row.currency == currency:
-                return row
-        row = find_or_add_account(self._merchant_id, iban, currency or "EUR")
-        self._rows.append(row)
-        return row
-
-
-def find_or_add_account(merchant_id: int, iban: str, currency: str) -> BankAccount:
-    """The account of this name and currency."""
-    iban = "".join(iban.split()) if iban[:2].isalpha() and iban[2:4].isdigit() else iban
-    key = {"merchant_id": merchant_id, "iban": iban[:34], "currency": currency}
-    db.session.execute(
-        insert(BankAccount)
-        .values(**key)
-        .on_conflict_do_nothing(index_elements=["merchant_id", "iban", "currency"])
-    )
-    return db.session.scalars(select(BankAccount).filter_by(**key)).one()
-
-
 # --- reading and writing in bulk ---------------------------------------------------------------
 
 
@@ -570,252 +493,6 @@ def _lock(account_ids: Iterable[int]) -> None:
         .order_by(BankAccount.id)
         .with_for_update(key_share=True)
     )
-
-
-# Each pair is looked up in the index by itself: a new table has no statistics yet, and a plan
-# made for it would read the whole account for every slice.
-_KNOWN = text(
-    """
-    SELECT wanted.account_id, wanted.fingerprint
-    FROM unnest(CAST(:accounts AS bigint[]), CAST(:fingerprints AS text[]))
-        AS wanted(account_id, fingerprint)
-    CROSS JOIN LATERAL (
-        (SELECT FROM posting AS one
-            WHERE one.account_id = wanted.account_id AND one.fingerprint = wanted.fingerprint
-            LIMIT 1)
-        UNION ALL
-        (SELECT FROM posting_alias AS one
-            WHERE one.account_id = wanted.account_id AND one.fingerprint = wanted.fingerprint
-            LIMIT 1)
-    ) AS found
-    """
-)
-
-
-def _known(placed: Sequence[Placed]) -> set[tuple[int, str]]:
-    wanted = {
-        "accounts": [account.id for _, _, account in placed],
-        "fingerprints": [fingerprint for _, fingerprint, _ in placed],
-    }
-    return {(row.account_id, row.fingerprint) for row in db.session.execute(_KNOWN, wanted)}
-
-
-def _pending_rows(account_ids: Iterable[int], statement_id: int | None) -> list[Any]:
-    query = select(Posting).where(
-        Posting.account_id.in_(sorted(account_ids)),
-        Posting.is_pending,
-        Posting.statement_id.is_distinct_from(statement_id),
-    )
-    return list(db.session.scalars(query.order_by(Posting.id).limit(PENDING_READ)))
-
-
-def _booked_form(
-    posting: ParsedPosting, account: BankAccount, pending: Sequence[Any]
-) -> Any | None:
-    for row in pending:
-        if (
-            row.account_id == account.id
-            and row.amount == posting.amount
-            and is_booked_form_of(posting, row)
-        ):
-            return row
-    return None
-
-
-_TOLD = """
-    one.id, one.account_id, one.amount, one.booking_date, one.value_date, one.source,
-    one.fingerprint, one.counterparty_name, one.counterparty_iban, one.counterparty_bic,
-    one.remittance_information, one.creditor_reference, one.end_to_end_id, one.mandate_id,
-    one.bank_reference, one.transaction_code, one.is_batch_total, one.entry_amount,
-    one.is_replaced, one.particulars
-"""
-_NEAR = """
-    one.account_id = :account_id AND one.booking_date BETWEEN :first AND :last
-    AND NOT one.is_pending AND one.statement_id IS DISTINCT FROM :statement_id
-    ORDER BY one.id LIMIT :most
-"""
-# Amount by amount, each from its index; a posting may be found as itself and as a part.
-_NEIGHBOURS = text(
-    f"""
-    SELECT DISTINCT ON (found.id) found.*
-    FROM unnest(CAST(:amounts AS numeric[])) AS wanted(amount)
-    CROSS JOIN LATERAL (
-        (SELECT {_TOLD} FROM posting AS one WHERE one.amount = wanted.amount AND {_NEAR})
-        UNION ALL
-        (SELECT {_TOLD} FROM posting AS one WHERE one.entry_amount = wanted.amount AND {_NEAR})
-    ) AS found
-    ORDER BY found.id
-    """  # noqa: S608 - our own constants
-)
-
-
-class _Neighbours:
-    """What other deliveries brought of the same amounts around the same days.
-
-    Nothing is asked where no other delivery has brought anything for these days.
-    """
-
-    def __init__(
-        self, fresh: Sequence[Placed], statement_id: int | None, delivered: set[int]
-    ) -> None:
-        self._delivered = delivered
-        self._taken: set[int] = set()
-        self._by_text: dict[tuple[int, Decimal, str], list[Any]] = defaultdict(list)
-        self._by_iban: dict[tuple[int, Decimal, str | None], list[Any]] = defaultdict(list)
-        self._all: dict[tuple[int, Decimal], list[Any]] = defaultdict(list)
-        self._leaves: dict[tuple[int, Decimal], list[Any]] = defaultdict(list)
-        for account_id, postings in _by_account(fresh).items():
-            days = [on for one in postings if (on := one.booking_date or one.value_date)]
-            if days and _has_others(account_id, min(days), max(days), statement_id):
-                self._read(account_id, postings, min(days), max(days), statement_id)
-
-    def _read(
-        self,
-        account_id: int,
-        postings: Sequence[ParsedPosting],
-        first: date,
-        last: date,
-        statement_id: int | None,
-    ) -> None:
-        amounts = {_stored(one.amount) for one in postings}
-        amounts |= {_stored(one.entry.amount) for one in postings if one.entry is not None}
-        rows = db.session.execute(
-            _NEIGHBOURS,
-            {
-                "account_id": account_id,
-                "first": first - NEAR,
-                "last": last + NEAR,
-                "amounts": sorted(amounts),
-                "statement_id": statement_id,
-                "most": NEIGHBOURS_OF_AN_AMOUNT,
-            },
-        )
-        for row in rows:
-            if row.entry_amount is not None and not row.is_batch_total:
-                self._leaves[account_id, row.entry_amount].append(row)
-            if row.is_batch_total and row.is_replaced:
-                continue
-            self._all[account_id, row.amount].append(row)
-            self._by_text[account_id, row.amount, core(row)].append(row)
-            self._by_iban[account_id, row.amount, row.counterparty_iban].append(row)
-
-    def find(self, posting: ParsedPosting, account: BankAccount) -> tuple[Likeness, Any | None]:
-        """The posting of another delivery that is the same money, else one that looks like it."""
-        amount = _stored(posting.amount)
-        if (account.id, amount) not in self._all:
-            return Likeness.OTHER, None
-        alike = None
-        for row in islice(self._candidates(posting, account.id, amount), NEIGHBOURS_LOOKED_AT):
-            found = likeness(posting, row)
-            if found is Likeness.SAME and row.is_batch_total == posting.is_batch_total:
-                return found, row
-            if found is not Likeness.OTHER and alike is None:
-                alike = row
-        return (Likeness.ALIKE, alike) if alike is not None else (Likeness.OTHER, None)
-
-    def _candidates(
-        self, posting: ParsedPosting, account_id: int, amount: Decimal
-    ) -> Iterator[Any]:
-        """Same text first, then same payer, then those of unknown payer."""
-        lists = [self._by_text.get((account_id, amount, core(posting)), ())]
-        if posting.counterparty_iban:
-            lists.append(self._by_iban.get((account_id, amount, posting.counterparty_iban), ()))
-            lists.append(self._by_iban.get((account_id, amount, None), ()))
-        else:
-            lists.append(self._all[account_id, amount])
-        for rows in lists:
-            for row in rows:
-                if row.id not in self._taken and hash(row.fingerprint) not in self._delivered:
-                    yield row
-
-    def take(self, row: Any) -> None:
-        """It is the same money as one of this delivery, so it is no other's."""
-        self._taken.add(row.id)
-
-    def leaf_of(self, posting: ParsedPosting, account: BankAccount) -> Any | None:
-        """A payment out of an entry of this amount, which another delivery brought."""
-        for row in self._leaves.get((account.id, _stored(posting.amount)), ()):
-            if row.id not in self._taken and _are_near(posting, row):
-                return row
-        return None
-
-    def total_of(self, entry: Entry, posting: ParsedPosting, account: BankAccount) -> Any | None:
-        """The sum of this entry, which another delivery brought as one posting."""
-        rows = self._all.get((account.id, _stored(entry.amount)), ())
-        near = [
-            row
-            for row in rows
-            if row.id not in self._taken
-            and row.entry_amount in (None, row.amount)
-            and _are_near(posting, row)
-            and hash(row.fingerprint) not in self._delivered
-        ]
-        batches = [row for row in near if row.is_batch_total]
-        named = [row for row in batches if _shares_reference(entry, row)]
-        if named or batches or posting.amount == entry.amount:
-            return next(iter(named or batches), None)
-        return next((row for row in near if row.source != posting.source), None)
-
-
-def _shares_reference(entry: Entry, row: Any) -> bool:
-    known = set((row.particulars or {}).get("entry_references", ())) | {row.bank_reference}
-    return bool(known & set(entry.references))
-
-
-def _are_near(posting: ParsedPosting, row: Any) -> bool:
-    on = posting.booking_date or posting.value_date
-    return on is not None and row.booking_date is not None and abs(on - row.booking_date) <= NEAR
-
-
-def _stored(amount: Decimal) -> Decimal:
-    return amount.quantize(OTHER_MONEY)
-
-
-def _by_account(fresh: Sequence[Placed]) -> dict[int, list[ParsedPosting]]:
-    postings: dict[int, list[ParsedPosting]] = defaultdict(list)
-    for posting, _, account in fresh:
-        postings[account.id].append(posting)
-    return postings
-
-
-def _has_others(account_id: int, first: date, last: date, statement_id: int | None) -> bool:
-    query = select(AccountDay.day).where(
-        AccountDay.account_id == account_id,
-        AccountDay.day.between(first - NEAR, last + NEAR),
-    )
-    if statement_id is not None:
-        query = query.where(AccountDay.statement_id != statement_id)
-    return db.session.scalar(query.limit(1)) is not None
-
-
-class _Doubles:
-    """Accounts whose bank sends one payment twice under two references (K46), if so set."""
-
-    def __init__(self, fresh: Sequence[Placed]) -> None:
-        self._seen: set[tuple[object, ...]] = set()
-        for account in {account.id: account for _, _, account in fresh}.values():
-            if not account.ignores_doubles:
-                continue
-            days = {one.booking_date for one, _, its in fresh if its.id == account.id} - {None}
-            known = select(Posting).where(
-                Posting.account_id == account.id, Posting.booking_date.in_(days)
-            )
-            for row in db.session.scalars(known.limit(DOUBLES_READ)):
-                self._seen.add(_double_key(row, account.id))
-
-    def has(self, posting: ParsedPosting, account: BankAccount) -> bool:
-        """Whether originator, amount, purpose and day were there before."""
-        if not account.ignores_doubles or posting.amount <= 0:
-            return False
-        key = _double_key(posting, account.id)
-        was_there = key in self._seen
-        self._seen.add(key)
-        return was_there
-
-
-def _double_key(one: Any, account_id: int) -> tuple[object, ...]:
-    who = one.counterparty_iban or one.counterparty_name
-    return account_id, one.booking_date, _stored(one.amount), who, core(one)
 
 
 def _copy(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -875,12 +552,3 @@ def _count_days(rows: Sequence[Mapping[str, Any]], statement_id: int | None) -> 
             for (account_id, on), n in sorted(counts.items())
         ],
     )
-
-
-def forget_old_pending(at: datetime) -> int:
-    """Announced and never booked: gone from the list after ``PENDING_KEPT``; the file stays."""
-    old = Posting.is_pending & (Posting.created_at < at - PENDING_KEPT)
-    return int(db.session.execute(db.delete(Posting).where(old)).rowcount)  # type: ignore[attr-defined]
-
-
-PENDING_KEPT = timedelta(days=30)

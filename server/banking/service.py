@@ -19,7 +19,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from server.banking import formats
-from server.banking.intake import find_or_add_account
+from server.banking.accounts import find_or_add_account
 from server.banking.models import (
     AccountDay,
     BankAccount,

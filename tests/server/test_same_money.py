@@ -292,6 +292,15 @@ def test_what_is_booked_already_is_not_announced_again(bring):
     assert [row.is_pending for row in postings()] == [False]
 
 
+@pytest.mark.feature("C8")
+def test_what_was_announced_long_ago_and_never_booked_leaves_the_list(bring):
+    bring(camt("camt.052", replace(PAID[0], status="PDNG"), replace(PAID[1], status="PDNG")))
+    postings()[0].created_at = now() - timedelta(days=31)
+    db.session.commit()
+    bring(camt("camt.053", Paid("1.00", "etwas anderes")))
+    assert [(row.amount, row.is_pending) for row in postings()] == [(35, True), (1, False)]
+
+
 # --- batches -----------------------------------------------------------------------------------
 
 
