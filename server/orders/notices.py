@@ -266,7 +266,13 @@ def tell_of_recognised(statement: Statement) -> None:
 
 
 def _tell_administrators(
-    kind: str, merchant_id: int, once: str, facts: Callable[[str], dict[str, Any]]
+    kind: str,
+    merchant_id: int,
+    once: str,
+    facts: Callable[[str], dict[str, Any]],
+    *,
+    shop_id: int | None = None,
+    order_id: int | None = None,
 ) -> None:
     """A mail about the house, in each one's language."""
     merchant = db.session.get_one(Merchant, merchant_id)
@@ -275,8 +281,8 @@ def _tell_administrators(
         queue_mail(
             kind,
             merchant_id=merchant_id,
-            shop_id=None,
-            order_id=None,
+            shop_id=shop_id,
+            order_id=order_id,
             language=language,
             recipient=user.email,
             once=f"{once}:{user.id}",
@@ -289,37 +295,30 @@ def _tell_administrators(
 
 def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datetime) -> None:
     """To the administrators: `shop_error` once a fault, `transfer_failed` once an order."""
-    merchant = db.session.get_one(Merchant, shop.merchant_id)
-    for user in administrators(shop.merchant_id):
-        language = nearest_language(user.language, merchant.language)
-        local = ZoneInfo(merchant.timezone)
-        facts = {"shop_name": shop.name, "recipient_name": user.name}
-        if kind == "shop_error":
-            since = shop.error_since or at
-            once = f"shop:{shop.id}:error:{since.isoformat()}:{user.id}"
-            facts |= {"reason": shop.error or "", "shop_settings_url": f"{installed().url}/shops"}
-        else:
-            assert update is not None, "a failed transfer has an update"
-            since = update.created_at
-            once = f"update:{update.id}:failed:{user.id}"
-            facts |= {
-                "order_number": update.number,
-                "payment_status": STATUS_WORDS[language].get(update.intent, update.intent),
-                "reason": update.error or "",
-                "order_url": f"{installed().url}/orders/{update.order_id}",
-            }
-        moment = since.astimezone(local)
-        facts["since"] = f"{day(moment.date(), language)}, {moment:%H:%M}"
-        queue_mail(
-            kind,
-            merchant_id=shop.merchant_id,
-            shop_id=shop.id,
-            order_id=update.order_id if update is not None else None,
-            language=language,
-            recipient=user.email,
-            once=once,
-            facts=facts,
-            theme=KONTOR,
-            sender_name="Kontor",
-            sender_address=system_address(),
-        )
+    zone = ZoneInfo(db.session.get_one(Merchant, shop.merchant_id).timezone)
+    if kind == "shop_error":
+        since = shop.error_since or at
+        once = f"shop:{shop.id}:error:{since.isoformat()}"
+    else:
+        assert update is not None, "a failed transfer has an update"
+        since = update.created_at
+        once = f"update:{update.id}:failed"
+    moment = since.astimezone(zone)
+
+    def facts(language: str) -> dict[str, Any]:
+        told = {
+            "shop_name": shop.name,
+            "since": f"{day(moment.date(), language)}, {moment:%H:%M}",
+        }
+        if update is None or kind == "shop_error":
+            url = f"{installed().url}/shops"
+            return told | {"reason": shop.error or "", "shop_settings_url": url}
+        return told | {
+            "order_number": update.number,
+            "payment_status": STATUS_WORDS[language].get(update.intent, update.intent),
+            "reason": update.error or "",
+            "order_url": f"{installed().url}/orders/{update.order_id}",
+        }
+
+    order_id = update.order_id if update is not None else None
+    _tell_administrators(kind, shop.merchant_id, once, facts, shop_id=shop.id, order_id=order_id)
