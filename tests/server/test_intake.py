@@ -219,3 +219,38 @@ def test_the_same_external_id_in_two_shops_are_two_orders(shop):
     other = make_order(second, external_id="1")
     assert first.id != other.id
     assert first.payment_reference != other.payment_reference
+
+
+@pytest.mark.feature("S20", "K17", "K51")
+def test_each_customer_is_asked_to_pay_to_the_account_that_is_for_the_order(app):
+    merchant = make_merchant(account=False)
+    shop, outlet = make_shop(merchant), make_shop(merchant, "Outlet")
+    for iban, over in (
+        (IBAN, {}),
+        ("CH9300762011623852957", {"currency": "CHF", "for_currencies": ["CHF"]}),
+        ("AT611904300234573201", {"for_countries": ["AT"]}),
+        ("DE89370400440532013000", {"for_shops": [outlet.id]}),
+    ):
+        add_account(merchant.id, AccountTerms(iban, "", "Annas Antiquariat", **over))
+    db.session.commit()
+    austrian = {"first_name": "Resi", "last_name": "Muster", "country": "AT", "city": "Wien"}
+    wanted = {
+        make_order(shop).id: IBAN,
+        make_order(shop, currency="CHF").id: "CH9300762011623852957",
+        make_order(shop, billing_address=austrian).id: "AT611904300234573201",
+        make_order(outlet).id: "DE89370400440532013000",
+    }
+    mails = db.session.query(Mail).filter_by(kind="payment_information")
+    assert {mail.order_id: mail.facts["iban"].replace(" ", "") for mail in mails} == wanted
+
+
+@pytest.mark.feature("K51")
+def test_an_order_that_no_account_is_for_waits_until_there_is_one(app):
+    merchant = make_merchant(account=False)
+    add_account(merchant.id, AccountTerms(IBAN, "", "Anna", for_countries=["AT"]))
+    order = make_order(make_shop(merchant))
+    assert asked(order) == []
+    add_account(merchant.id, AccountTerms("DE89370400440532013000", "", "Anna"))
+    assert ask_for_money_of_waiting(merchant.id) == 1
+    (mail,) = asked(order)
+    assert mail.facts["iban"].replace(" ", "") == "DE89370400440532013000"
