@@ -433,3 +433,20 @@ def test_a_file_of_several_accounts_is_read_to_its_end(bring):
     content = csv(PAID[0], PAID[1]).replace(IBAN.encode(), b"12345678", 1)
     told = bring(content)
     assert (told.postings_new, len({row.account_id for row in postings()})) == (2, 2)
+
+
+@pytest.mark.parametrize(("first", "second"), [("CSV", "MT940"), ("camt.053", "MT940")])
+def test_a_delivery_that_is_broken_off_again_and_again_is_read_once(merchant, bring, first, second):
+    bring(write(first, PAID[0], PAID[0], *PAID))
+    content = write(second, PAID[0], PAID[0], *PAID, Paid("7.77", "ganz neu"))
+    statement = store_statement(merchant.id, "f", content, uploaded_by="Anna")
+    db.session.commit()
+    more = True
+    while more:
+        db.session.expire_all()
+        more = StatementImport(db.session.get(Statement, statement.id)).step(1)
+        db.session.commit()
+    assert (statement.postings_new, statement.postings_known) == (1, 6)
+    assert (len(postings()), doubtful()) == (7, [])
+    totals = {row.statement_id: row.booked_total for row in db.session.query(StatementPeriod)}
+    assert totals[statement.id] == total()
