@@ -224,7 +224,7 @@ def test_the_same_bank_books_on_two_days_what_was_paid_twice(bring):
     "other",
     [
         replace(PAID[0], iban="DE02120300000000202051"),
-        replace(PAID[0], end_to_end_id="E2E-9999"),
+        replace(PAID[0], end_to_end_id="E2E-9999", text="etwas anderes"),
         replace(PAID[0], amount="19.91"),
         replace(PAID[0], name="Bob Fremd", iban="", text="etwas anderes"),
     ],
@@ -234,6 +234,23 @@ def test_what_contradicts_is_another_payment(bring, other):
     bring(camt("camt.053", PAID[0]))
     bring(csv(other))
     assert (len(postings()), doubtful()) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_same"),
+    [("Bärbel Müller", True), ("MULLER BARBEL", True), ("Mueller, Baerbel", True), ("Bob", False)],
+)
+def test_names_as_formats_mangle_them(bring, name, is_same):
+    bring(camt("camt.053", Paid(name="Bärbel Müller")))
+    bring(csv(Paid(name=name, iban="")))
+    assert (len(postings()), len(doubtful())) == ((1, 0) if is_same else (2, 1))
+
+
+@pytest.mark.parametrize("over", [{"end_to_end_id": "E2E-9999"}, {"name": "Bob", "iban": ""}])
+def test_the_same_words_on_the_same_day_are_asked_about_whatever_else_differs(bring, over):
+    bring(camt("camt.053", PAID[0]))
+    bring(csv(replace(PAID[0], **over)))
+    assert (len(postings()), len(doubtful())) == (2, 1)
 
 
 def test_two_like_payments_of_one_delivery_are_never_each_others_duplicates(bring):

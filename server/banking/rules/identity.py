@@ -157,34 +157,35 @@ class Told(Protocol):
 def likeness(one: Told, other: Told) -> Likeness:
     """Whether two postings of equal amount, from two deliveries, are the same money.
 
-    SAME needs the same day, no contradiction, and texts of which one says all that the other
-    says: banks cut, join and decorate texts differently in each format. What could be the same
-    and could be two payments is ALIKE: a person decides. Contradicting accounts or payer's ids
-    make them OTHER. Two references of one kind of file tell of two bookings; where all else is
-    equal the bank may have sent one of them again, so that is ALIKE.
+    SAME needs one day, texts of which one says all that the other says (banks cut, join and
+    decorate them differently in each format), and nothing that speaks against it. Two accounts
+    of the other party make them OTHER. A different name, payer's id or bank reference speaks
+    against it, but formats mangle all three: where the same words stand on the same day, that is
+    no accident, and a person is asked (ALIKE). So is whatever else could be one payment or two.
     """
-    if _contradict(one, other):
-        return Likeness.OTHER
+    ibans = (one.counterparty_iban, other.counterparty_iban)
     gap = _days_between(one, other)
-    party = _same_party(one, other)
-    if gap is None or gap > NEAR or party is False:
+    if (all(ibans) and ibans[0] != ibans[1]) or gap is None or gap > NEAR:
         return Likeness.OTHER
     is_other_kind = one.source != other.source
+    party = _same_party(one, other)
+    if gap > timedelta(0):
+        # One kind of file, two days: two bookings.
+        is_odd = bool(party) and is_other_kind and not _ids_differ(one, other)
+        return Likeness.ALIKE if is_odd else Likeness.OTHER
     texts_fit = _texts_fit(one, other)
-    if gap == timedelta(0) and _references_differ(one, other):
-        return Likeness.ALIKE if texts_fit and party is not None else Likeness.OTHER
-    if gap == timedelta(0) and texts_fit:
+    if party is False or _ids_differ(one, other) or _references_differ(one, other):
+        is_told = len(core(one)) >= LEAST_CONTAINED_CHARACTERS
+        is_sent_again = is_other_kind or _references_differ(one, other)
+        is_odd = texts_fit and is_told and is_sent_again and party is not None
+        return Likeness.ALIKE if is_odd else Likeness.OTHER
+    if texts_fit:
         return Likeness.SAME
-    if gap == timedelta(0):
-        return Likeness.ALIKE if party or is_other_kind else Likeness.OTHER
-    # One bank, one kind of file, two days: two bookings.
-    return Likeness.ALIKE if party and is_other_kind else Likeness.OTHER
+    return Likeness.ALIKE if party or is_other_kind else Likeness.OTHER
 
 
-def _contradict(one: Told, other: Told) -> bool:
-    ibans = (one.counterparty_iban, other.counterparty_iban)
-    if all(ibans) and ibans[0] != ibans[1]:
-        return True
+def _ids_differ(one: Told, other: Told) -> bool:
+    """Payer's ids; formats cut them."""
     first, second = squash(one.end_to_end_id), squash(other.end_to_end_id)
     return bool(first and second) and not (first.startswith(second) or second.startswith(first))
 
@@ -213,12 +214,20 @@ def _days_between(one: Told, other: Told) -> timedelta | None:
 def _same_party(one: Told, other: Told) -> bool | None:
     """None where one of the two does not tell."""
     if one.counterparty_iban and other.counterparty_iban:
-        return True  # they would have contradicted
-    first, second = squash(one.counterparty_name), squash(other.counterparty_name)
+        return True  # two different ones were told apart before
+    first, second = _loose(one.counterparty_name), _loose(other.counterparty_name)
     if not first or not second:
         return None
     # Formats cut names at 27, 35, 54 or 70 characters, and some put them into other orders.
     return first.startswith(second) or second.startswith(first) or sorted(first) == sorted(second)
+
+
+def _loose(name: str | None) -> str:
+    """A name whose umlauts may have been written as two letters or as one."""
+    letters = squash(name)
+    for two, one in (("AE", "A"), ("OE", "O"), ("UE", "U")):
+        letters = letters.replace(two, one)
+    return letters
 
 
 def _texts_fit(one: Told, other: Told) -> bool:
