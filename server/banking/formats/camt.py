@@ -678,6 +678,9 @@ _CREDITOR = (
 )
 
 
+_NO_NAME = {"NOTPROVIDED", "NOT PROVIDED"}
+
+
 def _counterparty(
     found: Found, amount: Decimal, own_iban: str | None
 ) -> tuple[str | None, str | None, str | None]:
@@ -693,7 +696,9 @@ def _counterparty(
         iban = fields.iban(printed)
         if iban is not None and iban == own_iban:
             continue
-        name = get(party) or get(ultimate) or get(account_name)
+        name = get(party)
+        if not name or name in _NO_NAME:
+            name = get(ultimate) or get(account_name)
         if name or printed:
             return name or get("other_name"), iban, fields.bic(get(agent))
     return get("other_name"), None, fields.bic(get(sides[0][-1]))

@@ -35,7 +35,7 @@ POLISH_DIGITS = 26
 RETURN_BUSINESS_CODES = {"108", "109", "159"}
 BATCH_BUSINESS_CODES = {str(code) for code in range(191, 200)}
 
-_KNOWN_TAGS = "20 21 25 28 28C 60F 60M 61 62F 62M 64 65 86 NS 13 13D 34F 90C 90D".split()
+_KNOWN_TAGS = "20 21 25 28 28C 60F 60M 61 62F 62M 64 64F 65 65F 86 NS 13 13D 34F 90C 90D".split()
 _TAG = re.compile(r"\s?:(" + "|".join(_KNOWN_TAGS) + r"):")
 # The second block of a SWIFT envelope tells the kind of message; the fourth holds it.
 ENVELOPE = "{"
@@ -50,7 +50,7 @@ _LINE = re.compile(
     r"(?P<value>\d{6})\s*(?P<entry>\d{4})?\s*"
     + _MARK
     + r"\s*(?P<funds>[A-Z])?\s*(?P<amount>\d{1,3}(?: \d{3})+,\d\d|\d[\d.]*(?:,\d*)?|,\d+)"
-    r"\s*(?P<kind>[NFS][A-Z0-9][A-Z0-9 ]{2})?(?P<reference>.*)",
+    r"\s*(?P<kind>(?!NONREF|NOREF)[NFS][A-Z0-9][A-Z0-9 ]{2})?(?P<reference>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 # Whatever the dates look like: a mark, an amount with a comma.
@@ -58,7 +58,7 @@ _AMOUNT_ONLY = re.compile(
     r"(?P<value>.{0,12}?)(?P<entry>(?!))?"
     + _MARK
     + r"(?P<funds>[A-Z])?(?P<amount>\d[\d.]*,\d*|,\d+)"
-    r"\s*(?P<kind>[NFS][A-Z0-9][A-Z0-9 ]{2})?(?P<reference>.*)",
+    r"\s*(?P<kind>(?!NONREF|NOREF)[NFS][A-Z0-9][A-Z0-9 ]{2})?(?P<reference>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _BALANCE = re.compile(
@@ -70,7 +70,7 @@ _ACCOUNT_CURRENCY = re.compile(r".*\d\s?/?([A-Z]{3})")
 _PLAIN_AMOUNT = re.compile(r"\d{1,15},\d{1,15}")
 _GERMAN_ACCOUNT = re.compile(r"(\d{8})/(\d{1,10})(?:[A-Z]{3})?")
 _DUTCH_IBAN = re.compile(r"NL\d{2}[A-Z]{4}\d{10}")
-_REFERENCE_AND_NAME = re.compile(r"(\S{1,16})\s{2,}(\S.*)")
+_REFERENCE_AND_NAME = re.compile(r"(\S{1,16})\s{2,}(\S.{2,})")
 _NO_REFERENCE = {"NONREF", "NOREF", "EREF", "PREF", "MARF", "KREF", "KREF+", "EREF+"}
 
 
@@ -146,10 +146,15 @@ class _Statement:
 
 @dataclass(slots=True)
 class _Line:
-    """One field 61 with the fields 86 that follow it."""
+    """One field 61 with the fields 86 that follow it, and the fields NS (not of SWIFT)."""
 
     printed: _Field
     details: list[_Field] = field(default_factory=list)
+    unofficial: list[_Field] = field(default_factory=list)
+
+    def add(self, part: _Field) -> None:
+        """Take in a field that follows it."""
+        (self.details if part.tag == "86" else self.unofficial).append(part)
 
 
 def read(source: BinaryIO) -> Iterator[Item]:
@@ -158,9 +163,9 @@ def read(source: BinaryIO) -> Iterator[Item]:
     is_announcement = False
     line: _Line | None = None
     for part in _fields(source):
-        if part.tag == "86" and line is not None:
-            line.details.append(part)
         if part.tag in ("86", "NS"):
+            if line is not None:
+                line.add(part)
             continue
         if line is not None:
             yield from _items(line, statement)
@@ -402,6 +407,7 @@ def _posting(
 ) -> ParsedPosting:
     mark = found["mark"].upper()
     said = _purpose(line.details)
+    _read_unofficial(said, line.unofficial)
     customer_reference, bank_reference, name = _references(found["reference"])
     supplementary = [extra.strip() for extra in line.printed.lines[1:] if extra.strip()]
     remittance = said.remittance_information
@@ -460,6 +466,16 @@ def _purpose(details: list[_Field]) -> Purpose:
             texts.append(purpose.read(part.lines).remittance_information)
     said.remittance_information = fields.text("\n".join(filter(None, texts)))
     return said
+
+
+def _read_unofficial(said: Purpose, parts: list[_Field]) -> None:
+    """Field NS of the German banks: purpose in lines 01 to 14, the other party in 15 and 16."""
+    lines = [one for part in parts for one in part.lines if one[:2].isdigit()]
+    texts = [one[2:].strip() for one in lines if "01" <= one[:2] <= "14"]
+    names = [one[2:].strip() for one in lines if one[:2] in ("15", "16")]
+    written = [said.remittance_information, *texts]
+    said.remittance_information = fields.text("\n".join(filter(None, written)))
+    said.counterparty_name = said.counterparty_name or fields.text(" ".join(names))
 
 
 def _references(printed: str) -> tuple[str | None, str | None, str | None]:

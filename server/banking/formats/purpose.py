@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from server.banking.formats import fields
+from server.check_digits import iban_is_valid
 
 SUBFIELD_CHARACTERS = 27
 LINE_CHARACTERS = 65
 TAG = ":86:"
 END_TO_END_CHARACTERS = 35
-POLISH_FILLER = "˙"
+POLISH_FILLERS = {"˙", "ÿ"}  # one byte, read by two code pages
+UNSTRUCTURED_CODE = "999"
 
 # A subfield border may stand anywhere, so also inside a keyword.
 _KEYWORDS = ("EREF KREF MREF CRED DEBT COAM OAMT SVWZ ABWA ABWE IBAN BIC BREF RREF PURP").split()
@@ -26,16 +28,31 @@ _KEYWORD = re.compile(
 )
 _CODES = (
     "TRTP RTYP IBAN BIC NAME REMI EREF KREF PREF NRTX PIND CSID MARF RTRN ORDP BENM CNTP ACCW"
-    " ADDR ID ISDT PURP ULTD ULTC ULTB SVCL OCMT CHGS USTD STRD"
+    " ADDR ID ISDT PURP ULTD ULTC ULTB SVCL OCMT CHGS USTD STRD TRCD EXCH CRNM CACT CBIC BBAN"
 ).split()
-_CODE = re.compile(r"\s?/(" + "|".join("\n?".join(word) for word in _CODES) + r")\n?/")
+# Where a line begins with what looks like a code, it is one that only its bank knows.
+_CODE = re.compile(
+    r"\s?/(" + "|".join("\n?".join(word) for word in _CODES) + r")\n?/|\n/([A-Z]{4})/"
+)
+# What these say is read, or is of no use for finding out what was paid.
+_SETTLED_CODES = set(_CODES) - {"OCMT", "CHGS", "ULTD"}
+_ACCOUNT_LINE = re.compile(r"\S*\d\S*")
+_KNAB = re.compile(r"\bREK: ?(?P<iban>[A-Z]{2}\d{2}[A-Z0-9]{11,30})/NAAM: ?(?P<name>.+)", re.DOTALL)
+_COLONS = re.compile(
+    r"(?P<kind>[A-Z]+(?:_[A-Z]+)*):(?P<text>.*):(?P<name>[^:]+):"
+    r"(?P<iban>[A-Z]{2}\d{2}[A-Z0-9]{11,30})(?::[^:]*)?",
+    re.DOTALL,
+)
+# The labels of Polish banks: from or to which account, from or for whom.
+_POLISH = re.compile(r"(?:^|;\s*)(Z RACH\.|NA RACH\.|OD|DLA): *([^;]+)")
 _UNSTRUCTURED = re.compile(r"U\n?S\n?T\n?D\n?/\n?/?")
 _STRUCTURED = re.compile(r"S\n?T\n?R\n?D\n?/[^/]*/([^/]+)")
 _SUBFIELD_START = re.compile(r"\s*(?P<code>\d{3})?\s*(?P<mark>[^\w\s/])(?=\d\d)")
 _PURPOSE_SUBFIELDS = {*(f"{n}" for n in range(20, 30)), *(f"{n}" for n in range(60, 66))}
 _NAME_SUBFIELDS = ("32", "33")
+_OTHER_NAME_SUBFIELDS = ("35", "36")
 _KNOWN_SUBFIELDS = {"00", "10", "30", "31", "34", "38", "70", "71", *_NAME_SUBFIELDS}
-_KNOWN_SUBFIELDS |= _PURPOSE_SUBFIELDS
+_KNOWN_SUBFIELDS |= {*_PURPOSE_SUBFIELDS, *_OTHER_NAME_SUBFIELDS}
 
 
 @dataclass(slots=True)
@@ -65,14 +82,14 @@ def join_lines(printed: list[str], *, tag_counts: bool = False) -> str:
     """The lines of a field 86 as one text.
 
     A full line was cut by its length and is glued; after a shorter one the bank may have cut a
-    blank or meant a new line, which is kept as a line feed. ``tag_counts``: the tag takes part of
-    the first line, which is full earlier.
+    blank or meant a new line, which is kept as a line feed. A longer one was not cut at all.
+    ``tag_counts``: the tag takes part of the first line, which is full earlier.
     """
     joined = ""
     full = LINE_CHARACTERS - 1 - (len(TAG) if tag_counts else 0)
     for line in filter(str.strip, printed):
         joined += line
-        if len(line) < full:
+        if not full <= len(line) <= LINE_CHARACTERS:
             joined += "\n"
         full = LINE_CHARACTERS - 1
     return joined.rstrip("\n")
@@ -86,10 +103,39 @@ def read(printed: list[str]) -> Purpose:
         return _read_subfields(join_lines(printed, tag_counts=True), start)
     if _CODE.search(joined):
         return read_codes(joined)
-    purpose = Purpose(remittance_information=fields.text(joined), is_free_text=True)
+    return _read_free(joined)
+
+
+def _read_free(joined: str) -> Purpose:
+    """Free text, and the few banks that print who paid in it; all of it stays remittance."""
+    purpose = Purpose(is_free_text=True)
     if leading := re.match(r"(\d{3})(?=PN\d)", joined):
         purpose.business_code = leading[1]
+    elif joined.startswith(UNSTRUCTURED_CODE) and len(joined) > len(UNSTRUCTURED_CODE):
+        purpose.business_code = UNSTRUCTURED_CODE
+        joined = joined[len(UNSTRUCTURED_CODE) :]
+        if joined[0].isdigit():
+            # It may as well begin a longer number.
+            joined = f"{UNSTRUCTURED_CODE}\n{joined}"
+    if found := _KNAB.search(joined) or _COLONS.fullmatch(joined):
+        purpose.counterparty_iban = fields.iban(found["iban"])
+        purpose.counterparty_name = fields.text(found["name"].replace("\n", " "))
+    elif ";" in joined:
+        _read_polish(purpose, joined)
+    purpose.remittance_information = fields.text(joined)
     return purpose
+
+
+def _read_polish(purpose: Purpose, joined: str) -> None:
+    """``…; Z RACH.: 26 digits; OD: NAME  STREET; TYT.: …``; an address follows after two blanks."""
+    for label, content in _POLISH.findall(joined):
+        if label.endswith("."):
+            digits = "".join(content.split())
+            polish = f"PL{digits}" if digits.isdigit() else digits
+            purpose.counterparty_iban = fields.iban(polish) if iban_is_valid(polish) else None
+        else:
+            flat = content.strip().replace(" \n", " ").replace("\n", " ")
+            purpose.counterparty_name = fields.text(flat.partition("  ")[0])
 
 
 def _has_subfields(joined: str, start: re.Match[str]) -> bool:
@@ -112,7 +158,7 @@ def _read_subfields(joined: str, start: re.Match[str]) -> Purpose:
     for printed, content in zip(pieces[1::2], pieces[2::2], strict=True):
         number = printed.replace("\n", "")
         if number in _PURPOSE_SUBFIELDS:
-            if content.strip() != POLISH_FILLER:
+            if content.strip() not in POLISH_FILLERS:
                 purposes.append(content)
             current = purposes
         elif number in _KNOWN_SUBFIELDS:
@@ -127,11 +173,24 @@ def _read_subfields(joined: str, start: re.Match[str]) -> Purpose:
     purpose.counterparty_bic = fields.bic(_token(subfields.get("30"))) or purpose.counterparty_bic
     account = fields.iban(_token(subfields.get("31"))) or fields.iban(_token(subfields.get("38")))
     purpose.counterparty_iban = account or purpose.counterparty_iban
-    names = [name for number in _NAME_SUBFIELDS for name in subfields.get(number, [])]
-    purpose.counterparty_name = _name(names)
+    purpose.counterparty_name = _name(_names(subfields, _NAME_SUBFIELDS))
+    other = _name(_names(subfields, _OTHER_NAME_SUBFIELDS))
+    if other and other not in (purpose.counterparty_name or ""):
+        _add(purpose, other)
     reason = _token(subfields.get("34"))
     purpose.return_reason = reason if reason and reason.startswith("9") else None
     return purpose
+
+
+def _names(subfields: dict[str, list[str]], numbers: tuple[str, ...]) -> list[str]:
+    found = [name for number in numbers for name in subfields.get(number, [])]
+    return [name for name in found if name.strip() not in POLISH_FILLERS]
+
+
+def _add(purpose: Purpose, said: str) -> None:
+    """Put something more behind the remittance information."""
+    known = purpose.remittance_information
+    purpose.remittance_information = fields.text(f"{known}\n{said}" if known else said)
 
 
 def read_keywords(purposes: list[str]) -> Purpose:
@@ -205,18 +264,22 @@ def read_codes(joined: str) -> Purpose:
     for index, found in enumerate(starts):
         end = starts[index + 1].start() if index + 1 < len(starts) else len(joined)
         value = joined[found.end() : end].strip()
-        values.setdefault(found[1].replace("\n", ""), value.rstrip("/"))
+        values.setdefault((found[1] or found[2]).replace("\n", ""), value.rstrip("/"))
     before = joined[: starts[0].start()] if starts else joined
     written = _written(purpose, values.get("REMI") or values.get("USTD") or "")
-    remittance = [before, written]
+    remittance = [before, written, *_unread(values)]
     # ING: /CNTP/account/BIC/name/city/
     counterparty = [*values.get("CNTP", "").split("/"), "", "", ""]
-    party = values.get("NAME") or values.get("ORDP") or values.get("BENM") or counterparty[2]
+    party = values.get("NAME") or values.get("CRNM") or _party(values, remittance)
+    party = party or counterparty[2]
     kind = values.get("TRTP") or values.get("RTYP") or ""
-    account = _glued(values, "IBAN") or _glued(values, "ACCW").partition(",")[0] or counterparty[0]
+    account = _glued(values, "IBAN") or _glued(values, "ACCW").partition(",")[0]
+    account = account or _glued(values, "CACT") or counterparty[0]
     purpose.counterparty_name = fields.text(party.replace("\n", " "))
     purpose.counterparty_iban = fields.iban(account)
-    purpose.counterparty_bic = fields.bic(_glued(values, "BIC") or counterparty[1])
+    purpose.counterparty_bic = fields.bic(
+        _glued(values, "BIC") or _glued(values, "CBIC") or counterparty[1]
+    )
     purpose.end_to_end_id = fields.text(_glued(values, "EREF"))
     purpose.mandate_id = fields.text(_glued(values, "MARF"))
     purpose.customer_reference = fields.text(_glued(values, "PREF"))
@@ -230,6 +293,24 @@ def read_codes(joined: str) -> Purpose:
         "\n".join(part.strip() for part in remittance if part.strip())
     )
     return purpose
+
+
+def _unread(values: dict[str, str]) -> list[str]:
+    """What stands behind codes that are not known, and behind an amount and its slash."""
+    return [
+        content.partition("/")[2] if code in ("OCMT", "CHGS") else content
+        for code, content in values.items()
+        if code not in _SETTLED_CODES
+    ]
+
+
+def _party(values: dict[str, str], remittance: list[str]) -> str:
+    """Who paid or was paid; some banks print lines of account, name and text behind the code."""
+    lines = (values.get("ORDP") or values.get("BENM") or "").split("\n/")
+    if len(lines) > 1 and _ACCOUNT_LINE.fullmatch(lines[0]):
+        del lines[0]
+    remittance += lines[1:]
+    return lines[0]
 
 
 def _written(purpose: Purpose, printed: str) -> str:

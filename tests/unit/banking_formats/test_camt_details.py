@@ -282,6 +282,8 @@ def test_charges_that_are_a_leaf_of_their_own_are_not_said_twice() -> None:
         ("<Dbtr><Agt><FinInstnId><Nm>Bank</Nm></FinInstnId></Agt></Dbtr>", "Bank"),
         ("<Dbtr><Pty><CtctDtls><Nm>Call me</Nm></CtctDtls></Pty></Dbtr>", None),
         ("<Dbtr><Nm/></Dbtr><UltmtDbtr><Pty><Nm>Erika</Nm></Pty></UltmtDbtr>", "Erika"),
+        ("<Dbtr><Nm>NOTPROVIDED</Nm></Dbtr><UltmtDbtr><Nm>Erika</Nm></UltmtDbtr>", "Erika"),
+        ("<Dbtr><Nm>NOTPROVIDED</Nm></Dbtr>", None),
         ("<DbtrAcct><Id><Othr><Id>7</Id></Othr></Id><Nm>Erika</Nm></DbtrAcct>", "Erika"),
         ("<InitgPty><Nm>Erika</Nm></InitgPty>", "Erika"),
         ("<TradgPty><Pty><Nm>Erika</Nm></Pty></TradgPty>", "Erika"),
