@@ -345,7 +345,11 @@ class _Walker:
         if entry.amount is None:
             return []
         has_batch = "batches" in entry.values and entry.size not in (0, 1)
-        is_batch = has_batch or _code(entry.values, {}).business_code in BATCH_BUSINESS_CODES
+        is_batch = (
+            has_batch
+            or _code(entry.values, {}).business_code in BATCH_BUSINESS_CODES
+            or _is_unlisted_sum(entry, {})
+        )
         shared = entry.as_shared() if is_batch or "batches" in entry.values else None
         return [self._posting(entry, {}, entry.amount, 0, shared, is_batch_total=is_batch)]
 
@@ -367,6 +371,8 @@ class _Walker:
                 self._fee(entry, entry.amount - amount),
             ]
         is_batch = shared is not None and (entry.size or 0) > 1
+        if _is_unlisted_sum(entry, found):
+            shared, is_batch = entry.as_shared(), True
         return [self._posting(entry, found, entry.amount, 0, shared, is_batch_total=is_batch)]
 
     def _several(self, entry: _Entry) -> list[Item]:
@@ -702,6 +708,20 @@ def _counterparty(
         if name or printed:
             return name or get("other_name"), iban, fields.bic(get(agent))
     return get("other_name"), None, fields.bic(get(sides[0][-1]))
+
+
+_SAYING = {"remittance", "creditor_references", "end_to_end_id", "returned", "additional"}
+_SAYING |= {*_DEBTOR, *_CREDITOR}
+
+
+def _is_unlisted_sum(entry: _Entry, found: Found) -> bool:
+    """Whether an entry is the day's slip payments, which the bank lists in a camt.054 only.
+
+    Swiss banks book these together (VCOM). A single one says who paid, or what for.
+    """
+    if entry.size is not None or entry.values.get("sub_family") != "VCOM":
+        return False
+    return _SAYING.isdisjoint(found)
 
 
 _UNSAID = purpose.Purpose()

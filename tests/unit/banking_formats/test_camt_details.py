@@ -141,6 +141,24 @@ def test_a_german_batch_code_is_a_batch_only_without_its_payments() -> None:
     assert not only(entry(inside=code + group(details("10.00")))).is_batch_total
 
 
+@pytest.mark.parametrize(
+    ("inside", "is_total"),
+    [
+        ("", True),
+        (group(leaf("")), True),
+        (group(leaf("<RmtInf><Ustrd>Bestellung 10042</Ustrd></RmtInf>")), False),
+        (group(leaf("<RltdPties><Dbtr><Nm>Erika</Nm></Dbtr></RltdPties>")), False),
+        (group(leaf(""), batch="<Btch><NbOfTxs>1</NbOfTxs></Btch>"), False),
+    ],
+)
+def test_slip_payments_without_any_details_are_a_sum(inside: str, is_total: bool) -> None:
+    code = "<Domn><Cd>PMNT</Cd><Fmly><Cd>RCDT</Cd><SubFmlyCd>VCOM</SubFmlyCd></Fmly></Domn>"
+    reference = "<AcctSvcrRef>7</AcctSvcrRef>"
+    posting = only(entry(inside=f"{reference}<BkTxCd>{code}</BkTxCd>{inside}"))
+    assert posting.is_batch_total is is_total
+    assert not is_total or (posting.entry is not None and posting.entry.references == ("7",))
+
+
 def test_payments_that_the_bank_counts_but_does_not_list_are_no_fee() -> None:
     five = "<Btch><NbOfTxs>5</NbOfTxs></Btch>"
     found = postings(message(entry(inside=group(details("1.00"), details("2.00"), batch=five))))
