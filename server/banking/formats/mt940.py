@@ -21,6 +21,7 @@ from server.banking.formats.items import (
     MAX_RAW_CHARACTERS,
     Balance,
     Entry,
+    ForeignAmount,
     Item,
     ParsedPosting,
     Problem,
@@ -71,6 +72,7 @@ _PLAIN_AMOUNT = re.compile(r"\d{1,15},\d{1,15}")
 _GERMAN_ACCOUNT = re.compile(r"(\d{8})/(\d{1,10})(?:[A-Z]{3})?")
 _DUTCH_IBAN = re.compile(r"NL\d{2}[A-Z]{4}\d{10}")
 _REFERENCE_AND_NAME = re.compile(r"(\S{1,16})\s{2,}(\S.{2,})")
+_SAID_AMOUNT = re.compile(r"/(OCMT|CHGS)/([A-Z]{3})(\d[\d.]*,?\d*)(?=/|\s|$)")
 _NO_REFERENCE = {"NONREF", "NOREF", "EREF", "PREF", "MARF", "KREF", "KREF+", "EREF+"}
 
 
@@ -421,6 +423,7 @@ def _posting(
     )
     signed = amount if mark in ("C", "RD", "EC") else -amount
     bank_reference = bank_reference or said.bank_reference
+    foreign, charges = _said_amounts(line, statement.currency)
     is_batch = said.is_batch_total or said.business_code in BATCH_BUSINESS_CODES
     return ParsedPosting(
         account_iban=statement.account_iban,
@@ -445,8 +448,29 @@ def _posting(
         entry=_as_entry(signed, bank_reference, said) if is_batch else None,
         source=statement.source,
         account=statement.other_account,
+        foreign=foreign,
+        charges=charges,
         where=f"line {line.printed.line_number}",
     )
+
+
+def _said_amounts(line: _Line, currency: str | None) -> tuple[ForeignAmount | None, Decimal | None]:
+    """``/OCMT/USD10,40/`` and ``/CHGS/EUR1,50/``: what was instructed, and what the bank took."""
+    foreign: ForeignAmount | None = None
+    charges: Decimal | None = None
+    for part in (line.printed, *line.details):
+        text = "".join(part.lines)
+        if "/OCMT/" not in text and "/CHGS/" not in text:
+            continue
+        for code, said_currency, printed in _SAID_AMOUNT.findall(text):
+            amount = _amount(printed)
+            if not amount:
+                continue
+            if code == "CHGS" and said_currency == currency:
+                charges = charges or amount
+            elif code == "OCMT" and said_currency != currency:
+                foreign = foreign or ForeignAmount(amount, said_currency)
+    return foreign, charges
 
 
 def _as_entry(amount: Decimal, bank_reference: str | None, said: Purpose) -> Entry:

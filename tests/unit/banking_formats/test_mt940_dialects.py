@@ -135,3 +135,15 @@ def test_a_balance_with_a_letter_ends_the_text() -> None:
     assert posting(":86:Bestellung 10042", ":65F:Dnullnull74,3").remittance_information == (
         "Bestellung 10042"
     )
+
+
+def test_the_original_amount_and_the_charges_of_field_61() -> None:
+    one = posting("/OCMT/USD12,50//CHGS/EUR1,50/", ":86:166?20Bestellung 10042")
+    assert one.foreign is not None
+    assert (one.foreign.amount, one.foreign.currency) == (Decimal("12.50"), "USD")
+    assert one.charges == Decimal("1.50")
+
+
+def test_an_original_amount_in_the_currency_of_the_account_is_not_foreign() -> None:
+    one = posting("/OCMT/EUR8,00//CHGS/USD1,50/", ":86:166?20Bestellung 10042")
+    assert (one.foreign, one.charges) == (None, None)
