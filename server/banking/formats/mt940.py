@@ -494,6 +494,8 @@ def _purpose(details: list[_Field]) -> Purpose:
 
 def _read_unofficial(said: Purpose, parts: list[_Field]) -> None:
     """Field NS of the German banks: purpose in lines 01 to 14, the other party in 15 and 16."""
+    if not parts:
+        return
     lines = [one for part in parts for one in part.lines if one[:2].isdigit()]
     texts = [one[2:].strip() for one in lines if "01" <= one[:2] <= "14"]
     names = [one[2:].strip() for one in lines if one[:2] in ("15", "16")]
