@@ -1,4 +1,4 @@
-"""Postings that arrive: none twice, none lost (docs/adr/0011). Only the import commits.
+"""Postings that arrive: none twice, none lost (docs/adr/0011). Never commits.
 
 A file of its own because it is the hot path and written for bulk. For each slice of a delivery:
 
@@ -509,28 +509,28 @@ def _copy(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _complete(same: Sequence[tuple[Any, ParsedPosting, str]]) -> None:
     """The same money in other words: what the first did not say is filled in."""
-    aliases = []
-    for other, posting, fingerprint in same:
-        aliases.append(
-            {
-                "account_id": other.account_id,
-                "fingerprint": fingerprint,
-                "posting_id": other.id,
-            }
-        )
-        more = {
-            name: _bounded(name, getattr(posting, name))
+    if not same:
+        return
+    aliases = [
+        {"account_id": other.account_id, "fingerprint": fingerprint, "posting_id": other.id}
+        for other, _, fingerprint in same
+    ]
+    db.session.execute(insert(PostingAlias).on_conflict_do_nothing(), aliases)
+    completed = []
+    for other, posting, _ in same:
+        whole = {
+            name: _bounded(name, getattr(posting, name)) if told is None else told
             for name in _FILLED_IN
-            if getattr(other, name) is None and getattr(posting, name) is not None
+            for told in (getattr(other, name),)
         }
-        if more:
-            # Suggestions and keys come from the texts: look again.
-            again = {"needs_match": Posting.is_open, "keys": None}
-            db.session.execute(
-                update(Posting).where(Posting.id == other.id).values(**more, **again)
-            )
-    if aliases:
-        db.session.execute(insert(PostingAlias).on_conflict_do_nothing(), aliases)
+        if any(value != getattr(other, name) for name, value in whole.items()):
+            completed.append({"id": other.id, **whole})
+    if completed:
+        db.session.execute(update(Posting), completed)
+        # Suggestions and keys come from the texts: look again.
+        ids = [row["id"] for row in completed]
+        again = {"needs_match": Posting.is_open, "keys": None}
+        db.session.execute(update(Posting).where(Posting.id.in_(ids)).values(**again))
 
 
 def _count_days(rows: Sequence[Mapping[str, Any]], statement_id: int | None) -> None:

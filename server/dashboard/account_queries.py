@@ -10,6 +10,7 @@ from decimal import Decimal
 from sqlalchemy import case, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from server.banking import fetching
 from server.banking.models import (
     AccountDay,
     BankAccount,
@@ -66,12 +67,11 @@ def rows_of(merchant_id: int, accounts: Sequence[BankAccount], at: datetime) -> 
     ids = [account.id for account in accounts]
     balances, waiting, known_from = _balances(ids), _waiting(ids), _known_from(ids)
     heard = {one.account.id: one.at for one in queries.accounts_as_of(merchant_id, at)}
-    connections = _connections(merchant_id)
+    connections = {one.id: one for one in fetching.connections(merchant_id)}
     rows = []
     for account in accounts:
         connection = connections.get(account.connection_id or 0)
-        told = (heard.get(account.id), connection.fetched_at if connection else None)
-        heard_at = max(filter(None, told), default=None)
+        heard_at = heard.get(account.id)
         rows.append(
             AccountRow(
                 account,
@@ -128,11 +128,6 @@ def _known_from(account_ids: Sequence[int]) -> dict[int, date]:
             if found_day is not None:
                 first[found_id] = min(found_day, first.get(found_id, found_day))
     return first
-
-
-def _connections(merchant_id: int) -> dict[int, BankConnection]:
-    query = select(BankConnection).where(BankConnection.merchant_id == merchant_id)
-    return {row.id: row for row in db.session.scalars(query)}
 
 
 def accounts_of_connection(merchant_id: int, connection_id: int) -> list[BankAccount]:

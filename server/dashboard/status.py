@@ -83,7 +83,6 @@ _POSTING = {
     "passed_on": ("removed", "off"),
     "nothing": ("unmanaged", "off"),
 }
-POSTING_WORDS = tuple(_POSTING)
 
 
 def order_word(payment_status: str, payment_code: str, *, is_overpaid: bool = False) -> str:

@@ -1,6 +1,5 @@
 """Postings that nobody needs to look at, by the merchant's word or because they are payouts."""
 
-import time
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -95,7 +94,6 @@ def test_a_pattern_is_for_the_whole_purpose_and_knows_the_banks_line_breaks():
 
 
 def test_a_pattern_written_to_hang_does_not():
+    """A backtracking engine would need centuries, and this test would never end."""
     rule = checked_rule("text", "{regex}(a+)+(a+)+(a+)+b")
-    begun = time.process_time()
     assert hit(rule, remittance_information="a" * 10_000) is False
-    assert time.process_time() - begun < 30  # a backtracking engine would need centuries
