@@ -262,6 +262,8 @@ class Posting(Base):
     bank's entry for a payment inside one. ``particulars`` are what else the bank said, for
     people: {"entry_references", "foreign", "charges"}. ``passed_on_from_id``: on a shared account,
     the operator's posting that this is the merchant's copy of; that one ``is_passed_on``.
+    ``is_kept``: what is left of it is a customer's credit (C12). ``is_returned``: the bank took
+    the money back; the posting by which it did ``returns_id`` this one (N18).
     """
 
     __tablename__ = "posting"
@@ -278,6 +280,19 @@ class Posting(Base):
         ForeignKeyConstraint(
             ["merchant_id", "duplicate_of_id"],
             ["posting.merchant_id", "posting.id"],
+        ),
+        ForeignKeyConstraint(["merchant_id", "returns_id"], ["posting.merchant_id", "posting.id"]),
+        Index(
+            "ix_posting_returns",
+            "returns_id",
+            unique=True,
+            postgresql_where=text("returns_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_posting_counterparty_iban",
+            "merchant_id",
+            "counterparty_iban",
+            postgresql_where=text("counterparty_iban IS NOT NULL"),
         ),
         Index("ix_posting_merchant_id_booking_date", "merchant_id", "booking_date", "id"),
         Index("ix_posting_account_id_amount", "account_id", "amount", "booking_date"),
@@ -334,6 +349,9 @@ class Posting(Base):
     is_passed_on: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     passed_on_from_id: Mapped[int | None] = mapped_column(ForeignKey("posting.id"))
     duplicate_of_id: Mapped[int | None] = mapped_column(BigInteger)
+    is_kept: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    is_returned: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    returns_id: Mapped[int | None] = mapped_column(BigInteger)
     keys: Mapped[list[str] | None] = deferred(mapped_column(ARRAY(String(64))))
     ignored_at: Mapped[Time | None]
     ignored_by: Mapped[str | None] = mapped_column(String(320))
@@ -348,6 +366,8 @@ class Posting(Base):
             or self.no_assignment
             or self.is_replaced
             or self.is_passed_on
+            or self.is_kept
+            or self.is_returned
         )
 
 

@@ -1,8 +1,11 @@
-"""Merchants, users, sessions, one-time links and API keys as they are stored."""
+"""Merchants, users, sessions, one-time links, API keys and settings as they are stored."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
+    JSON,
     BigInteger,
     ForeignKey,
     ForeignKeyConstraint,
@@ -96,6 +99,28 @@ class ApiKey(Base):
     created_at: Mapped[Time] = mapped_column(default=now)
     last_used_at: Mapped[Time | None]
     revoked_at: Mapped[Time | None]
+
+
+class SettingChange(Base):
+    """A value that somebody set. Append-only: the newest row of a name is in force.
+
+    ``shop_id`` None is the general value; ``value`` None goes back to what is inherited. Names
+    and kinds of values are those of ``merchants.settings``.
+    """
+
+    __tablename__ = "setting_change"
+    __table_args__ = (
+        ForeignKeyConstraint(["merchant_id", "shop_id"], ["shop.merchant_id", "shop.id"]),
+        Index("ix_setting_change_merchant_id", "merchant_id", "shop_id", "name", "id"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    shop_id: Mapped[int | None] = mapped_column(BigInteger)
+    name: Mapped[str] = mapped_column(String(48))
+    value: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
+    changed_at: Mapped[Time] = mapped_column(default=now)
+    changed_by: Mapped[str] = mapped_column(String(320), default="")
 
 
 class IdempotencyKey(Base):

@@ -14,7 +14,14 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from sqlalchemy import Row, Select, bindparam, delete, select, update
 
 from server.db import db
-from server.merchants.models import ApiKey, Merchant, OneTimeLink, User, UserSession
+from server.merchants.models import (
+    ApiKey,
+    Merchant,
+    OneTimeLink,
+    SettingChange,
+    User,
+    UserSession,
+)
 from server.merchants.rules import (
     INVITATION_LIFETIME,
     SESSION_IDLE,
@@ -23,6 +30,7 @@ from server.merchants.rules import (
     split_api_key,
     token_hash,
 )
+from server.merchants.settings import MerchantSettings, checked, in_force
 
 # OWASP's second recommended setting: 41 ms here, and no more memory than many log-ins can have.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -254,3 +262,58 @@ def checked_key(presented: str, row: Row[Any] | None, at: datetime) -> KeyFacts 
 def _literal(text: str) -> str:
     """For ILIKE: the text itself, without wildcards."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+# --- settings ----------------------------------------------------------------------------------
+
+
+def settings_of(merchant_id: int, shop_id: int | None = None) -> MerchantSettings:
+    """The values in force: defaults, what the merchant set, what is the shop's own (S43)."""
+    return in_force(set_values(merchant_id) | (set_values(merchant_id, shop_id) if shop_id else {}))
+
+
+def set_values(merchant_id: int, shop_id: int | None = None) -> dict[str, Any]:
+    """Name to value, of what was set for the merchant (``shop_id`` None) or for one shop."""
+    newest = (
+        select(SettingChange)
+        .where(SettingChange.merchant_id == merchant_id, SettingChange.shop_id == shop_id)
+        .distinct(SettingChange.name)
+        .order_by(SettingChange.name, SettingChange.id.desc())
+    )
+    return {row.name: row.value for row in db.session.scalars(newest) if row.value is not None}
+
+
+def change_setting(
+    merchant_id: int,
+    name: str,
+    typed: str | None,
+    *,
+    actor: str,
+    at: datetime,
+    shop_id: int | None = None,
+) -> bool:
+    """Set a value, or with None go back to the inherited one. True if it changed anything.
+
+    Raises ValueError with a message key where the value is none of this setting.
+    """
+    value = None if typed is None else checked(name, typed)
+    if set_values(merchant_id, shop_id).get(name) == value:
+        return False
+    db.session.add(
+        SettingChange(
+            merchant_id=merchant_id,
+            shop_id=shop_id,
+            name=name,
+            value=value,
+            changed_at=at,
+            changed_by=actor,
+        )
+    )
+    db.session.flush()
+    return True
+
+
+def setting_changes(merchant_id: int, limit: int = 50) -> list[SettingChange]:
+    """Who changed what, the newest first."""
+    query = select(SettingChange).where(SettingChange.merchant_id == merchant_id)
+    return list(db.session.scalars(query.order_by(SettingChange.id.desc()).limit(limit)))

@@ -25,6 +25,9 @@ from server.db import Amount, Base, Id, Ref, Time, now
 from server.shops.models import Shop
 from server.work import WorkItem, work_indexes
 
+OWING = "payment_status IN ('unpaid', 'partially_paid')"
+"""Orders that wait for money, as the condition of an index."""
+
 
 def _order_key() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(
@@ -39,6 +42,7 @@ class Order(Base):
     the marks below through ``rules.payment_status``; it is kept so that lists can filter by it
     and is written by ``service.settle`` alone (docs/adr/0007). ``needs_match``: the matcher has
     not yet looked for postings that came before this order or before its change (S18).
+    ``additional_name`` and ``additional_number`` are what a person added for the matcher (S85).
     """
 
     __tablename__ = "order"
@@ -51,6 +55,8 @@ class Order(Base):
         Index("ix_order_status", "merchant_id", "payment_status", "ordered_at", "id"),
         Index("ix_order_shop_id_changed_at", "shop_id", "changed_at", "id"),
         Index("ix_order_unmatched", "merchant_id", "id", postgresql_where=text("needs_match")),
+        Index("ix_order_owing", "merchant_id", "total", postgresql_where=text(OWING)),
+        Index("ix_order_customer_email", "merchant_id", "customer_email"),
     )
 
     id: Mapped[Id]
@@ -79,6 +85,8 @@ class Order(Base):
     cancelled_at: Mapped[Time | None]
     removed_at: Mapped[Time | None]
     gone_evidence: Mapped[str | None] = mapped_column(String(16))
+    additional_name: Mapped[str | None] = mapped_column(String(200))
+    additional_number: Mapped[str | None] = mapped_column(String(64))
 
     shop: Mapped[Shop] = relationship(
         primaryjoin="Order.shop_id == Shop.id", foreign_keys="Order.shop_id", viewonly=True
@@ -120,9 +128,14 @@ class OrderKey(Base):
 class Assignment(Base):
     """So much of a posting pays so much of an order. Never edited; undone by a reversing row.
 
-    ``posting_id`` is None where a person marked the order as paid. A reversing row has the
-    negative amount and names the row it ``reverses``. ``turn`` counts the rows of one pair of
-    posting and order, which makes every one of them unique.
+    ``posting_id`` is None where a person marked the order as paid, and for a difference. A
+    reversing row has the negative amount and names the row it ``reverses``. ``turn`` counts the
+    rows of one pair of posting and order, which makes every one of them unique.
+
+    ``origin``: ``auto``, ``person``, ``credit`` (kept money paid a later order, C12), ``return``
+    (the bank took it back, N18), or ``difference``: the order counts as paid though a little is
+    missing, ``because`` of ``tolerance``, ``bank_fee``, ``discount``, ``goodwill`` or ``other``
+    (C7). A difference belongs to the row it completes and is undone with it.
     """
 
     __tablename__ = "assignment"
@@ -132,6 +145,11 @@ class Assignment(Base):
         UniqueConstraint("order_id", "posting_id", "turn", postgresql_nulls_not_distinct=True),
         UniqueConstraint("reverses_id"),
         Index("ix_assignment_posting_id", "posting_id"),
+        Index(
+            "ix_assignment_completes_id",
+            "completes_id",
+            postgresql_where=text("completes_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[Id]
@@ -141,17 +159,50 @@ class Assignment(Base):
     amount: Mapped[Amount]
     turn: Mapped[int]
     reverses_id: Mapped[int | None] = mapped_column(ForeignKey("assignment.id"))
+    completes_id: Mapped[int | None] = mapped_column(ForeignKey("assignment.id"))
+    because: Mapped[str | None] = mapped_column(String(16))
     origin: Mapped[str] = mapped_column(String(16))
     decided_by: Mapped[str] = mapped_column(String(320), default="")
     probability: Mapped[Any] = mapped_column(Numeric(6, 5), nullable=True)
-    evidence: Mapped[list[str]] = mapped_column(JSON, default=list)
+    evidence: Mapped[list[Any]] = mapped_column(JSON, default=list)
     created_at: Mapped[Time] = mapped_column(default=now)
+
+
+class Credit(Base):
+    """Money of a posting that is kept for a customer until his next order (C12).
+
+    What is left of the posting is the credit; it pays an order by an ordinary assignment.
+    ``from_order_id`` is the order that was overpaid. ``mode`` is the merchant's wish for this
+    customer, ``automatic`` or ``manual``; None is his general one. One row a posting, gone when
+    it is released.
+    """
+
+    __tablename__ = "credit"
+    __table_args__ = (
+        ForeignKeyConstraint(["merchant_id", "posting_id"], ["posting.merchant_id", "posting.id"]),
+        ForeignKeyConstraint(["merchant_id", "from_order_id"], ["order.merchant_id", "order.id"]),
+        UniqueConstraint("posting_id"),
+        Index("ix_credit_customer", "merchant_id", "customer_email"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    posting_id: Mapped[Ref]
+    from_order_id: Mapped[int | None] = mapped_column(BigInteger)
+    customer_name: Mapped[str] = mapped_column(String(500), default="")
+    customer_email: Mapped[str | None] = mapped_column(String(320))
+    customer_number: Mapped[str | None] = mapped_column(String(64))
+    mode: Mapped[str | None] = mapped_column(String(16))
+    kept_at: Mapped[Time] = mapped_column(default=now)
+    kept_by: Mapped[str] = mapped_column(String(320), default="")
 
 
 class Suggestion(Base):
     """What a person is offered for a posting: orders with amounts, best first (``rank`` 0).
 
     ``orders`` is [{"order_id", "amount"}]; ``evidence`` says why, ``vetoes`` why not by itself.
+    ``returns_id``: not orders, but the posting whose money the bank took back (N18).
+    ``is_proposed``: it would have been booked, if the merchant had not wished to look first (C5).
     """
 
     __tablename__ = "suggestion"
@@ -159,6 +210,7 @@ class Suggestion(Base):
         ForeignKeyConstraint(
             ["merchant_id", "posting_id"], ["posting.merchant_id", "posting.id"], ondelete="CASCADE"
         ),
+        ForeignKeyConstraint(["merchant_id", "returns_id"], ["posting.merchant_id", "posting.id"]),
         UniqueConstraint("posting_id", "rank"),
         Index("ix_suggestion_merchant_id", "merchant_id"),
     )
@@ -169,7 +221,9 @@ class Suggestion(Base):
     rank: Mapped[int]
     orders: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     probability: Mapped[Any] = mapped_column(Numeric(6, 5))
-    evidence: Mapped[list[str]] = mapped_column(JSON, default=list)
+    returns_id: Mapped[int | None] = mapped_column(BigInteger)
+    is_proposed: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    evidence: Mapped[list[Any]] = mapped_column(JSON, default=list)
     vetoes: Mapped[list[str]] = mapped_column(JSON, default=list)
     created_at: Mapped[Time] = mapped_column(default=now)
 
