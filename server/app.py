@@ -16,12 +16,13 @@ from server.config import Settings, install
 from server.db import db
 from server.jobs import Bell
 from server.mail import models as _mail
+from server.matching import models as _matching
 from server.merchants import models as _merchants
 from server.orders import models as _orders
 from server.shops import models as _shops
 from server.work import listen
 
-TABLES = (_merchants, _shops, _mail, _banking, _orders)
+TABLES = (_merchants, _shops, _mail, _banking, _orders, _matching)
 """Every table must be known before the first query, whichever process this is."""
 
 REDIS_SECONDS = 2
