@@ -1,0 +1,7 @@
+"""``python -m bench.matching.pretix``."""
+
+import sys
+
+from bench.matching.pretix.run import main
+
+sys.exit(main(sys.argv[1:]))
