@@ -77,6 +77,8 @@ def _names(names: str) -> frozenset[str]:
 
 
 _ANY = _names("recipient_name legal_line help_url")
+_TRANSFER = _names("creditor iban bic payment_reference payable_until girocode")
+_PAYMENT = _names("shop_name order_number amount booked_on order_url posting_url")
 
 KINDS: Mapping[str, Kind] = {
     "payment_information": Kind(
@@ -96,6 +98,23 @@ KINDS: Mapping[str, Kind] = {
         optional=_ANY | _names("prepayment unsubscribe_url"),
         items=_names("received_on amount"),
     ),
+    "partially_paid": Kind(
+        reader="customer",
+        tone="info",
+        footer="order",
+        required=_names(
+            "shop_name order_number order_date order_total received_total payments amount_due"
+        ),
+        optional=_ANY | _TRANSFER | _names("settled_otherwise prepayment"),
+        items=_names("received_on amount"),
+    ),
+    "overpaid": Kind(
+        reader="customer",
+        tone="good",
+        footer="optional",
+        required=_names("shop_name order_number order_date received_total received_on surplus"),
+        optional=_ANY | _names("order_total prepayment unsubscribe_url"),
+    ),
     "transfer_failed": Kind(
         reader="merchant",
         tone="warn",
@@ -109,6 +128,43 @@ KINDS: Mapping[str, Kind] = {
         footer="notice",
         required=_names("shop_name since shop_settings_url"),
         optional=_names("recipient_name reason"),
+    ),
+    "payment_for_cancelled": Kind(
+        reader="merchant",
+        tone="warn",
+        footer="notice",
+        required=_PAYMENT,
+        optional=_names("recipient_name customer payer overdue is_assigned"),
+    ),
+    "payment_for_removed": Kind(
+        reader="merchant",
+        tone="warn",
+        footer="notice",
+        required=_PAYMENT,
+        optional=_names("recipient_name customer payer is_assigned"),
+    ),
+    "payment_returned": Kind(
+        reader="merchant",
+        tone="warn",
+        footer="notice",
+        required=_PAYMENT,
+        optional=_names("recipient_name customer payer reason amount_open shop_told"),
+    ),
+    "postings_need_you": Kind(
+        reader="merchant",
+        tone="warn",
+        footer="notice",
+        required=_names("count postings postings_url"),
+        optional=_names("recipient_name single rest"),
+        items=_names("booked_on payer amount purpose likely_order posting_url"),
+    ),
+    "differences_booked": Kind(
+        reader="merchant",
+        tone="info",
+        footer="notice",
+        required=_names("count differences orders_url"),
+        optional=_names("recipient_name single rest"),
+        items=_names("order_number customer amount difference because order_url"),
     ),
     "bank_needs_you": Kind(
         reader="merchant",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from email.headerregistry import Address
 from email.utils import parseaddr
 from functools import cache, lru_cache
@@ -57,8 +58,11 @@ def queue_mail(  # noqa: PLR0913  a mail has that many columns
     sender_name: str,
     sender_address: str,
     reply_to: str | None = None,
+    at: datetime | None = None,
 ) -> bool:
     """Write the mail in the caller's transaction; False if this ``once`` was ever queued.
+
+    ``at`` is the moment of what it tells, for those whose next mail goes on from there.
 
     The address is checked when the mail is delivered, not here: a typing error in it must not
     keep an order out, and the merchant sees it on the mail (S5). Facts that the kind does not
@@ -75,7 +79,7 @@ def queue_mail(  # noqa: PLR0913  a mail has that many columns
         reply_to=reply_to,
     )
     ids = {"merchant_id": merchant_id, "shop_id": shop_id, "order_id": order_id, "once": once}
-    return insert_mail(content | ids)
+    return insert_mail(content | ids | ({"created_at": at} if at is not None else {}))
 
 
 def mail_content(

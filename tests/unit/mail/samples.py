@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from server.mail.rules import Facts, day, money, payment_facts
+from server.mail.rules import KINDS, Facts, day, money, payment_facts
 from server.mail.theme import KONTOR, Theme
 
 IBAN = "DE89370400440532013000"  # the example account of the German IBAN literature
@@ -19,7 +19,9 @@ ANTIQUARIAT = Theme(primary="#7a2e2e", header_background="#3d1f1c", header_text=
 
 
 def theme_for(kind: str) -> Theme:
-    return ANTIQUARIAT if kind.startswith("payment_") else KONTOR
+    """The shop's for its customers; Kontor's for merchants and for what is of no kind."""
+    to_customer = kind in KINDS and KINDS[kind].reader == "customer"
+    return ANTIQUARIAT if to_customer else KONTOR
 
 
 def facts_for(kind: str, language: str) -> Facts:
@@ -35,6 +37,17 @@ def facts_for(kind: str, language: str) -> Facts:
         "help_url": "https://kontor.example.org/why",
     }
     merchant = {"recipient_name": "Anna Beispiel"}
+    payment = {
+        **merchant,
+        "shop_name": "Annas Antiquariat",
+        "order_number": "10482",
+        "customer": "Erika Mustermann",
+        "amount": money(Decimal("1284.60"), "EUR", language),
+        "payer": "Max Mustermann",
+        "booked_on": day(date(2026, 11, 18), language),
+        "order_url": "https://kontor.example.org/orders/482",
+        "posting_url": "https://kontor.example.org/postings/9001",
+    }
     total = Decimal("1284.60")
     by_kind: dict[str, Facts] = {
         "payment_information": {
@@ -65,6 +78,102 @@ def facts_for(kind: str, language: str) -> Facts:
                 },
             ],
             "unsubscribe_url": "https://kontor.example.org/unsubscribe/4nB8wK2t",
+        },
+        "partially_paid": {
+            **order,
+            "order_total": money(total, "EUR", language),
+            "received_total": money(Decimal(1200), "EUR", language),
+            "payments": [
+                {
+                    "received_on": day(date(2026, 11, 17), language),
+                    "amount": money(Decimal(1000), "EUR", language),
+                },
+                {
+                    "received_on": day(date(2026, 11, 18), language),
+                    "amount": money(Decimal(200), "EUR", language),
+                },
+            ],
+            **payment_facts(
+                language=language,
+                amount=Decimal("84.60"),
+                currency="EUR",
+                creditor="Annas Antiquariat",
+                iban=IBAN,
+                bic=BIC,
+                payment_reference=REFERENCE,
+            ),
+            "girocode": GIROCODE.replace("1284.60", "84.60"),
+        },
+        "overpaid": {
+            **order,
+            "order_total": money(total, "EUR", language),
+            "received_total": money(Decimal(1300), "EUR", language),
+            "received_on": day(date(2026, 11, 17), language),
+            "surplus": money(Decimal("15.40"), "EUR", language),
+            "unsubscribe_url": "https://kontor.example.org/unsubscribe/4nB8wK2t",
+        },
+        "payment_for_cancelled": payment,
+        "payment_for_removed": {**payment, "is_assigned": "yes"},
+        "payment_returned": {
+            **payment,
+            "reason": "Konto aufgelöst (AC04)" if german else "account closed (AC04)",
+            "amount_open": money(total, "EUR", language),
+            "shop_told": "yes",
+        },
+        "postings_need_you": {
+            **merchant,
+            "count": "14",
+            "rest": "11",
+            "postings": [
+                {
+                    "booked_on": day(date(2026, 11, 18), language),
+                    "payer": "Erika Mustermann",
+                    "amount": money(total, "EUR", language),
+                    "purpose": "Rechnung 10482 vom 14.11.2026, danke",
+                    "likely_order": "10482",
+                    "posting_url": "https://kontor.example.org/postings/9001",
+                },
+                {
+                    "booked_on": day(date(2026, 11, 18), language),
+                    "payer": "Bergbau-Versorgungskasse Musterstadt Beispielkreis-Süd, Zahlstelle 4",
+                    "amount": money(Decimal("123456.78"), "EUR", language),
+                    "purpose": "SAMMELÜBERWEISUNG/KD4711000815/RE10482UNDRE10483UNDRE10484ABZ…",
+                    "likely_order": "10482, 10483, 10484",
+                    "posting_url": "https://kontor.example.org/postings/9002",
+                },
+                {
+                    "booked_on": day(date(2026, 11, 17), language),
+                    "payer": "",
+                    "amount": money(Decimal("19.90"), "EUR", language),
+                    "purpose": "",
+                    "likely_order": "",
+                    "posting_url": "https://kontor.example.org/postings/9003",
+                },
+            ],
+            "postings_url": "https://kontor.example.org/postings",
+        },
+        "differences_booked": {
+            **merchant,
+            "count": "2",
+            "differences": [
+                {
+                    "order_number": "10482",
+                    "customer": "Erika Mustermann",
+                    "amount": money(Decimal("1258.91"), "EUR", language),
+                    "difference": money(Decimal("-25.69"), "EUR", language),
+                    "because": "Skonto" if german else "cash discount",
+                    "order_url": "https://kontor.example.org/orders/482",
+                },
+                {
+                    "order_number": "10490",
+                    "customer": "",
+                    "amount": "",
+                    "difference": "+" + money(Decimal("0.05"), "EUR", language),
+                    "because": "in Ihrer Toleranz" if german else "within your tolerance",
+                    "order_url": "https://kontor.example.org/orders/490",
+                },
+            ],
+            "orders_url": "https://kontor.example.org/orders?status=paid",
         },
         "transfer_failed": {
             **merchant,

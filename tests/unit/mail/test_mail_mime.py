@@ -30,7 +30,10 @@ from server.mail.rules import (
 from tests.unit.mail.samples import facts_for, theme_for
 
 PAYMENT = compose(
-    "payment_information", "de", facts_for("payment_information", "de"), theme_for("payment_")
+    "payment_information",
+    "de",
+    facts_for("payment_information", "de"),
+    theme_for("payment_information"),
 )
 
 
