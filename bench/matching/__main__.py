@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ class Task:
     baseline: str | None
     has_history: bool
     write: Path | None
-    checkout: Path
+    checkout: Path = ROOT
 
 
 @dataclass(frozen=True)
@@ -174,4 +175,11 @@ def _cases(one: Set, answers: Sequence[Line], outcomes: Sequence[Outcome]) -> It
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`). Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

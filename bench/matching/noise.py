@@ -112,7 +112,7 @@ def ordinary(shop: Shop, order: Order, number: str | None = None) -> str:
     """A text as most people write it, with the order's number or what stands for it."""
     rng = shop.rng
     number = order["number"] if number is None else number
-    if rng.random() < 0.4:
+    if rng.random() < 0.3:
         return number
     return wording.lead_and_tail(rng, number, _tail(shop, order))
 
@@ -245,6 +245,80 @@ def invoice_number(shop: Shop) -> list[Draft]:
     text = f"{shop.rng.choice(wording.INVOICE_LEADS)} {spelt}"
     if shop.rng.random() < 0.3:
         text = f"{text} {_tail(shop, order)}"
+    return [paying(shop, order, text)]
+
+
+@kind(1.5, 6)
+def order_and_invoice(shop: Shop) -> list[Draft]:
+    """Both numbers of one order."""
+    order = one(shop, lambda order: bool(order["invoices"]))
+    if not order:
+        return []
+    invoice = order["invoices"][0]["number"]
+    text = shop.rng.choice(
+        (
+            f"Rechnung {invoice} Bestellung {order['number']}",
+            f"{order['number']} / {invoice}",
+            f"{order['number']} {invoice}",
+            f"RE {invoice} Auftrag {wording.core(order['number'])} Danke",
+        )
+    )
+    return [paying(shop, order, text)]
+
+
+@kind(1, 6)
+def long_text(shop: Shop) -> list[Draft]:
+    """A whole line with customer number, date, articles and amount beside the number."""
+    order = one(shop)
+    if not order:
+        return []
+    words = [_tail(shop, order) for _ in range(3)]
+    words.insert(shop.rng.randrange(3), f"{shop.rng.choice(wording.LEADS)} {order['number']}")
+    return [paying(shop, order, " ".join(words))]
+
+
+@kind(0.3)
+def glued_digits(shop: Shop) -> list[Draft]:
+    """A date or an amount stands right behind the number, without a blank."""
+    order = one(shop)
+    if not order:
+        return []
+    behind = shop.rng.choice(
+        (f"{ordered_date(order):%d.%m.%Y}", f"{order['total'].replace('.', ',')}EUR", "2 Stk.")
+    )
+    return [paying(shop, order, f"{shop.rng.choice(wording.LEADS)} {order['number']}{behind}")]
+
+
+@kind(0.3)
+def mangled_letters(shop: Shop) -> list[Draft]:
+    """Umlauts of text and name broken on the way."""
+    order = one(shop)
+    if not order:
+        return []
+    who = wording.full_name(shop.customer(order).person)
+    text = wording.mangled(f"für Bestellung {order['number']} {who}")
+    return [paying(shop, order, text, name=wording.mangled(who))]
+
+
+@kind(0.4, 2)
+def customer_number_collides(shop: Shop) -> list[Draft]:
+    """The order's number, and the customer's own one, which is another open order's number."""
+
+    def fits(order: Order) -> bool:
+        other = shop.by_core.get(shop.customer(order).number)
+        return other is not None and other is not order and is_open(other)
+
+    order = one(shop, fits)
+    if not order:
+        return []
+    number = shop.customer(order).number
+    text = shop.rng.choice(
+        (
+            f"Kd.Nr. {number} Bestellung {order['number']}",
+            f"Best. {order['number']} Kundennummer {number}",
+            f"Kunde {number} Rechnung zu {order['number']}",
+        )
+    )
     return [paying(shop, order, text)]
 
 
@@ -391,6 +465,39 @@ def typo_hits_other(shop: Shop) -> list[Draft]:
     return []
 
 
+@kind(0.3, 3)
+def typo_hits_closed(shop: Shop) -> list[Draft]:
+    """One slip made it the number of an order that is paid or cancelled."""
+    for _ in range(MAX_TRIES):
+        order = one(shop)
+        if not order:
+            return []
+        typed = wording.substituted(shop.rng, order["number"])
+        other = shop.by_number.get(typed)
+        if (
+            other
+            and not is_open(other)
+            and not are_alike(shop.customer(order), shop.customer(other))
+        ):
+            return [paying(shop, order, ordinary(shop, order, typed))]
+        shop.free.insert(0, order)
+    return []
+
+
+@kind(0.3, 1)
+def previous_number(shop: Shop) -> list[Draft]:
+    """A regular customer names the last order, paid long ago, but pays what the new one costs."""
+    closed = [order for order in shop.closed if order["payment_status"] == "paid"]
+    shop.rng.shuffle(closed)
+    for before in closed:
+        customer = shop.customer(before)
+        order = one(shop, lambda order: shop.customer(order) is customer)  # noqa: B023
+        if order:
+            text = ordinary(shop, order, before["number"])
+            return [paying(shop, order, text, is_ambiguous=True)]
+    return []
+
+
 # --- Without a number -------------------------------------------------------------------------
 
 
@@ -458,6 +565,7 @@ def _unlike_any(shop: Shop, customer: Customer) -> Decimal:
         for order in shop.open_orders
         if are_alike(customer, shop.customer(order))
     ]
+    theirs += _sums(customer)
     for _ in range(MAX_TRIES):
         amount = shop.style.price(shop.rng)
         if all(abs(amount - one) > one * Decimal("0.2") + 6 for one in theirs):
@@ -514,6 +622,39 @@ def equal_name(shop: Shop) -> list[Draft]:
     return [paying(shop, order, text, is_ambiguous=is_ambiguous)]
 
 
+@kind(0.3, 2)
+def email_address(shop: Shop) -> list[Draft]:
+    """Somebody of the family pays and writes the address the shop knows the customer by."""
+    order = one(shop, lambda order: is_private(shop, order))
+    if not order:
+        return []
+    customer = shop.customer(order)
+    name = wording.full_name(names.person(shop.rng, customer.person.last_name))
+    is_ambiguous = sum(owed(other) == owed(order) for other in customer.orders) > 1
+    return [paying(shop, order, customer.email, name=name, is_ambiguous=is_ambiguous)]
+
+
+@kind(0.3, 2)
+def paid_by_recipient(shop: Shop) -> list[Draft]:
+    """Whom it is sent to pays, with the number or without."""
+    order = one(shop, lambda order: "shipping_address" in order)
+    if not order:
+        return []
+    address = order["shipping_address"]
+    name = f"{address['first_name']} {address['last_name']}"
+    if shop.rng.random() < 0.5:
+        return [paying(shop, order, ordinary(shop, order), name=name, iban=names.iban(shop.rng))]
+    text = shop.rng.choice(wording.PLAIN_WORDS) or None
+    is_ambiguous = any(
+        owed(other) == owed(order)
+        and wording.key(shop.customer(other).person.last_name) == wording.key(address["last_name"])
+        for other in shop.open_orders
+        if other is not order
+    )
+    iban = names.iban(shop.rng)
+    return [paying(shop, order, text, name=name, iban=iban, is_ambiguous=is_ambiguous)]
+
+
 @kind(0.3, 1)
 def twins(shop: Shop) -> list[Draft]:
     """The customer ordered the same twice and names no number: nobody can tell which."""
@@ -556,6 +697,8 @@ def discount_in_time(shop: Shop) -> list[Draft]:
         return []
     terms = order["payment_terms"]
     amount = discounted(owed(order), terms["discount_percent"])
+    if shop.rng.random() < 0.1:  # reckoned line by line, or from the net sum
+        amount += shop.rng.choice((-CENT, CENT))
     on = pay_date(shop, order, last=terms["discount_days"] - 1)
     tail = shop.rng.choice(("", "", " abzgl. Skonto", f" ./. {terms['discount_percent']}% Skonto"))
     return [paying(shop, order, f"{ordinary(shop, order)}{tail}", amount=amount, on=on)]
@@ -721,16 +864,17 @@ def several_named(shop: Shop) -> list[Draft]:
 @kind(0.3, 2)
 def several_abbreviated(shop: Shop) -> list[Draft]:
     """Of the second and later numbers only the last digits are written."""
-    orders = several(shop, 2, 4)
-    if not orders:
-        return []
-    what, numbers = _numbers(shop, orders)
-    if len({(len(number), number[:-3]) for number in numbers}) != 1:
+    for _ in range(MAX_TRIES):
+        orders = several(shop, 2, 4)
+        if not orders:
+            return []
+        what, numbers = _numbers(shop, orders)
+        if len({(len(number), number[:-3]) for number in numbers}) == 1:
+            short = [numbers[0], *(number[-3:] for number in numbers[1:])]
+            mark = shop.rng.choice((", ", "/", " + ", " u. ", "+"))
+            return [together(shop, orders, f"{what} {mark.join(short)}")]
         shop.free += orders
-        return []
-    short = [numbers[0], *(number[-3:] for number in numbers[1:])]
-    mark = shop.rng.choice((", ", "/", " + ", " u. ", "+"))
-    return [together(shop, orders, f"{what} {mark.join(short)}")]
+    return []
 
 
 @kind(0.4, 1)
@@ -766,21 +910,33 @@ def several_unnamed(shop: Shop) -> list[Draft]:
 @kind(0.3, 2)
 def several_discounted(shop: Shop) -> list[Draft]:
     """Several invoices, from each the agreed cash discount, in time."""
-    orders = several(shop, 2, 5)
-    terms = orders[0]["payment_terms"] if orders else None
-    newest = max(map(ordered_date, orders), default=shop.today)
-    is_fit = all(order["payment_terms"] == terms and has_terms(order) for order in orders)
-    oldest = min(map(ordered_date, orders), default=shop.today)
-    if not terms or not is_fit or (newest - oldest).days > terms["discount_days"] - 2:
-        shop.free += orders
+    orders = _discountable(shop)
+    if not orders:
         return []
+    terms = orders[0]["payment_terms"]
     shares = [discounted(owed(order), terms["discount_percent"]) for order in orders]
     what, numbers = _numbers(shop, orders)
     draft = together(
         shop, orders, f"{what} {wording.said_in(shop.rng, numbers)} abz. Skonto", shares
     )
-    draft.on = min(newest + timedelta(1), shop.today)
+    draft.on = min(ordered_date(orders[-1]) + timedelta(1), shop.today)
     return [draft]
+
+
+def _discountable(shop: Shop) -> list[Order]:
+    """Free orders of one customer, the newest made while the oldest still earns its discount."""
+    free: dict[str, list[Order]] = {}
+    for order in shop.free:
+        if has_terms(order):
+            free.setdefault(shop.customer(order).number + order["currency"], []).append(order)
+    for mine in free.values():
+        mine.sort(key=ordered_date)
+        days = timedelta(mine[0]["payment_terms"]["discount_days"] - 2)
+        chosen = [order for order in mine if ordered_date(order) <= ordered_date(mine[0]) + days]
+        if len(chosen) > 1:
+            shop.free = [order for order in shop.free if order not in chosen]
+            return chosen
+    return []
 
 
 @kind(0.3, 2)
@@ -795,14 +951,45 @@ def several_credit_note(shop: Shop) -> list[Draft]:
     return [together(shop, orders, text)]
 
 
+@kind(0.3, 4)
+def several_of_two(shop: Shop) -> list[Draft]:
+    """One payment of two people's orders, both named."""
+    first = one(shop)
+    if not first:
+        return []
+    second = one(shop, lambda order: order["currency"] == first["currency"])
+    if not second:
+        shop.free.append(first)
+        return []
+    text = wording.said_in(shop.rng, [first["number"], second["number"]])
+    return [together(shop, [first, second], text)]
+
+
+@kind(0.2, 2)
+def several_short(shop: Shop) -> list[Draft]:
+    """Two orders named, and less paid than both owe: the older one first, or a person decides."""
+    orders = several(shop, 2, 2)
+    if not orders:
+        return []
+    less = Decimal(shop.rng.choice(("1.00", "4.90", "5.00")))
+    shares = [owed(orders[0]), max(owed(orders[1]) - less, CENT)]
+    text = wording.said_in(shop.rng, [order["number"] for order in orders])
+    draft = together(shop, orders, text, shares)
+    draft.is_ambiguous = True
+    return [draft]
+
+
 def has_other_sum(shop: Shop, orders: list[Order], amount: Decimal) -> bool:
     """Do other open orders of the customer give the same sum?"""
-    sums: dict[Decimal, int] = {Decimal(0): 1}
-    for order in shop.customer(orders[0]).orders:
-        if is_open(order) and order["currency"] == orders[0]["currency"]:
-            for value, ways in list(sums.items()):
-                sums[value + owed(order)] = sums.get(value + owed(order), 0) + ways
-    return sums.get(amount, 0) > 1
+    return _sums(shop.customer(orders[0])).count(amount) > 1
+
+
+def _sums(customer: Customer) -> list[Decimal]:
+    """What each choice of the customer's open orders owes together (at most six orders)."""
+    sums = [Decimal(0)]
+    for order in [order for order in customer.orders if is_open(order)][:6]:
+        sums += [so_far + owed(order) for so_far in sums]
+    return sums[1:]
 
 
 # --- Names ------------------------------------------------------------------------------------
@@ -908,12 +1095,13 @@ def name_title(shop: Shop) -> list[Draft]:
 
     def name(payer: Customer) -> str:
         first, last = payer.person.first_name, payer.person.last_name
+        second = names.skewed(shop.rng, names.WOMEN if payer.person.is_woman else names.MEN)
         return shop.rng.choice(
             (
                 f"{shop.rng.choice(names.TITLES)} {first} {last}",
-                f"{first} {names.skewed(shop.rng, names.MEN)[0]}. {last}",
-                f"{first} {names.skewed(shop.rng, names.WOMEN)} {last}",
-                f"Herrn {first} {last}",
+                f"{first} {second[0]}. {last}",
+                f"{first} {second} {last}",
+                f"{'Frau' if payer.person.is_woman else 'Herrn'} {first} {last}",
             )
         )
 
@@ -923,11 +1111,11 @@ def name_title(shop: Shop) -> list[Draft]:
 @kind(0.3)
 def name_truncated(shop: Shop) -> list[Draft]:
     """The bank keeps only the first 20 or 27 characters of a company's name."""
-    return _named(
-        shop,
-        lambda payer: payer.person.company[: shop.rng.choice((20, 27))].strip(),
-        of_company=True,
-    )
+    order = one(shop, lambda order: len(shop.customer(order).person.company) > 20)
+    if not order:
+        return []
+    name = shop.customer(order).person.company[: shop.rng.choice((20, 27))].strip()
+    return [paying(shop, order, ordinary(shop, order), name=name)]
 
 
 @kind(0.8)
@@ -1239,7 +1427,7 @@ def own_refund_returned(shop: Shop) -> list[Draft]:
         shop.closed if shop.closed and shop.rng.random() < 0.6 else shop.open_orders
     )
     amount = Decimal(order["total"])
-    reference = f"{shop.rng.choice(('REF', 'GUT', 'R-'))}{order['number']}"
+    reference = f"{shop.rng.choice(('REF', 'GUT', 'R-', ''))}{order['number']}"
     text = f"Erstattung {order['number']}"
     out = paying(shop, order, text, amount=-amount, booked={}, end_to_end_id=reference)
     out.transaction_code = "PMNT/ICDT/ESCT"

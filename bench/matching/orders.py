@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
 from random import Random
 from typing import Any, Final
 
-from bench.matching import names
+from bench.matching import names, wording
 from bench.matching.names import Person
 
 Order = dict[str, Any]
@@ -27,6 +28,8 @@ SEVERAL_ORDERS_SHARE: Final = 0.04
 TWIN_SHARE: Final = 0.15
 """Of those customers: ordered exactly the same twice."""
 HISTORY_SHARE: Final = 0.2
+ARTICLES: Final = 500
+TERMS: Final = ((2, 10), (2, 10), (3, 14))
 CENT: Final = Decimal("0.01")
 CODE_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ3789"
 ACCOUNT_IBANS: Final = {"EUR": "DE89370400440532013000", "CHF": "CH9300762011623852957"}
@@ -62,6 +65,8 @@ class Customer:
     address: dict[str, str]
     household: int
     account_holder: Person
+    terms: tuple[int, int] | None = None
+    """Cash discount in percent, and the days it is granted for."""
     has_history: bool = False
     orders: list[Order] = field(default_factory=list)
 
@@ -78,6 +83,8 @@ class Shop:
     gone: list[str]
     history: list[dict[str, str]]
     by_number: dict[str, Order] = field(default_factory=dict)
+    by_core: dict[str, Order] = field(default_factory=dict)
+    """By number without the shop's prefix."""
     owner: dict[str, Customer] = field(default_factory=dict)
     free: list[Order] = field(default_factory=list)
     open_orders: list[Order] = field(default_factory=list)
@@ -85,6 +92,7 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.by_number = {order["number"]: order for order in self.orders}
+        self.by_core = {wording.core(order["number"]): order for order in self.orders}
         for customer in self.customers:
             for order in customer.orders:
                 self.owner[order["number"]] = customer
@@ -110,11 +118,19 @@ def is_open(order: Order) -> bool:
 
 def owed(order: Order) -> Decimal:
     """What the order still owes."""
-    return Decimal(order["total"]) - Decimal(order["paid_total"])
+    return _difference(order["total"], order["paid_total"])
+
+
+@cache
+def _difference(total: str, paid_total: str) -> Decimal:
+    return Decimal(total) - Decimal(paid_total)
 
 
 def ordered_date(order: Order) -> date:
-    return date.fromisoformat(order["ordered_at"][:10])
+    return _day(order["ordered_at"][:10])
+
+
+_day: Final = cache(date.fromisoformat)
 
 
 def rounded(amount: Decimal) -> Decimal:
@@ -156,26 +172,26 @@ def marketplace_number(rng: Random, lead: int) -> str:
 # --- Prices -----------------------------------------------------------------------------------
 
 
-def _catalogue(*, dearest: int, ends: tuple[str, ...]) -> Callable[[Random], Decimal]:
-    """Prices as shops have them: few articles sell most, half of the baskets hold several."""
-    maker = Random(f"catalogue {dearest}")
+def _catalogue(*, ends: tuple[str, ...]) -> Callable[[Random], Decimal]:
+    """Prices as shops have them: few articles sell most, half of the baskets hold several.
+
+    About half of a shop's 2,000 open orders share their sum with another one.
+    """
+    maker = Random("catalogue")
     articles = [
-        Decimal(max(4, int(maker.paretovariate(1.1) * 9) % dearest)) + Decimal(maker.choice(ends))
-        for _ in range(400)
+        Decimal(4 + int(maker.lognormvariate(3.1, 0.9))) + Decimal(maker.choice(ends))
+        for _ in range(ARTICLES)
     ]
+    shares = [(rank + 3) ** -0.75 for rank in range(ARTICLES)]
 
     def price(rng: Random) -> Decimal:
-        pieces = rng.choices((1, 2, 3, 4), weights=(50, 28, 14, 8))[0]
-        basket = sum((_skewed_article(rng, articles) for _ in range(pieces)), Decimal(0))
-        if rng.random() < 0.08:
-            basket = rounded(basket * Decimal("0.9"))
+        pieces = rng.choices((1, 2, 3, 4, 6), weights=(44, 28, 15, 9, 4))[0]
+        basket = sum(rng.choices(articles, shares, k=pieces), Decimal(0))
+        if rng.random() < 0.1:
+            basket = rounded(basket * rng.choice((Decimal("0.9"), Decimal("0.95"))))
         return basket + rng.choice((Decimal(0), Decimal("3.90"), Decimal("4.90"), Decimal("5.95")))
 
     return price
-
-
-def _skewed_article(rng: Random, articles: list[Decimal]) -> Decimal:
-    return articles[min(int(rng.paretovariate(0.7)) - 1, len(articles) - 1)]
 
 
 def _few_prices(rng: Random) -> Decimal:
@@ -191,7 +207,7 @@ def _net_prices(rng: Random) -> Decimal:
     return rounded(net * Decimal("1.19"))
 
 
-shop_prices: Final = _catalogue(dearest=190, ends=(".90", ".90", ".95", ".99", ".00", ".50", ".45"))
+shop_prices: Final = _catalogue(ends=(".90", ".90", ".95", ".99", ".00", ".50", ".45"))
 
 
 # --- Styles -----------------------------------------------------------------------------------
@@ -281,18 +297,18 @@ def build(style: Style, rng: Random, open_orders: int, today: date = TODAY) -> S
     kept = set(rng.sample(range(len(drawn)), known))
     numbers = [number for at, number in enumerate(drawn) if at in kept]
     gone = [number for at, number in enumerate(drawn) if at not in kept]
-    customers = _customers(style, rng, known)
+    customers = _customers(style, rng, numbers)
     orders = _orders(style, rng, customers, numbers, today)
     _close(rng, orders, open_orders)
     history = _history(rng, customers, gone, today)
     return Shop(style, rng, today, orders, customers, gone, history)
 
 
-def _customers(style: Style, rng: Random, orders: int) -> list[Customer]:
-    """Customers for so many orders; each stands in the list once an order."""
+def _customers(style: Style, rng: Random, order_numbers: list[str]) -> list[Customer]:
+    """Who made these orders; each stands in the list once an order."""
     customers: list[Customer] = []
-    first_number = int(rng.choice((10000, 20000, 18500, 70000)))
-    while len(customers) < orders:
+    first_number = _first_customer_number(rng, order_numbers)
+    while len(customers) < len(order_numbers):
         number = str(first_number + len(customers))
         customer = _customer(style, rng, number, len(customers))
         customers.append(customer)
@@ -301,7 +317,15 @@ def _customers(style: Style, rng: Random, orders: int) -> list[Customer]:
         if rng.random() < style.several_share:
             customers += [customer] * rng.choices((1, 2, 3, 5), weights=(60, 25, 12, 3))[0]
     rng.shuffle(customers)
-    return customers[:orders]
+    return customers[: len(order_numbers)]
+
+
+def _first_customer_number(rng: Random, order_numbers: list[str]) -> int:
+    """In half of the shops customers are numbered in the same range as orders."""
+    first = wording.core(order_numbers[0])
+    if rng.random() < 0.5 and first.isdigit():
+        return int(first) + rng.randrange(-500, 500)
+    return rng.choice((10000, 20000, 70000))
 
 
 def _customer(style: Style, rng: Random, number: str, household: int) -> Customer:
@@ -312,12 +336,21 @@ def _customer(style: Style, rng: Random, number: str, household: int) -> Custome
         number=number,
         person=who,
         iban=names.iban(rng, country),
-        email=f"c{number}@example.org",
+        email=_email(rng, who, number),
         address=_address(rng, who, country),
         household=household,
         account_holder=who,
+        terms=rng.choice(TERMS) if rng.random() < style.terms_share else None,
         has_history=rng.random() < style.history_share,
     )
+
+
+def _email(rng: Random, who: Person, number: str) -> str:
+    first, last = (wording.key(name) for name in (who.first_name, who.last_name))
+    kind = rng.random()
+    if kind < 0.4:
+        return f"{first}.{last}{number[-2:]}@example.org"
+    return f"{first[:1]}{last}{number[-3:]}@example.com" if kind < 0.7 else f"c{number}@example.org"
 
 
 def _address(rng: Random, who: Person, country: str) -> dict[str, str]:
@@ -339,7 +372,7 @@ def _relative(rng: Random, customer: Customer, number: str) -> Customer:
         number=number,
         person=who,
         iban=customer.iban,
-        email=f"c{number}@example.org",
+        email=_email(rng, who, number),
         address={**customer.address, "first_name": who.first_name},
         household=customer.household,
         account_holder=customer.person,
@@ -367,15 +400,14 @@ def _order(style: Style, rng: Random, customer: Customer, number: str, on: date)
     currency = "CHF" if rng.random() < style.chf_share else "EUR"
     is_twin = customer.orders and rng.random() < TWIN_SHARE
     total = Decimal(customer.orders[-1]["total"]) if is_twin else style.price(rng)
-    has_terms = rng.random() < style.terms_share
-    terms = rng.choice(((2, 10), (2, 10), (3, 14))) if has_terms else None
+    terms = customer.terms
     order: Order = {
         "external_id": "",
         "number": number,
         "ordered_at": f"{on}T{rng.randrange(7, 23):02}:{rng.randrange(60):02}:00+01:00",
         "currency": customer.orders[-1]["currency"] if is_twin else currency,
         "total": str(total),
-        "payment_code": "invoice" if has_terms or rng.random() < 0.3 else "prepayment",
+        "payment_code": "invoice" if terms or rng.random() < 0.3 else "prepayment",
         "payment_status": "unpaid",
         "paid_total": "0.00",
         "payment_terms": None

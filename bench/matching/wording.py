@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import date
+from functools import cache
 from random import Random
 from typing import Final
 
@@ -18,11 +19,12 @@ from bench.matching.names import Person
 WRAP_WIDTH: Final = 27
 """Characters a line of the purpose has in MT940 and in what is made from it."""
 LEADS: Final = tuple(
-    """Bestellung|Bestellung Nr.|Bestellnummer:|Bestellnr.|Best.-Nr.|Best.Nr|Auftrag|Auftragsnr.|
-    Auftragsnummer|Order|Order No.|Ihre Bestellung|Bezahlung|Zahlung fuer|Nr.|Onlinebestellung|Kauf|
-    fuer|für Bestellung|Einkauf|Vorkasse|Vorkasse Bestellung|Verwendungszweck|VWZ|Bestell-Nr.:|
-    Bestellnr|Bestellung:|Ueberweisung Bestellung|meine Bestellung|Webshop|Shop|Bestätigung|
-    Auftragsbestätigung|commande|bestelling|order number""".replace("\n", "").split("|")
+    " ".join(lead.split())
+    for lead in """Bestellung|Bestellung Nr.|Bestellnummer:|Bestellnr.|Best.-Nr.|Best.Nr|Auftrag|
+    Auftragsnr.|Auftragsnummer|Order|Order No.|Ihre Bestellung|Bezahlung|Zahlung fuer|Nr.|Kauf|
+    Onlinebestellung|fuer|für Bestellung|Einkauf|Vorkasse|Vorkasse Bestellung|Verwendungszweck|VWZ|
+    Bestell-Nr.:|Bestellnr|Bestellung:|Ueberweisung Bestellung|meine Bestellung|Webshop|Shop|
+    Bestätigung|Auftragsbestätigung|commande|bestelling|order number""".split("|")
 )
 INVOICE_LEADS: Final = tuple(
     "Rechnung|Rechnungsnr.|Rechnungsnummer|Rg.-Nr.|Rg.Nr.|RNr|Re.Nr.|Re.-Nr.:|Rechnung Nr.|Rechn.|"
@@ -163,6 +165,7 @@ def tail(rng: Random, who: str, customer_number: str, on: date, amount: str) -> 
             f"Kundennummer {customer_number}",
             f"EUR {amount.replace('.', ',')}",
             f"{amount.replace('.', ',')} Euro",
+            f"Kd.Nr. {customer_number} vom {on:%d.%m.%Y}",
             "Rechnung folgt",
             "bitte schnell liefern",
             f"Tel. 0{rng.randrange(151, 9000)} {rng.randrange(10**5, 10**7)}",
@@ -190,7 +193,7 @@ def across_the_cut(rng: Random, number: str, who: str) -> str:
         text = " ".join(word for word in words if word)
         if len(text) + 1 < WRAP_WIDTH <= len(text) + len(number) or rng.random() < 0.05:
             break
-    return f"{text} {number} {rng.choice(('', 'danke', who))}".strip()
+    return f"{text} {number} {rng.choice(('', 'danke', who, '05.11.2026', '2 Stk.'))}".strip()
 
 
 # --- Names ------------------------------------------------------------------------------------
@@ -217,6 +220,7 @@ def without_marked(text: str) -> str:
     return "".join(one if one.isascii() else "" for one in text)
 
 
+@cache
 def key(text: str) -> str:
     """To compare names: two-letter spelling, lower case, letters only."""
     return re.sub(r"[^a-z]", "", with_two_letters(text).lower())
@@ -256,3 +260,8 @@ def couple_name(rng: Random, who: Person, other: str) -> str:
 def said_in(rng: Random, values: Iterable[str]) -> str:
     """Several numbers as one list."""
     return rng.choice((", ", " + ", "+", " und ", " u. ", " & ", "/", " ", "; ", ",")).join(values)
+
+
+def mangled(text: str) -> str:
+    """UTF-8 read as Latin-1, as it happens between banks."""
+    return text.encode().decode("latin-1").replace("\x9f", "?").replace("\x84", "?")

@@ -64,14 +64,13 @@ def main() -> None:
         began = time.perf_counter()
         _create_orders(event, orders, codes, currency)
         _say(f"{len(orders)} orders created in {time.perf_counter() - began:.0f} s")
-        given = [posting for posting in postings if _can_be_given(posting, currency)]
+        given = [posting for posting in postings if can_be_given(posting, currency)]
         pure = _measure_pure(event, given)
         booking, outcomes = _measure_booking(event, given)
-    for position, posting in enumerate(postings):
-        name = posting.get("id", position)
+    for posting in postings:
         state, booked = outcomes.get(id(posting), ("not given", []))
         numbers = [f"{slug}-{code}" for code in booked]
-        answer(json.dumps({"id": name, "orders": numbers, "state": state}))
+        answer(json.dumps({"id": posting["id"], "orders": numbers, "state": state}))
     answer(json.dumps({"figures": {"postings": len(given), **_versions(), **pure, **booking}}))
 
 
@@ -91,8 +90,9 @@ def _own_stdout() -> Callable[[str], None]:
 
 
 def _lines(path: Path) -> list[Line]:
+    """One object a line; one without ``id`` gets its line's number from 0."""
     with path.open(encoding="utf-8-sig") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
+        return [{"id": at, **json.loads(line)} for at, line in enumerate(lines) if line.strip()]
 
 
 def split_numbers(numbers: list[str]) -> tuple[str, list[str]]:
@@ -120,7 +120,6 @@ def _start(home: Path, code_length: int) -> None:
         "PRETIX_CELERY_BROKER": "memory://",
         "PRETIX_CELERY_BACKEND": "cache+memory://",
         "PRETIX_ENTROPY_ORDER_CODE": str(code_length),
-        "PRETIX_PRETIX_REGISTRATION": "off",
     }
     import_module("django").setup()
     began = time.perf_counter()
@@ -197,7 +196,7 @@ def _create_invoice(event: Any, order: Any, invoice: Line) -> None:
 # --- Measuring --------------------------------------------------------------------------------
 
 
-def _can_be_given(posting: Line, currency: str) -> bool:
+def can_be_given(posting: Line, currency: str) -> bool:
     return (
         posting.get("amount") is not None
         and (posting.get("currency") or currency) == currency
@@ -205,7 +204,7 @@ def _can_be_given(posting: Line, currency: str) -> bool:
     )
 
 
-def _row(posting: Line) -> dict[str, str]:
+def row(posting: Line) -> dict[str, str]:
     """One line of a bank file, as pretix' readers hand it to the import."""
     texts = ("remittance_information", "creditor_reference", "end_to_end_id")
     return {
@@ -227,9 +226,9 @@ class Probe:
     ``order`` is the first thing pretix writes once it has found orders in the text.
     """
 
-    def __init__(self, row: Mapping[str, str]) -> None:
-        self.reference = row["reference"]
-        self.amount = Decimal(row["amount"])
+    def __init__(self, told: Mapping[str, str]) -> None:
+        self.reference = told["reference"]
+        self.amount = Decimal(told["amount"])
         self.state: str | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -248,7 +247,7 @@ def _measure_pure(event: Any, postings: list[Line]) -> dict[str, object]:
     one as soon as its order is known. Without a transaction each, which pretix needs only to write.
     """
     tasks = import_module("pretix.plugins.banktransfer.tasks")
-    rows = [_row(posting) for posting in postings]
+    rows = [row(posting) for posting in postings]
     search = tasks._handle_transaction.__wrapped__
     found = 0
 
@@ -263,7 +262,7 @@ def _measure_pure(event: Any, postings: list[Line]) -> dict[str, object]:
     with _replaced(tasks, "_handle_transaction", only_search):
         for _ in range(PURE_RUNS):
             found = 0
-            probes = [Probe(row) for row in rows]
+            probes = [Probe(told) for told in rows]
             give_probes = functools.partial(_return_first, probes)
             with _replaced(tasks, "_get_unknown_transactions", give_probes), _counted() as asked:
                 seconds.append(_run_import(event, rows)[1])
@@ -278,15 +277,15 @@ def _measure_booking(
     event: Any, postings: list[Line]
 ) -> tuple[dict[str, object], dict[int, tuple[str, list[str]]]]:
     """The import as merchants run it; what it decided, by ``id()`` of the posting."""
-    rows = [_row(posting) for posting in postings]
+    rows = [row(posting) for posting in postings]
     with _counted() as asked:
         job, seconds = _run_import(event, rows)
     stored = list(job.transactions.order_by("pk"))
     assert len(stored) == len(postings), "pretix dropped postings of a first import"
     booked = _booked_orders(event)
     outcomes: dict[int, tuple[str, list[str]]] = {
-        id(posting): (row.state, booked.get(row.pk, []) if row.state == "valid" else [])
-        for posting, row in zip(postings, stored, strict=True)
+        id(posting): (kept.state, booked.get(kept.pk, []) if kept.state == "valid" else [])
+        for posting, kept in zip(postings, stored, strict=True)
     }
     figures: dict[str, object] = {"booking_seconds": seconds, "booking_statements": len(asked)}
     return figures, outcomes
@@ -297,10 +296,10 @@ def _booked_orders(event: Any) -> dict[int, list[str]]:
     models = import_module("pretix.base.models")
     booked: dict[int, list[str]] = collections.defaultdict(list)
     for model in (models.OrderPayment, models.OrderRefund):
-        for row in model.objects.filter(order__event=event).select_related("order"):
-            stored = row.info_data.get("trans_id")
+        for money in model.objects.filter(order__event=event).select_related("order"):
+            stored = money.info_data.get("trans_id")
             if stored is not None:
-                booked[stored].append(row.order.code)
+                booked[stored].append(money.order.code)
     return booked
 
 

@@ -91,8 +91,8 @@ def what_is_missing(python: Path) -> str | None:
 
 def compare(options: argparse.Namespace) -> Figures:
     """Both sides' figures, and how many times as many postings a second we decide."""
-    ours = _run_ours(options.orders, options.postings)
-    ours_figures = _time_ours(options.orders, options.postings)
+    ours = run_ours(options.orders, options.postings)
+    ours_figures = time_ours(options.orders, options.postings)
     count = len(ours)
     ours_figures["pure_postings_per_second"] = _rate(
         count, ours_figures["index_seconds"] + ours_figures["decide_seconds"]
@@ -196,7 +196,7 @@ def _rate(count: int, seconds: float) -> float:
 # --- Ours -------------------------------------------------------------------------------------
 
 
-def _run_ours(orders: Path, postings: Path) -> Decisions:
+def run_ours(orders: Path, postings: Path) -> Decisions:
     """``python -m server match``, as anybody would run it."""
     command = [sys.executable, "-m", "server", *_arguments(orders, postings)]
     ended = subprocess.run(
@@ -224,7 +224,7 @@ def read_ours(answer: str) -> Decisions:
     return decisions
 
 
-def _time_ours(orders: Path, postings: Path) -> Figures:
+def time_ours(orders: Path, postings: Path) -> Figures:
     """Seconds of building the index and of deciding, each the best of some runs in this process.
 
     The only place that knows how ``server.match`` is made: it calls ``MemoryStore`` and ``decide``
