@@ -130,6 +130,7 @@ def printed(at: int, draft: Draft, rng: Random) -> Line:
     end_to_end_id = draft.end_to_end_id
     if end_to_end_id is None and rng.random() < BANK_ID_SHARE:
         end_to_end_id = f"ZV01{draft.on:%Y%m%d}{rng.randrange(10**10):010}"
+    has_iban = draft.is_known_by_iban or rng.random() >= NO_IBAN_SHARE
     return {
         "id": at,
         "file": "generated",
@@ -139,7 +140,7 @@ def printed(at: int, draft: Draft, rng: Random) -> Line:
         "amount": f"{draft.amount:.2f}",
         "currency": draft.currency,
         "counterparty_name": draft.name,
-        "counterparty_iban": None if rng.random() < NO_IBAN_SHARE else draft.iban,
+        "counterparty_iban": draft.iban if has_iban else None,
         "counterparty_bic": None,
         "remittance_information": draft.text,
         "creditor_reference": draft.creditor_reference,

@@ -44,6 +44,8 @@ class Draft:
     text: str | None
     booked: dict[str, Decimal] = field(default_factory=dict)
     is_ambiguous: bool = False
+    is_known_by_iban: bool = False
+    """Without the payer's account nobody could tell, so the bank names it."""
     end_to_end_id: str | None = None
     creditor_reference: str | None = None
     transaction_code: str | None = "PMNT/RCDT/ESCT"
@@ -103,9 +105,10 @@ def paying(shop: Shop, order: Order, text: str | None, **changed: Any) -> Draft:
 
 
 def pay_date(shop: Shop, order: Order, first: int = 0, last: int = 12) -> date:
-    """Some days after the order, but not after today."""
-    day = ordered_date(order) + timedelta(shop.rng.randrange(first, last + 1))
-    return min(day, shop.today)
+    """So many days after the order, as far as today allows it."""
+    passed = (shop.today - ordered_date(order)).days
+    days = shop.rng.randrange(first, max(first, min(last, passed)) + 1)
+    return min(ordered_date(order) + timedelta(days), shop.today)
 
 
 def ordinary(shop: Shop, order: Order, number: str | None = None) -> str:
@@ -585,7 +588,9 @@ def known_payer(shop: Shop) -> list[Draft]:
         name = wording.full_name(names.person(shop.rng))
     text = shop.rng.choice(wording.PLAIN_WORDS) or None
     is_ambiguous = rivals(shop, [order], owed(order))
-    return [paying(shop, order, text, name=name, iban=customer.iban, is_ambiguous=is_ambiguous)]
+    draft = paying(shop, order, text, name=name, iban=customer.iban, is_ambiguous=is_ambiguous)
+    draft.is_known_by_iban = True
+    return [draft]
 
 
 @kind(0.4, 2)
@@ -603,7 +608,9 @@ def household(shop: Shop) -> list[Draft]:
     is_ambiguous = not has_number and (
         rivals(shop, [order], owed(order)) or not customer.has_history
     )
-    return [paying(shop, order, text, iban=customer.iban, is_ambiguous=is_ambiguous)]
+    draft = paying(shop, order, text, iban=customer.iban, is_ambiguous=is_ambiguous)
+    draft.is_known_by_iban = True
+    return [draft]
 
 
 @kind(0.4, 2)
@@ -1388,9 +1395,7 @@ def stranger_quotes(shop: Shop) -> list[Draft]:
     if wording.key(who.last_name) == wording.key(shop.customer(order).person.last_name):
         return []
     name = wording.common_name(shop.rng, who)
-    text = ordinary(shop, order) if shop.rng.random() < 0.5 else f"Nr. {order['number']}"
-    for part in {shop.customer(order).person.first_name, shop.customer(order).person.last_name}:
-        text = text.replace(part, "")
+    text = f"{shop.rng.choice((*wording.LEADS, ''))} {order['number']}".strip()
     return [elsewhere(shop, amount, name, text, currency=order["currency"])]
 
 

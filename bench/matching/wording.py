@@ -52,7 +52,7 @@ def core_start(number: str) -> int:
     """Where the part begins that tells the orders of a shop apart: behind the prefix."""
     if number.count("-") == 1:
         return number.index("-") + 1
-    found = re.match(r"(?:[A-Z]+|#)(?=\d+$)", number)
+    found = re.match(r"(?:[A-Z]+|#)(?=\d{4,}$)", number)
     return found.end() if found else 0
 
 

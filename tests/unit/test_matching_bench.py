@@ -164,6 +164,7 @@ def test_check_digits_are_right():
         ("#1041", "1041"),
         ("12-34567-89012", "12-34567-89012"),
         ("K7Q4M", "K7Q4M"),
+        ("CVGA8", "CVGA8"),
     ],
 )
 def test_core_of_a_number(number, core):
