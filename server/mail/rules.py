@@ -134,7 +134,7 @@ KINDS: Mapping[str, Kind] = {
         tone="warn",
         footer="notice",
         required=_PAYMENT,
-        optional=_names("recipient_name customer payer overdue is_assigned"),
+        optional=_names("recipient_name customer payer overdue is_assigned shop_told"),
     ),
     "payment_for_removed": Kind(
         reader="merchant",

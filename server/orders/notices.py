@@ -24,7 +24,7 @@ from server.banking.service import Recognised, payees, recognised_in
 from server.config import installed
 from server.db import db
 from server.mail.models import Mail
-from server.mail.rules import MAX_LIST_ITEMS, day, money, nearest_language, payment_facts
+from server.mail.rules import KINDS, MAX_LIST_ITEMS, day, money, nearest_language, payment_facts
 from server.mail.service import insert_mail, mail_content, queue_mail, sender_of
 from server.mail.theme import KONTOR, Theme
 from server.merchants.models import Merchant
@@ -520,14 +520,13 @@ def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **fac
     back. To be called when the ledger and the shop's update are written, because the mail says
     what became of them. ``facts`` go over what is found here, finished for every language.
     """
-    came, told_of = _came_and_went(posting) if kind == "payment_returned" else (posting, posting)
+    is_return = kind == "payment_returned"
+    came, told_of = _came_and_went(posting) if is_return else (posting, posting)
     booked = _booked(order, [came])
     share = -_booked(order, [came, told_of], "return") if told_of is not came else booked
     amount = share if share > ZERO else abs(came.amount)
-    found = _facts_of_return(order, told_of, at) if kind == "payment_returned" else None
-    marks = {} if found else {"is_assigned": "yes" if booked > ZERO else ""}
-    if kind == "payment_for_cancelled" and order.payment_code != wire.PaymentCode.PREPAYMENT:
-        marks["overdue"] = "yes"
+    marks = _marks(kind, order, booked, at)
+    rest = order.total - _paid(order)
     shop = db.session.get_one(Shop, order.shop_id)
     booked_on = told_of.booking_date or _local_day(order.merchant_id, at)
     base = installed().url
@@ -542,7 +541,7 @@ def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **fac
             "booked_on": day(booked_on, language),
             "order_url": f"{base}/orders/{order.id}",
             "posting_url": f"{base}/postings/{told_of.id}",
-            **(found(language) if found else {}),
+            **(_facts_of_return(told_of, rest, order.currency, language) if is_return else {}),
             **marks,
             **facts,
         }
@@ -576,23 +575,28 @@ def _booked(order: Order, postings: Sequence[Posting], origin: str | None = None
     return db.session.scalar(total) or ZERO
 
 
-def _facts_of_return(order: Order, taken: Posting, at: datetime) -> Callable[[str], dict[str, str]]:
-    rest = order.total - _paid(order)
+def _marks(kind: str, order: Order, booked: Decimal, at: datetime) -> dict[str, str]:
+    """What Kontor did, and what sort of order it is, as far as the kind speaks of it."""
     update = select(PaymentUpdate.id).where(
         PaymentUpdate.order_id == order.id,
         PaymentUpdate.created_at >= at,
         PaymentUpdate.status != "withheld",
     )
-    is_told = db.session.scalar(update.limit(1)) is not None
+    holds = {
+        "is_assigned": booked > ZERO,
+        "shop_told": db.session.scalar(update.limit(1)) is not None,
+        "overdue": order.payment_code
+        in (wire.PaymentCode.INVOICE, wire.PaymentCode.CASH_ON_DELIVERY),
+    }
+    known = KINDS[kind].optional
+    return {name: "yes" if is_so else "" for name, is_so in holds.items() if name in known}
 
-    def facts(language: str) -> dict[str, str]:
-        return {
-            "reason": return_reason(taken.return_reason, language),
-            "amount_open": money(rest, order.currency, language) if rest > ZERO else "",
-            "shop_told": "yes" if is_told else "",
-        }
 
-    return facts
+def _facts_of_return(taken: Posting, rest: Decimal, currency: str, language: str) -> dict[str, str]:
+    return {
+        "reason": return_reason(taken.return_reason, language),
+        "amount_open": money(rest, currency, language) if rest > ZERO else "",
+    }
 
 
 def return_reason(printed: str | None, language: str) -> str:
