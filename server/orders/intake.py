@@ -16,8 +16,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 
 from plugin_sdk import types as wire
 from plugin_sdk.schemas import OrderSchema, amount_text
@@ -25,7 +24,9 @@ from server.banking.service import payees
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
-from server.orders.models import Invoice, MatchRequest, Order, OrderEvent, OrderKey
+from server.orders.keys import added_search, keys_of, rewrite_keys
+from server.orders.ledger import note
+from server.orders.models import Invoice, MatchRequest, Order
 from server.orders.notices import (
     ASKS_FOR_MONEY,
     payee_for,
@@ -41,8 +42,9 @@ from server.orders.receiver import (
     forget,
     receiver_of,
 )
-from server.orders.rules import make_payment_reference, order_keys, payment_status
-from server.orders.service import request_match, settle, withhold_mails
+from server.orders.rules import make_payment_reference, payment_status
+from server.orders.service import request_match
+from server.orders.settlement import settle, withhold_mails
 from server.shops.models import Shop
 from server.shops.rules import is_open_status, payment_code
 from server.shops.service import connect, touch, touch_is_due
@@ -50,6 +52,7 @@ from server.work import announce
 
 ZERO = Decimal(0)
 REFERENCE_TRIES = 5
+ASKING_MAILS = ("payment_information", "partially_paid")
 LOST_IF_CLOSED = frozenset({"unpaid", "partially_paid", "cancelled"})
 """What becomes "removed externally" when the shop no longer waits for the money."""
 
@@ -243,7 +246,9 @@ def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
 
 def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
     order = plan.arrival.order
-    status = payment_status(order.total, ZERO, managed=plan.is_managed)
+    status = payment_status(
+        order.total, ZERO, managed=plan.is_managed, zero_is_paid=shop.zero_is_paid
+    )
     reference = make_payment_reference(Random(secrets.randbits(64)))  # noqa: S311  no secret
     asks = plan.is_managed and plan.code in ASKS_FOR_MONEY and order.total > 0
     payee = payee_for(order, shop.id, shop.payees) if asks else None
@@ -257,7 +262,7 @@ def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
         "payment_reference": reference,
         "payment_status": status.value,
         "is_managed": plan.is_managed,
-        "keys": _keys(order, reference),
+        "keys": keys_of(order, reference),
         "invoices": [
             (invoice.number, invoice.date.isoformat() if invoice.date else None)
             for invoice in order.invoices
@@ -298,19 +303,6 @@ def search_text(order: wire.Order) -> str:
     return " ".join(dict.fromkeys(part for part in parts if part)).lower()
 
 
-def _keys(order: wire.Order, reference: str) -> tuple[tuple[str, str], ...]:
-    addresses = [a for a in (order.billing_address, order.shipping_address) if a is not None]
-    names = [name for a in addresses for name in (a.last_name, a.company) if name]
-    return order_keys(
-        order.number,
-        invoice_numbers=[invoice.number for invoice in order.invoices],
-        payment_reference=reference,
-        references=order.references,
-        names=names,
-        total=order.total,
-    )
-
-
 def ask_for_money_of_waiting(merchant_id: int) -> int:
     """A bank account was entered: write to whoever is waiting for one. Returns how many."""
     accounts = payees(merchant_id)
@@ -322,6 +314,7 @@ def ask_for_money_of_waiting(merchant_id: int) -> int:
     waiting = select(Order).where(
         Order.merchant_id == merchant_id,
         Order.payment_status == wire.PaymentStatus.UNPAID.value,
+        Order.total > 0,
         Order.payment_code.in_([code.value for code in ASKS_FOR_MONEY]),
         Order.id.not_in(asked),
     )
@@ -353,13 +346,15 @@ def _compare(shop: Receiver, known: tuple[int, bytes], plan: _Plan, at: datetime
     before = row.total
     for name, value in _content(arrival).items():
         setattr(row, name, value)
+    row.search = f"{row.search} {added_search(row)}".rstrip()
     row.changed_at, row.needs_match = at, True
     row.gone_evidence = None
     row.payment_code = plan.code.value
     _follow_status(row, plan.is_open, at)
-    _rewrite_keys(row, arrival.order)
+    rewrite_keys(row, arrival.order)
+    _add_invoices(row, arrival.order)
     if before != row.total:
-        _note(row, "total_changed", at, before=amount_text(before), after=amount_text(row.total))
+        note(row, "total_changed", "", at, before=amount_text(before), after=amount_text(row.total))
     settle(row, at)
     return "updated"
 
@@ -368,29 +363,14 @@ def _follow_status(row: Order, is_open: bool, at: datetime) -> None:
     """Not open in the shop any more and not paid here: removed externally (S38, S39)."""
     if is_open and row.removed_at is not None:
         row.removed_at = None
-        _note(row, "open_again", at)
+        note(row, "open_again", "", at)
     elif not is_open and row.removed_at is None and row.payment_status in LOST_IF_CLOSED:
         row.removed_at = at
-        _note(row, "removed", at, shop_status=row.shop_status or "")
-        withhold_mails(row, "payment_information", "the order is no longer open in the shop")
+        note(row, "removed", "", at, shop_status=row.shop_status or "")
+        withhold_mails(row, ASKING_MAILS, "the order is no longer open in the shop")
 
 
-def _rewrite_keys(row: Order, order: wire.Order) -> None:
-    wanted = set(_keys(order, row.payment_reference))
-    query = select(OrderKey.key, OrderKey.kind).where(OrderKey.order_id == row.id)
-    present = {(key, kind) for key, kind in db.session.execute(query)}
-    for key, kind in present - wanted:
-        db.session.execute(
-            delete(OrderKey).where(
-                OrderKey.order_id == row.id, OrderKey.key == key, OrderKey.kind == kind
-            )
-        )
-    missing = [
-        {"merchant_id": row.merchant_id, "order_id": row.id, "key": key, "kind": kind}
-        for key, kind in wanted - present
-    ]
-    if missing:
-        db.session.execute(insert(OrderKey).on_conflict_do_nothing(), missing)
+def _add_invoices(row: Order, order: wire.Order) -> None:
     numbers = set(db.session.scalars(select(Invoice.number).where(Invoice.order_id == row.id)))
     for invoice in order.invoices:
         if invoice.number not in numbers:
@@ -421,15 +401,7 @@ def orders_gone(
         elif row.removed_at is None and row.payment_status in LOST_IF_CLOSED:
             row.removed_at = at
             removed += 1
-            _note(row, "removed", at, evidence=evidence.value)
-            withhold_mails(row, "payment_information", "the order was deleted in the shop")
+            note(row, "removed", "", at, evidence=evidence.value)
+            withhold_mails(row, ASKING_MAILS, "the order was deleted in the shop")
             settle(row, at)
     return removed
-
-
-def _note(row: Order, kind: str, at: datetime, **facts: Any) -> None:
-    db.session.add(
-        OrderEvent(
-            merchant_id=row.merchant_id, order_id=row.id, kind=kind, at=at, actor="", facts=facts
-        )
-    )

@@ -25,6 +25,7 @@ from server.db import Amount, Base, Id, Ref, Time, now
 from server.shops.models import Shop
 from server.work import WorkItem, work_indexes
 
+OWING_STATUSES = ("unpaid", "partially_paid")
 OWING = "payment_status IN ('unpaid', 'partially_paid')"
 """Orders that wait for money, as the condition of an index."""
 
@@ -56,7 +57,7 @@ class Order(Base):
         Index("ix_order_shop_id_changed_at", "shop_id", "changed_at", "id"),
         Index("ix_order_unmatched", "merchant_id", "id", postgresql_where=text("needs_match")),
         Index("ix_order_owing", "merchant_id", "total", postgresql_where=text(OWING)),
-        Index("ix_order_customer_email", "merchant_id", "customer_email"),
+        Index("ix_order_customer_email", "merchant_id", text("lower(customer_email)")),
     )
 
     id: Mapped[Id]
@@ -146,6 +147,12 @@ class Assignment(Base):
         UniqueConstraint("reverses_id"),
         Index("ix_assignment_posting_id", "posting_id"),
         Index(
+            "ix_assignment_by_person",
+            "merchant_id",
+            "id",
+            postgresql_where=text("origin = 'person'"),
+        ),
+        Index(
             "ix_assignment_completes_id",
             "completes_id",
             postgresql_where=text("completes_id IS NOT NULL"),
@@ -166,6 +173,10 @@ class Assignment(Base):
     probability: Mapped[Any] = mapped_column(Numeric(6, 5), nullable=True)
     evidence: Mapped[list[Any]] = mapped_column(JSON, default=list)
     created_at: Mapped[Time] = mapped_column(default=now)
+
+    completes: Mapped[Assignment | None] = relationship(
+        remote_side="Assignment.id", foreign_keys="Assignment.completes_id"
+    )
 
 
 class Credit(Base):

@@ -1,4 +1,4 @@
-"""Who pushes orders: the key, its shop and the accounts that may be asked for, in one look.
+"""Who pushes orders: key, shop, the accounts that may be asked for and a setting, in one look.
 
 A file of its own because it is remembered between pushes, which nothing else is. What is
 remembered is never trusted: the statement that stores the orders checks it in passing
@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, String, bindparam, func, literal_column, select, true
+from sqlalchemy import Row, String, bindparam, func, literal_column, or_, select, true
 
 from server.banking.rules.accounts import Payee
 from server.banking.service import payees_of, read_payees
 from server.db import db
-from server.merchants.models import ApiKey
+from server.merchants.models import ApiKey, SettingChange
 from server.merchants.rules import split_api_key, token_hash
 from server.merchants.service import TOUCH_AFTER, KeyFacts, checked_key, key_columns
+from server.merchants.settings import SCHEMA
 from server.shops.models import Shop
 from server.shops.rules import effective_mapping
 
@@ -54,6 +55,7 @@ class Receiver:
     connected_at: datetime | None
     last_order_at: datetime | None
     payees: tuple[Payee, ...]
+    zero_is_paid: bool
     version: str
     key_id: str | None = None
     key_hash: bytes | None = None
@@ -75,6 +77,11 @@ CURRENT = """
         AND concat(shop.xmin, '/', (
             SELECT string_agg(payee.xmin::text, ',' ORDER BY payee.id) FROM bank_account AS payee
             WHERE payee.merchant_id = shop.merchant_id AND payee.is_payee
+        ), '/', (
+            SELECT count(*) FROM setting_change AS change
+            WHERE change.merchant_id = shop.merchant_id
+                AND (change.shop_id IS NULL OR change.shop_id = shop.id)
+                AND change.name = 'zero_is_paid'
         )) = %(version)s
         AND (CAST(%(key_id)s AS text) IS NULL OR EXISTS (
             SELECT FROM api_key
@@ -82,7 +89,8 @@ CURRENT = """
                 AND revoked_at IS NULL
         ))
 """
-"""One row if a receiver is as it was read, none if not. ``xmin`` is the row's last writer."""
+"""One row if a receiver is as it was read, none if not. ``xmin`` is the row's last writer; of
+settings, to which rows are only added, the count says as much."""
 
 _VERSIONS = "string_agg(bank_account.xmin::text, ',' ORDER BY bank_account.id)"
 _PAYEES = (
@@ -90,6 +98,12 @@ _PAYEES = (
     .add_columns(literal_column(_VERSIONS, String).label("version"))
     .lateral("payee")
 )
+_OF_MERCHANT = or_(SettingChange.shop_id.is_(None), SettingChange.shop_id == Shop.id)
+_SETTING = select(SettingChange.value).where(
+    SettingChange.merchant_id == Shop.merchant_id, SettingChange.name == "zero_is_paid"
+)
+_NEWEST = _SETTING.order_by(SettingChange.id.desc()).limit(1)
+_CHANGES = _SETTING.where(_OF_MERCHANT).with_only_columns(func.count())
 _RECEIVER = (
     select(
         Shop.id,
@@ -106,7 +120,11 @@ _RECEIVER = (
         Shop.connected_at,
         Shop.last_order_at,
         _PAYEES.c.payees,
-        func.concat(literal_column("shop.xmin"), "/", _PAYEES.c.version).label("version"),
+        _NEWEST.where(SettingChange.shop_id == Shop.id).scalar_subquery().label("own_zero"),
+        _NEWEST.where(SettingChange.shop_id.is_(None)).scalar_subquery().label("general_zero"),
+        func.concat(
+            literal_column("shop.xmin"), "/", _PAYEES.c.version, "/", _CHANGES.scalar_subquery()
+        ).label("version"),
     )
     .select_from(Shop)
     .join(_PAYEES, true())
@@ -178,7 +196,15 @@ def _receiver(row: Row[Any], key_id: str | None = None, key_hash: bytes | None =
         connected_at=row.connected_at,
         last_order_at=row.last_order_at,
         payees=read_payees(row.payees),
+        zero_is_paid=_zero_is_paid(row.own_zero, row.general_zero),
         version=row.version,
         key_id=key_id,
         key_hash=key_hash,
     )
+
+
+def _zero_is_paid(own: bool | None, general: bool | None) -> bool:
+    """The newest of the shop, else of the merchant, else the default (K32)."""
+    if own is not None:
+        return own
+    return general if general is not None else bool(SCHEMA["zero_is_paid"].default)

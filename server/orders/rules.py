@@ -15,7 +15,7 @@ from server.check_digits import creditor_reference_is_valid, make_creditor_refer
 ZERO: Final = Decimal(0)
 
 
-def payment_status(
+def payment_status(  # noqa: PLR0913  a status follows from that many facts
     total: Decimal,
     paid: Decimal,
     *,
@@ -25,12 +25,14 @@ def payment_status(
     removed: bool = False,
     managed: bool = True,
     tolerance: Decimal = ZERO,
+    zero_is_paid: bool = True,
 ) -> PaymentStatus:
     """The status of an order, from its sums and flags.
 
     ``total`` is what the customer owes after credits, ``paid`` the sum of the assignments,
     ``refunded`` the sum of what was sent back; all in the order's currency. ``tolerance`` is the
-    deviation the merchant accepts as paid exactly. An order of nothing needs no payment.
+    deviation the merchant accepts as paid exactly. An order of nothing needs no payment, unless
+    not ``zero_is_paid`` (K32).
 
     Money that arrived wins over the flags: a payment after a cancellation, a successful
     collection and an order that vanished from the shop after it was paid are all paid. Overpaid
@@ -53,7 +55,7 @@ def payment_status(
     if cancelled:
         return PaymentStatus.CANCELLED
     if total <= ZERO:
-        return PaymentStatus.PAID
+        return PaymentStatus.PAID if zero_is_paid else PaymentStatus.UNPAID
     return PaymentStatus.PARTIALLY_PAID if paid > ZERO else PaymentStatus.UNPAID
 
 

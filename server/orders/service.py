@@ -1,114 +1,70 @@
-"""The ledger: what is booked on an order, and what follows from it. Never commits.
+"""What people and the matcher do with money: assign, undo, move, ignore. Never commits.
 
-Every function that moves money takes the merchant's lock first. Orders that arrive are in
-``intake.py``, which is a file of its own because it is the one hot path and written for bulk.
+Every function that moves money takes the merchant's lock first. What it stands on is in
+``ledger.py``, what follows in ``settlement.py``; customers' credit and returned money are subjects
+of their own. Orders that arrive are in ``intake.py``, the one hot path, written for bulk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from sqlalchemy import delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
 from plugin_sdk import types as wire
-from plugin_sdk.schemas import OrderSchema, amount_text
+from plugin_sdk.schemas import amount_text
 from server.banking.models import Posting
-from server.banking.service import payees
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
-from server.orders.models import Assignment, Invoice, MatchRequest, Order, OrderEvent, Suggestion
-from server.orders.notices import (
-    payee_for,
-    queue_payment_information,
-    queue_payment_received,
-    tell_merchant,
+from server.orders.keys import added_search, rewrite_keys
+from server.orders.ledger import (
+    ZERO,
+    Ledger,
+    NotPossible,
+    assigned_totals,
+    drop_suggestions,
+    note,
+    order_now,
+    paid_totals,
+    posting_now,
+    refresh_posting,
 )
-from server.orders.rules import payment_status
+from server.orders.models import Assignment, Credit, Invoice, MatchRequest, Order, Suggestion
+from server.orders.notices import tell_merchant, tell_of_order
+from server.orders.settlement import settle
 from server.shops import service as shops
 from server.shops.models import PaymentUpdate, Shop
-from server.shops.rules import intent_of, status_to_write
 from server.work import announce
 
-ZERO = Decimal(0)
+__all__ = [
+    "Ledger",
+    "NotPossible",
+    "assigned_totals",
+    "drop_suggestions",
+    "paid_totals",
+    "settle",
+]
+
 MAX_PARTS = 50
 STARTED_AT_ONCE = 5_000
 MAX_INVOICE_BYTES = 10 * 1024 * 1024
 MAX_INVOICES = 20
-
-
-class NotPossible(ValueError):
-    """The ledger forbids it. ``args[0]`` is the message key, ``facts`` fill the message."""
-
-    def __init__(self, message_key: str, **facts: str) -> None:
-        super().__init__(message_key)
-        self.facts = facts
-
-
-# --- sums --------------------------------------------------------------------------------------
-
-
-def paid_totals(order_ids: Collection[int]) -> dict[int, Decimal]:
-    """Order id to the sum of its assignments; every id is there."""
-    return _sums(Assignment.order_id, order_ids)
-
-
-def assigned_totals(posting_ids: Collection[int]) -> dict[int, Decimal]:
-    """Posting id to the sum of its assignments; every id is there."""
-    return _sums(Assignment.posting_id, posting_ids)
-
-
-def _sums(column: Any, ids: Collection[int]) -> dict[int, Decimal]:
-    totals: dict[int, Decimal] = dict.fromkeys(ids, ZERO)
-    if ids:
-        rows = db.session.execute(
-            select(column, func.sum(Assignment.amount)).where(column.in_(ids)).group_by(column)
-        )
-        totals.update((row[0], row[1]) for row in rows)
-    return totals
-
-
-class Ledger:
-    """The assignments of some orders and postings, read at once; what is added counts at once.
-
-    Only below the merchant's lock. Whoever books much gives all of it to one Ledger.
-    """
-
-    def __init__(self, order_ids: Collection[int], posting_ids: Collection[int] = ()) -> None:
-        self.order_ids, self.posting_ids = set(order_ids), set(posting_ids)
-        rows = select(Assignment).where(
-            Assignment.order_id.in_(self.order_ids) | Assignment.posting_id.in_(self.posting_ids)
-        )
-        self._rows = list(db.session.scalars(rows.order_by(Assignment.id)))
-
-    def add(self, row: Assignment) -> None:
-        self._rows.append(row)
-        db.session.add(row)
-
-    def paid(self, order_id: int) -> Decimal:
-        return sum((row.amount for row in self._of(order_id)), ZERO)
-
-    def assigned(self, posting_id: int) -> Decimal:
-        assert posting_id in self.posting_ids, "read with the others"
-        return sum((row.amount for row in self._rows if row.posting_id == posting_id), ZERO)
-
-    def turn(self, order_id: int, posting_id: int | None) -> int:
-        """How many rows this pair has."""
-        return sum(row.posting_id == posting_id for row in self._of(order_id))
-
-    def standing(self, order_id: int) -> list[Assignment]:
-        """Neither reversed nor a reversal; oldest first."""
-        rows = self._of(order_id)
-        reversed_ids = {row.reverses_id for row in rows} - {None}
-        return [row for row in rows if row.reverses_id is None and row.id not in reversed_ids]
-
-    def _of(self, order_id: int) -> list[Assignment]:
-        assert order_id in self.order_ids, "read with the others"
-        return [row for row in self._rows if row.order_id == order_id]
+MAX_ADDITIONAL_NAME = 200
+MAX_ADDITIONAL_NUMBER = 64
+DIFFERENCES: Final = ("tolerance", "bank_fee", "discount", "goodwill", "other")
+"""Why an order may count as paid though a little is missing (C7)."""
+ASKING_MAILS: Final = {
+    "payment_information": ("unpaid", "partially_paid"),
+    "partially_paid": ("partially_paid",),
+}
+"""Kinds of mails that ask a customer for money, and the statuses in which an order owes it."""
+NO_DIFFERENCES: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 # --- booking -----------------------------------------------------------------------------------
@@ -121,12 +77,18 @@ def assign(
     *,
     actor: str,
     at: datetime,
+    differences: Mapping[int, str] = NO_DIFFERENCES,
 ) -> list[Assignment]:
-    """A person says which orders a posting pays. Raises NotPossible; all parts or none."""
+    """A person says which orders a posting pays. Raises NotPossible; all parts or none.
+
+    ``differences``: order id to why it is paid all the same if a rest is missing (C7).
+    """
     lock_merchant(merchant_id)
-    posting = _posting(merchant_id, posting_id)
+    posting = posting_now(merchant_id, posting_id)
     if posting.is_pending or posting.is_replaced or posting.is_passed_on:
         raise NotPossible("assign_posting_not_final")
+    if posting.is_kept or posting.is_returned:
+        raise NotPossible("posting_is_kept" if posting.is_kept else "posting_is_returned")
     if not parts or len(parts) > MAX_PARTS:
         raise NotPossible("assign_no_parts")
     if len({order_id for order_id, _ in parts}) != len(parts):
@@ -136,11 +98,17 @@ def assign(
     ledger = Ledger([order_id for order_id, _ in parts], [posting_id])
     booked = []
     for order_id, amount in parts:
-        order = _order(merchant_id, order_id)
-        if not order.is_managed:
-            order.is_managed = True
         booked.append(
-            book_payment(order, posting, amount, ledger, origin="person", actor=actor, at=at)
+            book_payment(
+                order_now(merchant_id, order_id),
+                posting,
+                amount,
+                ledger,
+                origin="person",
+                actor=actor,
+                at=at,
+                because=differences.get(order_id),
+            )
         )
     return booked
 
@@ -148,17 +116,24 @@ def assign(
 def confirm_suggestion(
     merchant_id: int, suggestion_id: int, *, actor: str, at: datetime
 ) -> list[Assignment]:
-    """Book what was suggested. Raises NotPossible if it is gone or no longer fits."""
+    """Book what was suggested. Raises NotPossible if it is gone or no longer fits.
+
+    A part of it may say ``because``: then the rest of its order is booked as a difference.
+    Returned money (``returns_id``) is booked by ``returns.book_return``.
+    """
     lock_merchant(merchant_id)
     suggestion = db.session.scalar(
         select(Suggestion).where(
             Suggestion.merchant_id == merchant_id, Suggestion.id == suggestion_id
         )
     )
-    if suggestion is None:
+    if suggestion is None or suggestion.returns_id is not None:
         raise NotPossible("suggestion_gone")
     parts = [(int(p["order_id"]), Decimal(p["amount"])) for p in suggestion.orders]
-    return assign(merchant_id, suggestion.posting_id, parts, actor=actor, at=at)
+    because = {int(p["order_id"]): p["because"] for p in suggestion.orders if p.get("because")}
+    return assign(
+        merchant_id, suggestion.posting_id, parts, actor=actor, at=at, differences=because
+    )
 
 
 def book_payment(  # noqa: PLR0913  an assignment has that many facts
@@ -171,46 +146,91 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
     actor: str,
     at: datetime,
     probability: float | None = None,
-    evidence: Sequence[str] = (),
+    evidence: Sequence[Any] = (),
+    because: str | None = None,
+    left_over: Decimal = ZERO,
 ) -> Assignment:
     """So much of the posting pays so much of the order, with all that follows.
 
-    The caller holds the merchant's lock. Raises NotPossible if the posting has not that much
-    left or the currencies differ.
+    The caller holds the merchant's lock. What the order then still owes is booked as a difference
+    if ``because`` says why, or by itself within the tolerance (K21). ``left_over``: what the
+    posting has too much when all that it pays is booked; the customer is told of it. Raises
+    NotPossible if the posting has not that much left or the currencies differ.
     """
     assert order.merchant_id == posting.merchant_id, "tenants never mix"
+    if because is not None and because not in DIFFERENCES:
+        raise NotPossible("difference_reason_unknown")
     if posting.currency != order.currency:
         raise NotPossible("assign_other_currency", number=order.number)
     left = posting.amount - ledger.assigned(posting.id)
     if amount > left:
         raise NotPossible("assign_more_than_left", left=amount_text(left))
-    row = _add_row(ledger, order, posting.id, amount, origin, actor, at)
+    if not order.is_managed:
+        order.is_managed = True
+    row = ledger.write(order, posting.id, amount, origin=origin, actor=actor, at=at)
     row.probability, row.evidence = probability, list(evidence)
-    _refresh_posting(posting, left - amount, keep_suggestions=origin == "auto")
-    _note(order, "assigned", actor, at, amount=amount_text(amount), posting_id=posting.id)
-    settle(order, at, ledger)
+    refresh_posting(posting, left - amount, keep_suggestions=origin == "auto")
+    note(order, "assigned", actor, at, amount=amount_text(amount), posting_id=posting.id)
+    _book_difference(order, row, ledger, because)
+    settle(order, at, ledger, row=row, left_over=left_over)
+    is_gone = order.removed_at is not None or order.cancelled_at is not None
+    if is_gone and origin != "credit":
+        db.session.flush()  # the notice says what the ledger has
+        gone = "removed" if order.removed_at is not None else "cancelled"
+        tell_of_order(f"payment_for_{gone}", order, posting, at)
     return row
 
 
+def _book_difference(order: Order, row: Assignment, ledger: Ledger, because: str | None) -> None:
+    """What is missing after ``row``, if somebody says why or it is too little to ask for."""
+    rest = order.total - ledger.paid(order.id)
+    if rest <= 0 or order.total <= 0:
+        return
+    if because is None:
+        if rest > ledger.settings(order).tolerance:
+            return
+        because = "tolerance"
+    difference = ledger.write(
+        order, None, rest, origin="difference", actor=row.decided_by, at=row.created_at
+    )
+    difference.because, difference.completes = because, row
+    note(
+        order,
+        "difference_booked",
+        row.decided_by,
+        row.created_at,
+        amount=amount_text(rest),
+        because=because,
+    )
+
+
 def mark_as_paid(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> Assignment:
-    """A person knows that the rest was paid (S80): booked without a posting, like any other."""
+    """A person knows that the rest was paid (S80): booked without a posting, like any other.
+
+    An order of nothing that the merchant's setting leaves unpaid (K32) gets a row of 0.
+    """
     lock_merchant(merchant_id)
-    order = _order(merchant_id, order_id)
+    order = order_now(merchant_id, order_id)
     ledger = Ledger([order_id])
-    rest = order.total - ledger.paid(order_id)
-    if rest <= 0:
+    rest = max(order.total, ZERO) - ledger.paid(order_id)
+    if rest < 0 or (rest == 0 and order.payment_status == wire.PaymentStatus.PAID.value):
         raise NotPossible("already_paid", number=order.number)
     if not order.is_managed:
         order.is_managed = True
-    row = _add_row(ledger, order, None, rest, "person", actor, at)
+    row = ledger.write(order, None, rest, origin="person", actor=actor, at=at)
     db.session.flush()
-    _note(order, "marked_as_paid", actor, at, amount=amount_text(rest))
-    settle(order, at, ledger)
+    note(order, "marked_as_paid", actor, at, amount=amount_text(rest))
+    settle(order, at, ledger, row=row)
     return row
 
 
 def undo(merchant_id: int, assignment_id: int, *, actor: str, at: datetime) -> Assignment:
-    """Reverse an assignment. The posting is open again and is never booked by itself again."""
+    """Reverse an assignment, and the difference that completed it.
+
+    The posting is open again and is never booked by itself again. Money that was a customer's
+    credit is credit again if it is the use of the credit that is undone; else nobody knows any
+    more whose it is, and all of it is back in the inbox.
+    """
     lock_merchant(merchant_id)
     row = db.session.scalar(
         select(Assignment).where(
@@ -224,26 +244,114 @@ def undo(merchant_id: int, assignment_id: int, *, actor: str, at: datetime) -> A
     )
     if row.reverses_id is not None or reversed_already is not None:
         raise NotPossible("already_undone")
-    order = _order(merchant_id, row.order_id)
+    order = order_now(merchant_id, row.order_id)
     ledger = Ledger([order.id], [row.posting_id] if row.posting_id is not None else [])
-    back = _add_row(ledger, order, row.posting_id, -row.amount, "person", actor, at)
-    back.reverses_id = row.id
-    db.session.flush()
+    back = ledger.reverse(order, row, origin="person", actor=actor, at=at)
     if row.posting_id is not None:
-        posting = _posting(merchant_id, row.posting_id)
+        posting = posting_now(merchant_id, row.posting_id)
+        if posting.is_kept and row.origin != "credit":
+            db.session.execute(delete(Credit).where(Credit.posting_id == posting.id))
+            posting.is_kept = False
         posting.is_blocked = posting.needs_match = True
-        _refresh_posting(posting, posting.amount - ledger.assigned(posting.id))
-    _note(order, "assignment_undone", actor, at, amount=amount_text(row.amount))
+        refresh_posting(posting, posting.amount - ledger.assigned(posting.id))
+    note(order, "assignment_undone", actor, at, amount=amount_text(row.amount))
     order.needs_match = True
-    settle(order, at, ledger)
+    settle(order, at, ledger, row=back)
     request_match(merchant_id, at)
     return back
+
+
+def move_surplus(
+    merchant_id: int,
+    from_order_id: int,
+    to_order_id: int,
+    *,
+    actor: str,
+    at: datetime,
+    amount: Decimal | None = None,
+) -> list[Assignment]:
+    """What was booked too much on one order pays another (C13); taken from the newest payments.
+
+    ``amount`` None is as much of the surplus as the other order owes. Returns what was booked on
+    the other order. Raises NotPossible. A surplus that is still on its posting is no matter of
+    this: it is assigned like any other.
+    """
+    lock_merchant(merchant_id)
+    if from_order_id == to_order_id:
+        raise NotPossible("move_same_order")
+    source, target = order_now(merchant_id, from_order_id), order_now(merchant_id, to_order_id)
+    if source.currency != target.currency:
+        raise NotPossible("assign_other_currency", number=target.number)
+    ledger = Ledger([source.id, target.id])
+    surplus, owed = ledger.surplus(source), target.total - ledger.paid(target.id)
+    if surplus <= 0:
+        raise NotPossible("move_no_surplus", number=source.number)
+    if amount is None and owed <= 0:
+        raise NotPossible("already_paid", number=target.number)
+    amount = min(surplus, owed) if amount is None else amount
+    if amount <= 0:
+        raise NotPossible("assign_amount_not_positive")
+    if amount > min(surplus, _of_postings(ledger, source)):
+        raise NotPossible("move_more_than_surplus", surplus=amount_text(surplus))
+    target.is_managed = True
+    taken = take_surplus(source, amount, ledger, actor=actor, at=at)
+    booked = [
+        ledger.write(target, posting_id, part, origin="person", actor=actor, at=at)
+        for posting_id, part in taken.items()
+    ]
+    for row in booked:
+        _book_difference(target, row, ledger, None)
+    db.session.flush()
+    facts = {"amount": amount_text(amount)}
+    note(source, "surplus_moved", actor, at, order_id=target.id, number=target.number, **facts)
+    note(target, "surplus_received", actor, at, order_id=source.id, number=source.number, **facts)
+    settle(target, at, ledger, row=booked[-1])
+    return booked
+
+
+def _of_postings(ledger: Ledger, order: Order) -> Decimal:
+    rows = ledger.standing(order.id)
+    return sum((row.amount for row in rows if row.posting_id is not None), ZERO)
+
+
+def take_surplus(
+    order: Order,
+    amount: Decimal,
+    ledger: Ledger,
+    *,
+    actor: str,
+    at: datetime,
+    posting_id: int | None = None,
+) -> dict[int, Decimal]:
+    """Free so much of what is booked on an overpaid order: posting id to amount, newest first.
+
+    ``posting_id``: of this posting only. The rest of each assignment is booked again.
+    """
+    taken: dict[int, Decimal] = {}
+    back: Assignment | None = None
+    for row in reversed(ledger.standing(order.id)):
+        part = min(row.amount, amount)
+        if row.posting_id is None or posting_id not in (None, row.posting_id) or part <= 0:
+            continue
+        back = ledger.reverse(order, row, origin="person", actor=actor, at=at)
+        if row.amount > part:
+            ledger.write(
+                order, row.posting_id, row.amount - part, origin="person", actor=actor, at=at
+            )
+        taken[row.posting_id] = taken.get(row.posting_id, ZERO) + part
+        amount -= part
+    assert back is not None and amount == 0, "the caller knows that there is as much"
+    db.session.flush()
+    settle(order, at, ledger, row=back)
+    return taken
 
 
 def ignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datetime) -> None:
     """Take a posting off the list without assigning it. ``actor`` goes to its history."""
     lock_merchant(merchant_id)
-    posting = _posting(merchant_id, posting_id)
+    posting = posting_now(merchant_id, posting_id)
+    if posting.is_kept:
+        raise NotPossible("posting_is_kept")
     posting.ignored_at, posting.ignored_by, posting.ignored_because = at, actor, "person"
     posting.is_open = posting.needs_match = False
     drop_suggestions([posting.id])
@@ -257,10 +365,10 @@ def decide_duplicate(
     The same: off the list, and the link stays. Another: assigned like any other.
     """
     lock_merchant(merchant_id)
-    posting = _posting(merchant_id, posting_id)
+    posting = posting_now(merchant_id, posting_id)
     if posting.duplicate_of_id is None:
         raise NotPossible("not_a_duplicate")
-    if is_same and posting.is_assigned:
+    if is_same and (posting.is_assigned or posting.is_kept):
         raise NotPossible("duplicate_is_assigned")
     if is_same:
         posting.ignored_at, posting.ignored_by, posting.ignored_because = at, actor, "duplicate"
@@ -284,7 +392,7 @@ def start_assignment(merchant_id: int, account_id: int, *, at: datetime) -> int:
     assigned = assigned_totals([posting.id for posting in postings])
     for posting in postings:
         posting.no_assignment = False
-        _refresh_posting(posting, posting.amount - assigned[posting.id])
+        refresh_posting(posting, posting.amount - assigned[posting.id])
         posting.needs_match = posting.is_open
     if postings:
         request_match(merchant_id, at)
@@ -294,124 +402,14 @@ def start_assignment(merchant_id: int, account_id: int, *, at: datetime) -> int:
 def unignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datetime) -> None:
     """Back on the list, whatever took it off; it is looked at again."""
     lock_merchant(merchant_id)
-    posting = _posting(merchant_id, posting_id)
+    posting = posting_now(merchant_id, posting_id)
     posting.ignored_at, posting.ignored_by, posting.ignored_because = None, actor, None
     posting.no_assignment, posting.needs_match = False, True
-    _refresh_posting(posting, posting.amount - assigned_totals([posting.id])[posting.id])
+    refresh_posting(posting, posting.amount - assigned_totals([posting.id])[posting.id])
     request_match(merchant_id, at)
 
 
-# --- what follows ------------------------------------------------------------------------------
-
-
-def settle(order: Order, at: datetime, ledger: Ledger | None = None) -> None:
-    """Bring the status up to date with the ledger, and queue what follows from a change.
-
-    The only place that writes ``order.payment_status``.
-    """
-    before = order.payment_status
-    ledger = ledger or Ledger([order.id])
-    paid = ledger.paid(order.id)
-    after = payment_status(
-        order.total,
-        paid,
-        cancelled=order.cancelled_at is not None,
-        removed=order.removed_at is not None,
-        managed=order.is_managed,
-    )
-    if after == before:
-        return
-    order.payment_status, order.changed_at = after.value, at
-    _note(order, "status_changed", "", at, before=before, after=after.value)
-    if after is wire.PaymentStatus.PAID:
-        has_withheld = _stop_asking(order)
-        _thank(order, ledger, has_withheld=has_withheld)
-    else:
-        withhold_mails(order, "payment_received", "the order is not paid any more")
-    if after is wire.PaymentStatus.UNPAID:
-        _ask_after_all(order)
-    if order.removed_at is None:
-        _tell_shop(order, after, paid, at)
-
-
-def _stop_asking(order: Order) -> bool:
-    """Nobody is asked for money that has arrived. True if an older thank-you was withheld."""
-    waiting = select(Mail).where(
-        Mail.order_id == order.id,
-        ((Mail.kind == "payment_information") & (Mail.status == "queued"))
-        | ((Mail.kind == "payment_received") & (Mail.status == "withheld")),
-    )
-    mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
-    for mail in mails:
-        if mail.kind == "payment_information":
-            mail.withhold("the order was paid before it was sent")
-    return any(mail.kind == "payment_received" for mail in mails)
-
-
-def _thank(order: Order, ledger: Ledger, *, has_withheld: bool) -> None:
-    """Money was seen: thank for it. An order that a person marked as paid is not mailed."""
-    rows = ledger.standing(order.id)
-    if any(row.posting_id is not None for row in rows):
-        if has_withheld:
-            _drop_withheld(order, "payment_received")
-        queue_payment_received(order, rows, ledger.paid(order.id))
-
-
-def _ask_after_all(order: Order) -> None:
-    """Open again, and the customer was never asked, because a payment seemed to be there."""
-    told: wire.Order = OrderSchema().load(order.wire)
-    account = payee_for(told, order.shop_id, payees(order.merchant_id))
-    if account is None or not _drop_withheld(order, "payment_information"):
-        return
-    queue_payment_information(
-        db.session.get_one(Shop, order.shop_id),
-        told,
-        wire.PaymentCode(order.payment_code),
-        order.id,
-        order.payment_reference,
-        account,
-    )
-
-
-def _drop_withheld(order: Order, kind: str) -> bool:
-    """Make room for a mail that says what is true now. True if there was one."""
-    dropped = db.session.execute(
-        delete(Mail).where(Mail.order_id == order.id, Mail.kind == kind, Mail.status == "withheld")
-    )
-    return bool(dropped.rowcount)  # type: ignore[attr-defined]
-
-
-def _tell_shop(order: Order, status: wire.PaymentStatus, paid: Decimal, at: datetime) -> None:
-    shop = db.session.get_one(Shop, order.shop_id)
-    code = wire.PaymentCode(order.payment_code)
-    intent = intent_of(status, code)
-    if intent is None or (intent is wire.Intent.UNPAID and not shops.must_hear_of_unpaid(order.id)):
-        shops.withhold_updates(order.id)
-        return  # the shop never heard of the payment, so there is nothing to take back
-    mapping = shops.mapping_of(shop)
-    open_statuses = mapping.get(code.value, {}).get("open_statuses") or ()
-    shop_status = status_to_write(mapping, code, intent)
-    if intent is wire.Intent.UNPAID:
-        paid_status = status_to_write(mapping, code, wire.Intent.PAID)
-        shop_status = next(iter(open_statuses), None)  # type: ignore[call-overload]
-        open_statuses = (paid_status,) if paid_status else ()
-    shops.queue_update(
-        wire.PaymentUpdate(
-            id="",
-            external_id=order.external_id,
-            number=order.number,
-            payment_status=status,
-            paid_total=paid,
-            currency=order.currency,
-            intent=intent,
-            shop_status=shop_status,
-            open_statuses=tuple(open_statuses),  # type: ignore[arg-type]
-            created_at=at,
-        ),
-        shop,
-        order.id,
-        at,
-    )
+# --- the shop's side and the matcher's bell ------------------------------------------------------
 
 
 def acknowledge_update(
@@ -464,8 +462,44 @@ def take_match_requests(merchant_id: int, at: datetime) -> None:
     )
 
 
-def drop_suggestions(posting_ids: Collection[int]) -> None:
-    db.session.execute(delete(Suggestion).where(Suggestion.posting_id.in_(posting_ids)))
+# --- what a person knows beyond the shop ----------------------------------------------------------
+
+
+def set_additional(
+    merchant_id: int,
+    order_id: int,
+    *,
+    name: str | None,
+    number: str | None,
+    actor: str,
+    at: datetime,
+) -> Order:
+    """Under which other name or number (project, ticket, file) the order may be paid (S85).
+
+    None or blanks take away what was there. Raises NotPossible once the order is paid.
+    """
+    lock_merchant(merchant_id)
+    order = order_now(merchant_id, order_id)
+    if order.payment_status == wire.PaymentStatus.PAID.value:
+        raise NotPossible("additional_only_while_open", number=order.number)
+    before = added_search(order)
+    order.additional_name = _typed(name, MAX_ADDITIONAL_NAME)
+    order.additional_number = _typed(number, MAX_ADDITIONAL_NUMBER)
+    order.search = f"{order.search.removesuffix(before).rstrip()} {added_search(order)}".strip()
+    rewrite_keys(order)
+    order.needs_match, order.changed_at = True, at
+    added = {"name": order.additional_name or "", "number": order.additional_number or ""}
+    note(order, "additional_set", actor, at, **added)
+    request_match(merchant_id, at)
+    return order
+
+
+def _typed(text: str | None, longest: int) -> str | None:
+    """On one line. Raises NotPossible."""
+    line = " ".join((text or "").replace("\x00", " ").split())
+    if len(line) > longest:
+        raise NotPossible("additional_too_long", longest=str(longest))
+    return line or None
 
 
 # --- invoices ----------------------------------------------------------------------------------
@@ -502,90 +536,17 @@ def order_of(merchant_id: int, order_id: int) -> Order | None:
     )
 
 
-def _order(merchant_id: int, order_id: int) -> Order:
-    """As it is now that we hold the lock: a view may have loaded it before."""
-    order = db.session.scalar(
-        select(Order)
-        .where(Order.merchant_id == merchant_id, Order.id == order_id)
-        .execution_options(populate_existing=True)
-    )
-    if order is None:
-        raise NotPossible("order_unknown")
-    return order
-
-
-def _posting(merchant_id: int, posting_id: int) -> Posting:
-    """As it is now that we hold the lock."""
-    posting = db.session.scalar(
-        select(Posting)
-        .where(Posting.merchant_id == merchant_id, Posting.id == posting_id)
-        .execution_options(populate_existing=True)
-    )
-    if posting is None:
-        raise NotPossible("posting_unknown")
-    return posting
-
-
-def _add_row(
-    ledger: Ledger,
-    order: Order,
-    posting_id: int | None,
-    amount: Decimal,
-    origin: str,
-    actor: str,
-    at: datetime,
-) -> Assignment:
-    row = Assignment(
-        merchant_id=order.merchant_id,
-        order_id=order.id,
-        posting_id=posting_id,
-        amount=amount,
-        turn=ledger.turn(order.id, posting_id),
-        origin=origin,
-        decided_by=actor,
-        created_at=at,
-    )
-    ledger.add(row)
-    return row
-
-
-def _refresh_posting(posting: Posting, left: Decimal, *, keep_suggestions: bool = False) -> None:
-    """``keep_suggestions``: the matcher has dropped those of its whole batch already."""
-    posting.is_open = left > 0 and posting.may_be_open
-    posting.is_assigned = left != posting.amount
-    if not posting.is_open:
-        posting.needs_match = False
-        if not keep_suggestions:
-            drop_suggestions([posting.id])
-
-
-def withhold_mails(order: Order, kind: str, why: str) -> None:
-    """In the same transaction as the payment: nobody is asked for money that has arrived."""
-    waiting = select(Mail).where(
-        Mail.order_id == order.id, Mail.kind == kind, Mail.status == "queued"
-    )
-    for mail in db.session.scalars(waiting.with_for_update(skip_locked=True)):
-        mail.withhold(why)
-
-
 def no_longer_asked(mails: Sequence[Mail]) -> list[Mail]:
-    """Those that ask for money of an order that is not open any more."""
-    asked = {mail.order_id for mail in mails if mail.kind == "payment_information"}
-    still = select(Order.id).where(
-        Order.id.in_(asked), Order.payment_status.in_(["unpaid", "partially_paid"])
+    """Those that ask for money of an order that does not owe it any more."""
+    asking = [mail for mail in mails if mail.kind in ASKING_MAILS]
+    if not asking:
+        return []
+    query = select(Order.id, Order.payment_status).where(
+        Order.id.in_({mail.order_id for mail in asking})
     )
-    moot = asked - set(db.session.scalars(still)) if asked else set()
-    return [mail for mail in mails if mail.kind == "payment_information" and mail.order_id in moot]
-
-
-def _note(order: Order, kind: str, actor: str, at: datetime, **facts: Any) -> None:
-    db.session.add(
-        OrderEvent(
-            merchant_id=order.merchant_id,
-            order_id=order.id,
-            kind=kind,
-            actor=actor,
-            at=at,
-            facts=facts,
-        )
-    )
+    owing = {(row.id, row.payment_status) for row in db.session.execute(query)}
+    return [
+        mail
+        for mail in asking
+        if not any((mail.order_id, status) in owing for status in ASKING_MAILS[mail.kind])
+    ]

@@ -14,10 +14,18 @@ from plugin_sdk.types import Acknowledgement, Outcome
 from server.banking.models import BankAccount, Posting
 from server.db import db
 from server.mail.models import Mail
+from server.merchants.service import change_setting
 from server.orders import rules
 from server.orders.intake import Arrival, receive_orders
-from server.orders.models import Assignment, MatchRequest, Order, OrderEvent, Suggestion
-from server.orders.receiver import receiver_of
+from server.orders.models import (
+    Assignment,
+    MatchRequest,
+    Order,
+    OrderEvent,
+    OrderKey,
+    Suggestion,
+)
+from server.orders.receiver import StaleReceiver, receiver_of
 from server.orders.service import (
     Ledger,
     NotPossible,
@@ -29,13 +37,22 @@ from server.orders.service import (
     ignore_posting,
     mark_as_paid,
     paid_totals,
+    set_additional,
     start_assignment,
     undo,
     unignore_posting,
 )
 from server.shops.models import PaymentUpdate, Shop
 from server.shops.service import lease_updates
-from tests.factories import AT, make_merchant, make_order, make_posting, make_shop, wire_order
+from tests.factories import (
+    AT,
+    make_merchant,
+    make_order,
+    make_posting,
+    make_shop,
+    make_user,
+    wire_order,
+)
 
 ACTOR = "anna@example.org"
 LATER = AT + timedelta(days=3)
@@ -82,6 +99,13 @@ def left(posting):
 
 def mail(order, kind):
     return db.session.scalar(select(Mail).where(Mail.order_id == order.id, Mail.kind == kind))
+
+
+def waiting(order):
+    """(kind, sum received) of the mails of the order that will be sent."""
+    db.session.expire_all()
+    rows = db.session.query(Mail).filter_by(order_id=order.id, status="queued").order_by(Mail.id)
+    return [(row.kind, row.facts.get("received_total")) for row in rows]
 
 
 def updates(order):
@@ -155,6 +179,18 @@ def test_a_raised_total_makes_a_paid_order_partially_paid(shop, merchant):
     assert updates(order)[-1] == ("partially_paid", "queued")
     assert push(shop, raw | {"total": "20.00", "shop_status": "processing"}) == "updated"
     assert status(order) == "paid"
+
+
+@pytest.mark.feature("K3")
+def test_a_later_payment_pays_what_a_raised_total_left_open(shop, merchant):
+    raw = wire_order(total="20.00")
+    push(shop, raw, AT)
+    order = db.session.query(Order).one()
+    pay(make_posting(merchant, "20.00"), (order, "20.00"))
+    push(shop, raw | {"total": "22.00"})
+    assert status(order) == "partially_paid"
+    pay(make_posting(merchant, "2.00"), (order, "2.00"))
+    assert (status(order), paid_totals([order.id])[order.id]) == ("paid", 22)
 
 
 def test_one_posting_pays_several_orders(shop, merchant):
@@ -380,7 +416,7 @@ def test_thanks_are_sent_once_however_often_it_is_booked(shop, merchant):
 
 def test_thanks_that_were_taken_back_unsent_are_sent_after_the_next_booking(shop, merchant):
     order = make_order(shop)
-    (row,) = pay(make_posting(merchant, "30.00"), (order, "30.00"))
+    (row,) = pay(make_posting(merchant, "19.90"), (order, "19.90"))
     take_back(row)
     assert mail(order, "payment_received").status == "withheld"
     pay(make_posting(merchant, "19.90"), (order, "19.90"))
@@ -388,6 +424,201 @@ def test_thanks_that_were_taken_back_unsent_are_sent_after_the_next_booking(shop
     thanks = db.session.query(Mail).filter_by(order_id=order.id, kind="payment_received").one()
     assert thanks.status == "queued"
     assert thanks.facts["received_total"] == "19,90\u00a0€"
+
+
+@pytest.mark.feature("K3", "K40")
+def test_each_part_is_thanked_for_and_told_to_the_shop(shop, merchant):
+    order = make_order(shop, total="30.00")
+    pay(make_posting(merchant, "10.00"), (order, "10.00"))
+    apply_updates(shop)
+    first = mail(order, "partially_paid")
+    assert (first.status, first.facts["amount_due"]) == ("queued", "20,00\u00a0€")
+    assert mail(order, "payment_information").status == "withheld"  # it asks for too much
+    first.succeed(LATER)
+    pay(make_posting(merchant, "15.00"), (order, "15.00"))
+    told = db.session.query(PaymentUpdate).filter_by(order_id=order.id, status="queued").one()
+    assert (told.intent, told.paid_total) == ("partially_paid", 25)
+    mails = db.session.query(Mail).filter_by(order_id=order.id, kind="partially_paid")
+    assert sorted(one.facts["amount_due"] for one in mails) == ["20,00\u00a0€", "5,00\u00a0€"]
+
+
+def test_of_several_unsent_mails_on_what_came_only_the_newest_is_sent(shop, merchant):
+    order = make_order(shop, total="30.00")
+    for amount in ("10.00", "15.00", "5.00"):
+        pay(make_posting(merchant, amount), (order, amount))
+    assert waiting(order) == [("payment_received", "30,00\u00a0€")]
+
+
+def test_what_was_overtaken_is_said_after_all_when_the_overtaking_is_undone(shop, merchant):
+    order = make_order(shop, total="30.00")
+    rows = [
+        pay(make_posting(merchant, amount), (order, amount))[0]
+        for amount in ("10.00", "15.00", "5.00")
+    ]
+    take_back(rows[2])
+    assert waiting(order) == [("partially_paid", "25,00\u00a0€")]
+    take_back(rows[1])
+    assert waiting(order) == [("partially_paid", "10,00\u00a0€")]
+    take_back(rows[0])
+    assert waiting(order) == [("payment_information", None)]
+
+
+def test_an_undo_out_of_turn_leaves_a_mail_with_the_sums_of_now(shop, merchant):
+    order = make_order(shop, total="30.00")
+    rows = [
+        pay(make_posting(merchant, amount), (order, amount))[0] for amount in ("10.00", "15.00")
+    ]
+    take_back(rows[0])
+    assert waiting(order) == [("partially_paid", "15,00\u00a0€")]
+
+
+def test_what_the_customer_has_read_is_not_said_again(shop, merchant):
+    order = make_order(shop, total="30.00")
+    pay(make_posting(merchant, "10.00"), (order, "10.00"))
+    mail(order, "partially_paid").succeed(LATER)
+    (row,) = pay(make_posting(merchant, "20.00"), (order, "20.00"))
+    take_back(row)
+    assert waiting(order) == []
+
+
+@pytest.mark.feature("K2", "K40")
+def test_a_customer_who_paid_too_much_is_told_how_much(shop, merchant):
+    order = make_order(shop, total="19.90")
+    pay(make_posting(merchant, "30.00"), (order, "30.00"))
+    assert mail(order, "payment_received") is None
+    assert mail(order, "overpaid").facts["surplus"] == "10,10\u00a0€"
+    pay(make_posting(merchant, "1.00"), (order, "1.00"))
+    assert waiting(order) == [("overpaid", "31,00\u00a0€")]
+
+
+@pytest.mark.feature("N4")
+def test_an_undo_leaves_everything_as_it_was(shop, merchant):
+    """Asked for money, paid, undone: the customer is asked, the shop hears nothing."""
+    order, posting = make_order(shop), make_posting(merchant)
+    before = (status(order), waiting(order), updates(order), left(posting), posting.is_open)
+    (row,) = pay(posting, (order, "19.90"))
+    assert waiting(order) == [("payment_received", "19,90\u00a0€")]
+    take_back(row)
+    queued = [one for one in updates(order) if one[1] == "queued"]
+    after = (status(order), waiting(order), queued, left(posting), posting.is_open)
+    assert after == before
+    kinds = [e.kind for e in db.session.query(OrderEvent).filter_by(order_id=order.id)]
+    assert kinds == ["assigned", "status_changed", "assignment_undone", "status_changed"]
+
+
+# --- money for orders that are gone ------------------------------------------------------------
+
+
+@pytest.mark.feature("S40")
+def test_money_for_a_removed_order_is_told_to_the_merchant_and_not_to_the_shop(shop, merchant):
+    make_user(merchant)
+    raw = wire_order()
+    push(shop, raw, AT)
+    push(shop, raw | {"shop_status": "cancelled"})
+    order = db.session.query(Order).one()
+    assert status(order) == "removed"
+    pay(make_posting(merchant), (order, "19.90"))
+    assert (status(order), updates(order)) == ("paid", [])
+    assert mail(order, "payment_for_removed").recipient == ACTOR
+
+
+@pytest.mark.feature("S51")
+def test_money_for_a_cancelled_order_is_assigned_and_told_to_the_merchant(shop, merchant):
+    make_user(merchant)
+    order = make_order(shop)
+    order.cancelled_at, order.payment_status = AT, "cancelled"
+    db.session.commit()
+    pay(make_posting(merchant), (order, "19.90"))
+    assert status(order) == "paid"
+    assert mail(order, "payment_for_cancelled").facts["is_assigned"] == "yes"
+
+
+# --- orders of nothing -------------------------------------------------------------------------
+
+
+def set_general(merchant, name, value, shop=None):
+    change_setting(merchant.id, name, value, actor=ACTOR, at=AT, shop_id=shop.id if shop else None)
+    db.session.commit()
+
+
+@pytest.mark.feature("K32")
+def test_an_order_of_nothing_is_paid_unless_the_merchant_wants_to_look(shop, merchant):
+    assert status(make_order(shop, total="0.00")) == "paid"
+    set_general(merchant, "zero_is_paid", "off")
+    order = make_order(shop, total="0.00")
+    assert (status(order), waiting(order)) == ("unpaid", [])
+    row = mark_as_paid(merchant.id, order.id, actor=ACTOR, at=LATER)
+    db.session.commit()
+    assert (row.amount, status(order)) == (0, "paid")
+    take_back(row)
+    assert status(order) == "unpaid"
+
+
+@pytest.mark.feature("K32", "S43")
+def test_a_shop_may_have_a_wish_of_its_own_for_orders_of_nothing(shop, merchant):
+    other = make_shop(merchant, "Zweiter Laden")
+    set_general(merchant, "zero_is_paid", "off")
+    set_general(merchant, "zero_is_paid", "on", shop)
+    assert status(make_order(shop, total="0.00")) == "paid"
+    assert status(make_order(other, total="0.00")) == "unpaid"
+
+
+@pytest.mark.feature("K32")
+def test_a_push_that_remembers_another_wish_is_refused_and_done_again(shop, merchant):
+    push(shop, wire_order(), AT)
+    remembered = receiver_of(shop.id)
+    set_general(merchant, "zero_is_paid", "off")
+    raw = wire_order(total="0.00")
+    with pytest.raises(StaleReceiver):
+        receive_orders(remembered, [Arrival(OrderSchema().load(raw), raw)], AT)
+    db.session.rollback()
+    push(shop, raw, AT)
+    found = db.session.query(Order).filter_by(external_id=raw["external_id"])
+    assert status(found.one()) == "unpaid"
+
+
+@pytest.mark.feature("K32")
+def test_a_total_that_drops_to_nothing_follows_the_setting(shop, merchant):
+    set_general(merchant, "zero_is_paid", "off")
+    raw = wire_order(total="20.00")
+    push(shop, raw, AT)
+    push(shop, raw | {"total": "0.00"})
+    order = db.session.query(Order).one()
+    assert status(order) == "unpaid"
+
+
+# --- what a person adds ------------------------------------------------------------------------
+
+
+@pytest.mark.feature("S85")
+def test_an_added_name_and_number_are_keys_until_the_order_is_paid(shop, merchant):
+    raw = wire_order()
+    push(shop, raw, AT)
+    order = db.session.query(Order).one()
+    order.needs_match = False
+    add(order, " Max  Beispiel ", "PRJ-2026/77")
+    assert {"@BEISPIEL", "PRJ202677"} <= keys(order)
+    assert order.needs_match and order.search.endswith("max beispiel prj-2026/77")
+    push(shop, raw | {"total": "21.00"})  # the shop's change keeps what a person added
+    assert {"@BEISPIEL", "PRJ202677"} <= keys(order)
+    add(order, None, "")
+    assert not {"@BEISPIEL", "PRJ202677"} & keys(order)
+    assert "beispiel" not in order.search
+    pay(make_posting(merchant, "21.00"), (order, "21.00"))
+    with pytest.raises(NotPossible, match="additional_only_while_open"):
+        add(order, "Max Beispiel", None)
+    db.session.rollback()
+    with pytest.raises(NotPossible, match="additional_too_long"):
+        add(make_order(shop), "x" * 201, None)
+
+
+def add(order, name, number):
+    set_additional(order.merchant_id, order.id, name=name, number=number, actor=ACTOR, at=LATER)
+    db.session.commit()
+
+
+def keys(order):
+    return set(db.session.scalars(select(OrderKey.key).where(OrderKey.order_id == order.id)))
 
 
 # --- postings ----------------------------------------------------------------------------------

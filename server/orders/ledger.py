@@ -1,0 +1,238 @@
+"""The ledger itself: the rows of some orders and postings, their sums, and how a row is written.
+
+A file of its own because whatever moves money (``service``, ``credit``, ``returns``) stands on
+it. What follows from a change is in ``settlement.py``. Never commits.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import delete, func, select
+
+from server.banking.models import Posting
+from server.db import db
+from server.merchants.service import settings_of
+from server.merchants.settings import MerchantSettings
+from server.orders.models import Assignment, Order, OrderEvent, Suggestion
+
+ZERO = Decimal(0)
+
+
+class NotPossible(ValueError):
+    """The ledger forbids it. ``args[0]`` is the message key, ``facts`` fill the message."""
+
+    def __init__(self, message_key: str, **facts: str) -> None:
+        super().__init__(message_key)
+        self.facts = facts
+
+
+# --- sums --------------------------------------------------------------------------------------
+
+
+def paid_totals(order_ids: Collection[int]) -> dict[int, Decimal]:
+    """Order id to the sum of its assignments; every id is there."""
+    return _sums(Assignment.order_id, order_ids)
+
+
+def assigned_totals(posting_ids: Collection[int]) -> dict[int, Decimal]:
+    """Posting id to the sum of its assignments; every id is there."""
+    return _sums(Assignment.posting_id, posting_ids)
+
+
+def _sums(column: Any, ids: Collection[int]) -> dict[int, Decimal]:
+    totals: dict[int, Decimal] = dict.fromkeys(ids, ZERO)
+    if ids:
+        rows = db.session.execute(
+            select(column, func.sum(Assignment.amount)).where(column.in_(ids)).group_by(column)
+        )
+        totals.update((row[0], row[1]) for row in rows)
+    return totals
+
+
+class Ledger:
+    """The assignments of some orders and postings, read at once; what is added counts at once.
+
+    Only below the merchant's lock. Whoever books much gives all of it to one Ledger, which also
+    asks but once what each shop has set.
+    """
+
+    def __init__(self, order_ids: Collection[int], posting_ids: Collection[int] = ()) -> None:
+        self.order_ids, self.posting_ids = set(order_ids), set(posting_ids)
+        self._of_order: dict[int, list[Assignment]] = defaultdict(list)
+        self._of_posting: dict[int | None, list[Assignment]] = defaultdict(list)
+        self._settings: dict[int, MerchantSettings] = {}
+        rows = select(Assignment).where(
+            Assignment.order_id.in_(self.order_ids) | Assignment.posting_id.in_(self.posting_ids)
+        )
+        for row in db.session.scalars(rows.order_by(Assignment.id)):
+            self._take(row)
+
+    def _take(self, row: Assignment) -> None:
+        self._of_order[row.order_id].append(row)
+        self._of_posting[row.posting_id].append(row)
+
+    def paid(self, order_id: int) -> Decimal:
+        """What counts as paid: money, what a person marked, and differences."""
+        return sum((row.amount for row in self._of(order_id)), ZERO)
+
+    def surplus(self, order: Order) -> Decimal:
+        """How much more than its total was paid. A difference is no money, so it is none of it:
+        the missing rest that comes later after all, or a lower total, makes nobody pay too much.
+        """
+        money = sum((row.amount for row in self._of(order.id) if row.because is None), ZERO)
+        return max(money - max(order.total, ZERO), ZERO)
+
+    def assigned(self, posting_id: int) -> Decimal:
+        assert posting_id in self.posting_ids, "read with the others"
+        return sum((row.amount for row in self._of_posting[posting_id]), ZERO)
+
+    def turn(self, order_id: int, posting_id: int | None) -> int:
+        """How many rows this pair has."""
+        return sum(row.posting_id == posting_id for row in self._of(order_id))
+
+    def standing(self, order_id: int) -> list[Assignment]:
+        """Neither reversed nor a reversal; oldest first."""
+        return _standing(self._of(order_id))
+
+    def standing_of(self, posting_id: int) -> list[Assignment]:
+        """What stands of a posting, on whatever order; oldest first."""
+        assert posting_id in self.posting_ids, "read with the others"
+        return _standing(self._of_posting[posting_id])
+
+    def completing(
+        self, order_id: int, row_id: int, *, reversed_as: str | None = None
+    ) -> list[Assignment]:
+        """The differences that complete a row: those that stand, or were so reversed."""
+        rows = [row for row in self._of(order_id) if row.completes_id == row_id]
+        if reversed_as is None:
+            standing = self.standing(order_id)
+            return [row for row in rows if row in standing]
+        backs = {row.reverses_id for row in self._of(order_id) if row.origin == reversed_as}
+        return [row for row in rows if row.id in backs]
+
+    def settings(self, order: Order) -> MerchantSettings:
+        """What is in force for the order's shop."""
+        found = self._settings.get(order.shop_id)
+        if found is None:
+            found = self._settings[order.shop_id] = settings_of(order.merchant_id, order.shop_id)
+        return found
+
+    def write(
+        self,
+        order: Order,
+        posting_id: int | None,
+        amount: Decimal,
+        *,
+        origin: str,
+        actor: str,
+        at: datetime,
+    ) -> Assignment:
+        """A new row. Whether it may be written is the caller's question."""
+        row = Assignment(
+            merchant_id=order.merchant_id,
+            order_id=order.id,
+            posting_id=posting_id,
+            amount=amount,
+            turn=self.turn(order.id, posting_id),
+            origin=origin,
+            decided_by=actor,
+            created_at=at,
+        )
+        self._take(row)
+        db.session.add(row)
+        return row
+
+    def reverse(
+        self, order: Order, row: Assignment, *, origin: str, actor: str, at: datetime
+    ) -> Assignment:
+        """The row that takes ``row`` back; the differences that completed it go with it."""
+        db.session.flush()
+        completing = self.completing(order.id, row.id)
+        back = self._reverse(order, row, origin, actor, at)
+        for difference in completing:
+            self._reverse(order, difference, origin, actor, at)
+        db.session.flush()
+        return back
+
+    def _reverse(
+        self, order: Order, row: Assignment, origin: str, actor: str, at: datetime
+    ) -> Assignment:
+        back = self.write(order, row.posting_id, -row.amount, origin=origin, actor=actor, at=at)
+        back.reverses_id, back.because = row.id, row.because
+        return back
+
+    def _of(self, order_id: int) -> list[Assignment]:
+        assert order_id in self.order_ids, "read with the others"
+        return self._of_order[order_id]
+
+
+def _standing(rows: Sequence[Assignment]) -> list[Assignment]:
+    reversed_ids = {row.reverses_id for row in rows} - {None}
+    return [row for row in rows if row.reverses_id is None and row.id not in reversed_ids]
+
+
+# --- rows as they are now ----------------------------------------------------------------------
+
+
+def order_now(merchant_id: int, order_id: int) -> Order:
+    """As it is now that we hold the lock: a view may have loaded it before."""
+    order = db.session.scalar(
+        select(Order)
+        .where(Order.merchant_id == merchant_id, Order.id == order_id)
+        .execution_options(populate_existing=True)
+    )
+    if order is None:
+        raise NotPossible("order_unknown")
+    return order
+
+
+def orders_now(merchant_id: int, order_ids: Collection[int]) -> dict[int, Order]:
+    """Those of them that the merchant has, by id, as they are now that we hold the lock."""
+    query = select(Order).where(Order.merchant_id == merchant_id, Order.id.in_(order_ids))
+    rows = db.session.scalars(query.execution_options(populate_existing=True))
+    return {row.id: row for row in rows}
+
+
+def posting_now(merchant_id: int, posting_id: int) -> Posting:
+    """As it is now that we hold the lock."""
+    posting = db.session.scalar(
+        select(Posting)
+        .where(Posting.merchant_id == merchant_id, Posting.id == posting_id)
+        .execution_options(populate_existing=True)
+    )
+    if posting is None:
+        raise NotPossible("posting_unknown")
+    return posting
+
+
+def refresh_posting(posting: Posting, left: Decimal, *, keep_suggestions: bool = False) -> None:
+    """``keep_suggestions``: the matcher has dropped those of its whole batch already."""
+    posting.is_open = left > 0 and posting.may_be_open
+    posting.is_assigned = left != posting.amount
+    if not posting.is_open:
+        posting.needs_match = False
+        if not keep_suggestions:
+            drop_suggestions([posting.id])
+
+
+def drop_suggestions(posting_ids: Collection[int]) -> None:
+    db.session.execute(delete(Suggestion).where(Suggestion.posting_id.in_(posting_ids)))
+
+
+def note(order: Order, kind: str, actor: str, at: datetime, **facts: Any) -> None:
+    """A line of the order's history."""
+    db.session.add(
+        OrderEvent(
+            merchant_id=order.merchant_id,
+            order_id=order.id,
+            kind=kind,
+            actor=actor,
+            at=at,
+            facts=facts,
+        )
+    )

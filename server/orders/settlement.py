@@ -1,0 +1,256 @@
+"""What follows from a change of the ledger: the order's status, its mails, and what the shop hears.
+
+A file of its own because every act that moves money ends here, and so does the intake when the
+shop changes an order. Never commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import delete, select
+
+from plugin_sdk import types as wire
+from plugin_sdk.schemas import OrderSchema
+from server.banking.service import payees
+from server.db import db
+from server.mail.models import Mail
+from server.orders.ledger import ZERO, Ledger, note
+from server.orders.models import Assignment, Order
+from server.orders.notices import (
+    payee_for,
+    queue_overpaid,
+    queue_partially_paid,
+    queue_payment_information,
+    queue_payment_received,
+)
+from server.orders.rules import payment_status
+from server.shops import service as shops
+from server.shops.models import Shop
+from server.shops.rules import intent_of, status_to_write
+
+ASKING = "payment_information"
+RECEIPTS = ("payment_received", "partially_paid", "overpaid")
+"""Mails that say what has arrived; of an order at most one of them waits to be sent."""
+
+PAID_FIRST = "the order was paid before it was sent"
+OVERTAKEN = "more money was booked before it was sent"
+UNDONE = "the order is not paid any more"
+"""Why a mail was withheld. What was overtaken is said after all if the overtaking is undone."""
+
+LEAVE = (wire.PaymentStatus.PAID, wire.PaymentStatus.PARTIALLY_PAID)
+"""Where money that came leaves an order of which nothing else is to be said."""
+
+
+def settle(
+    order: Order,
+    at: datetime,
+    ledger: Ledger | None = None,
+    *,
+    row: Assignment | None = None,
+    left_over: Decimal = ZERO,
+    is_restored: bool = False,
+) -> None:
+    """Bring the status up to date with the ledger, and queue what follows from a change.
+
+    The only place that writes ``order.payment_status``. ``row`` is what was just booked or
+    reversed; None means that something else about the order changed. ``left_over`` is what the
+    posting has too much although all its orders are paid: the customer is told of it as of a
+    surplus. ``is_restored``: nothing new came, so only what was withheld is said.
+    """
+    before = order.payment_status
+    ledger = ledger or Ledger([order.id])
+    paid = ledger.paid(order.id)
+    after = _status(order, paid, ledger)
+    if after == before and row is None:
+        return
+    if after != before:
+        order.payment_status, order.changed_at = after.value, at
+        note(order, "status_changed", "", at, before=before, after=after.value)
+    if row is not None and row.reverses_id is not None:
+        _take_back_mails(order, after, row, ledger)
+    elif row is not None or after is wire.PaymentStatus.PAID:
+        is_new = after != before or after is wire.PaymentStatus.PARTIALLY_PAID
+        _write_mails(order, after, ledger, left_over, is_new=is_new, is_restored=is_restored)
+    else:
+        withhold_mails(order, RECEIPTS, UNDONE)
+    if after is wire.PaymentStatus.UNPAID and after != before:
+        _ask_after_all(order)
+    tells = after != before or after is wire.PaymentStatus.PARTIALLY_PAID
+    if order.removed_at is None and tells:
+        _tell_shop(order, after, paid, at)
+
+
+def _status(order: Order, paid: Decimal, ledger: Ledger) -> wire.PaymentStatus:
+    zero_is_paid = True
+    if order.total <= ZERO:  # a person may mark as paid what owes nothing and is not paid
+        zero_is_paid = ledger.settings(order).zero_is_paid or bool(ledger.standing(order.id))
+    return payment_status(
+        order.total,
+        paid,
+        cancelled=order.cancelled_at is not None,
+        removed=order.removed_at is not None,
+        managed=order.is_managed,
+        zero_is_paid=zero_is_paid,
+    )
+
+
+# --- mails -------------------------------------------------------------------------------------
+
+
+def _write_mails(
+    order: Order,
+    after: wire.PaymentStatus,
+    ledger: Ledger,
+    left_over: Decimal,
+    *,
+    is_new: bool,
+    is_restored: bool,
+) -> None:
+    """Nobody is asked for money that has arrived, and the customer hears what has."""
+    if after not in LEAVE:
+        return
+    waiting = select(Mail).where(
+        Mail.order_id == order.id,
+        ((Mail.kind == ASKING) & (Mail.status == "queued"))
+        | (Mail.kind.in_(RECEIPTS) & Mail.status.in_(["queued", "withheld"])),
+    )
+    mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
+    taken_back = [mail for mail in mails if (mail.status, mail.error) == ("withheld", UNDONE)]
+    surplus = _surplus(order, ledger, left_over)
+    says = _has_money(ledger, order) and (is_new or surplus > ZERO)
+    if is_restored:
+        says = says and bool(taken_back)
+    is_paid = after is wire.PaymentStatus.PAID
+    for mail in (mail for mail in mails if mail.status == "queued"):
+        if mail.kind == ASKING and (says or is_paid):
+            mail.withhold(PAID_FIRST)
+        elif says or (is_paid and mail.kind == "partially_paid"):
+            mail.withhold(OVERTAKEN)
+            mail.once = f"{mail.once}:{mail.id}"  # another of its kind may be said now
+    if says:
+        _drop(taken_back)
+        _say_what_came(order, after, ledger, surplus)
+
+
+def _take_back_mails(
+    order: Order, after: wire.PaymentStatus, row: Assignment, ledger: Ledger
+) -> None:
+    """What was said of money that is gone is not sent; what it had overtaken is said after all."""
+    untold = withhold_mails(order, RECEIPTS, UNDONE)
+    if after not in LEAVE or not _has_money(ledger, order):
+        return
+    receipts = select(Mail).where(Mail.order_id == order.id, Mail.kind.in_(RECEIPTS))
+    mails = list(db.session.scalars(receipts.order_by(Mail.id)))
+    gone = [mail for mail in mails if (mail.status, mail.error) == ("withheld", UNDONE)]
+    last = [mail for mail in mails if mail not in gone][-1:]
+    overtaken = [mail for mail in last if (mail.status, mail.error) == ("withheld", OVERTAKEN)]
+    assert row.reverses_id is not None, "of a reversal"
+    has_newer = any(
+        one.id > row.reverses_id for one in ledger.standing(order.id) if one.posting_id is not None
+    )
+    if not overtaken and not (untold and has_newer):
+        return
+    _drop([*gone, *overtaken])
+    _say_what_came(order, after, ledger, _surplus(order, ledger, ZERO))
+
+
+def _has_money(ledger: Ledger, order: Order) -> bool:
+    """Somebody saw money come: who only marked the order as paid mails nobody."""
+    return any(row.posting_id is not None for row in ledger.standing(order.id))
+
+
+def _surplus(order: Order, ledger: Ledger, left_over: Decimal) -> Decimal:
+    """What came too much, unless it is within the tolerance (K21)."""
+    surplus = ledger.surplus(order) + left_over
+    return surplus if surplus and surplus > ledger.settings(order).tolerance else ZERO
+
+
+def _say_what_came(
+    order: Order, after: wire.PaymentStatus, ledger: Ledger, surplus: Decimal
+) -> bool:
+    rows, paid = ledger.standing(order.id), ledger.paid(order.id)
+    if after is wire.PaymentStatus.PARTIALLY_PAID:
+        return queue_partially_paid(order, rows, paid)
+    if surplus > ZERO:
+        return queue_overpaid(order, rows, paid, surplus)
+    return queue_payment_received(order, rows, paid)
+
+
+def _ask_after_all(order: Order) -> None:
+    """Open again, and the customer was never asked, because a payment seemed to be there."""
+    told: wire.Order = OrderSchema().load(order.wire)
+    account = payee_for(told, order.shop_id, payees(order.merchant_id))
+    if account is None:
+        return
+    withheld = select(Mail).where(
+        Mail.order_id == order.id, Mail.kind == ASKING, Mail.status == "withheld"
+    )
+    mails = list(db.session.scalars(withheld))
+    if not mails:
+        return
+    _drop(mails)
+    queue_payment_information(
+        db.session.get_one(Shop, order.shop_id),
+        told,
+        wire.PaymentCode(order.payment_code),
+        order.id,
+        order.payment_reference,
+        account,
+    )
+
+
+def _drop(mails: Sequence[Mail]) -> None:
+    """Make room for a mail that says what is true now."""
+    if mails:
+        db.session.flush()
+        db.session.execute(delete(Mail).where(Mail.id.in_([mail.id for mail in mails])))
+
+
+def withhold_mails(order: Order, kinds: Sequence[str], why: str) -> list[Mail]:
+    """In the same transaction as its reason; returns what was withheld."""
+    waiting = select(Mail).where(
+        Mail.order_id == order.id, Mail.kind.in_(kinds), Mail.status == "queued"
+    )
+    mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
+    for mail in mails:
+        mail.withhold(why)
+    return mails
+
+
+# --- the shop ----------------------------------------------------------------------------------
+
+
+def _tell_shop(order: Order, status: wire.PaymentStatus, paid: Decimal, at: datetime) -> None:
+    shop = db.session.get_one(Shop, order.shop_id)
+    code = wire.PaymentCode(order.payment_code)
+    intent = intent_of(status, code)
+    if intent is None or (intent is wire.Intent.UNPAID and not shops.must_hear_of_unpaid(order.id)):
+        shops.withhold_updates(order.id)
+        return  # the shop never heard of the payment, so there is nothing to take back
+    mapping = shops.mapping_of(shop)
+    open_statuses = mapping.get(code.value, {}).get("open_statuses") or ()
+    shop_status = status_to_write(mapping, code, intent)
+    if intent is wire.Intent.UNPAID:
+        paid_status = status_to_write(mapping, code, wire.Intent.PAID)
+        shop_status = next(iter(open_statuses), None)  # type: ignore[call-overload]
+        open_statuses = (paid_status,) if paid_status else ()
+    shops.queue_update(
+        wire.PaymentUpdate(
+            id="",
+            external_id=order.external_id,
+            number=order.number,
+            payment_status=status,
+            paid_total=paid,
+            currency=order.currency,
+            intent=intent,
+            shop_status=shop_status,
+            open_statuses=tuple(open_statuses),  # type: ignore[arg-type]
+            created_at=at,
+        ),
+        shop,
+        order.id,
+        at,
+    )
