@@ -5,70 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final
 
 from bench.matching import report
 from bench.matching.baselines import BASELINES
-from bench.matching.generate import Set, batches, set_of
+from bench.matching.generate import batches
+from bench.matching.measure import KONTOR, ROOT, Task, measure
 from bench.matching.orders import STYLES
-from bench.matching.score import Outcome, judged
-
-ROOT: Final = Path(__file__).resolve().parents[2]
-KONTOR: Final = "kontor"
-ENGINE_TIMEOUT_SECONDS: Final = 600
-
-Line = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One set to make, decide and judge."""
-
-    style: str
-    seed: int
-    open_orders: int
-    postings: int
-    through: str | None
-    engine: str
-    baseline: str | None
-    has_history: bool
-    write: Path | None
-    checkout: Path = ROOT
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What came out of one task; ``seconds`` are the engine's, start and reading included."""
-
-    outcomes: list[Outcome]
-    baseline: list[Outcome]
-    cases: list[report.Case]
-    seconds: float
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
-    tasks = list(_tasks(options))
-    with ProcessPoolExecutor(options.jobs) as pool:
-        judgements = list(pool.map(run, tasks))
-    outcomes = [one for judgement in judgements for one in judgement.outcomes]
-    compared = [one for judgement in judgements for one in judgement.baseline]
-    cases = [case for judgement in judgements for case in judgement.cases]
-    seconds = sum(judgement.seconds for judgement in judgements)
+    found = measure(_tasks(options), options.jobs)
     if options.json:
-        print(json.dumps(report.as_json(outcomes, compared, seconds), indent=1))
+        print(json.dumps(report.as_json(found.outcomes, found.baseline, found.seconds), indent=1))
         return 0
-    report.print_report(outcomes, compared, seconds, options.baseline)
+    report.print_report(found.outcomes, found.baseline, found.seconds, options.baseline)
     if options.misses:
-        report.print_misses(cases, options.misses, options.kind)
+        report.print_misses(found.cases, options.misses, options.kind)
     return 0
 
 
@@ -108,70 +64,6 @@ def _tasks(options: argparse.Namespace) -> Iterator[Task]:
                     write=options.write,
                     checkout=options.checkout,
                 )
-
-
-def run(task: Task) -> Judged:
-    """Makes one set, asks the engine and the baseline, and judges their answers."""
-    one = set_of(task.style, task.seed, task.open_orders, task.postings, task.through)
-    with TemporaryDirectory() as scratch:
-        place = task.write / f"{task.style}-{task.seed}" if task.write else Path(scratch)
-        one.write(place)
-        started = time.perf_counter()
-        if task.engine == KONTOR:
-            answers = asked(place, one.today, has_history=task.has_history, checkout=task.checkout)
-        else:
-            answers = BASELINES[task.engine](one.orders, one.postings)
-        seconds = time.perf_counter() - started
-        if task.write:
-            lines = (json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
-            (place / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
-    outcomes = _judged(one, answers)
-    baseline: list[Outcome] = []
-    if task.baseline:
-        baseline = _judged(one, BASELINES[task.baseline](one.orders, one.postings))
-    return Judged(outcomes, baseline, list(_cases(one, answers, outcomes)), seconds)
-
-
-def asked(
-    directory: Path, today: str, *, has_history: bool = True, checkout: Path = ROOT
-) -> list[Line]:
-    """The answers of ``python -m server match`` to the set in this directory."""
-    directory = directory.resolve()
-    command = [sys.executable, "-m", "server", "match", "--json", "--today", today]
-    command += ["--orders", str(directory / "orders.jsonl")]
-    command += ["--postings", str(directory / "postings.jsonl")]
-    if has_history:
-        command += ["--history", str(directory / "history.jsonl")]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=ENGINE_TIMEOUT_SECONDS,
-        check=False,
-        cwd=checkout,
-    )
-    if done.returncode:
-        raise SystemExit(f"{directory}: match gave {done.returncode}: {done.stderr[-2000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def _judged(one: Set, answers: Sequence[Line]) -> list[Outcome]:
-    return [
-        judged(one.style, truth, answer) for truth, answer in zip(one.truth, answers, strict=True)
-    ]
-
-
-def _cases(one: Set, answers: Sequence[Line], outcomes: Sequence[Outcome]) -> Iterator[report.Case]:
-    orders = {order["number"]: order for order in one.orders}
-    for posting, truth, answer, outcome in zip(
-        one.postings, one.truth, answers, outcomes, strict=True
-    ):
-        if outcome.is_wrong or outcome.is_missed:
-            said = [share["order"] for share in answer["assignments"]]
-            numbers = dict.fromkeys([*truth["orders"], *said])
-            shown = [orders[number] for number in numbers if number in orders]
-            place = f"{one.style}-{one.seed}"
-            yield report.Case(place, outcome, posting, truth, answer, shown)
 
 
 if __name__ == "__main__":

@@ -1204,7 +1204,8 @@ def duplicate(shop: Shop) -> list[Draft]:
     order = one(shop)
     if not order:
         return []
-    text = ordinary(shop, order)
+    # Well written, so that which of the two is booked does not hang on how it is written.
+    text = f"{shop.rng.choice(wording.LEADS)} {order['number']}"
     first = paying(shop, order, text)
     second = paying(shop, order, text, name=first.name, iban=first.iban, booked={})
     second.on = first.on

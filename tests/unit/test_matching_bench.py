@@ -10,8 +10,9 @@ from random import Random
 import pytest
 
 from bench.matching import baselines, names, wording
-from bench.matching.__main__ import Task, asked, main, run
+from bench.matching.__main__ import main
 from bench.matching.generate import Set, batches, set_of
+from bench.matching.measure import Task, asked, run
 from bench.matching.noise import KINDS
 from bench.matching.orders import STYLES, build
 from bench.matching.score import (
@@ -316,10 +317,7 @@ def test_sample_through_the_real_matcher(tmp_path):
             seed=1,
             open_orders=400,
             postings=300,
-            through=None,
-            engine="kontor",
             baseline="points",
-            has_history=True,
             write=tmp_path,
         )
     )

@@ -16,7 +16,9 @@ is cut before its last digits into pretix' prefix and number.
 
 How the postings are told: an import of pretix has one currency and knows neither pending nor
 unreadable entries, so those are not given. Creditor reference and end-to-end id are given as
-further lines of the text, as pretix' own readers of bank files do.
+further lines of the text, as pretix' own readers of bank files do. They are imported for the
+organizer, not for the event: an import for one event does not look up how long codes are and takes
+at most five characters.
 """
 
 from __future__ import annotations
@@ -307,7 +309,7 @@ def _run_import(event: Any, rows: list[dict[str, str]]) -> tuple[Any, float]:
     """pretix' import job of these rows, and how many seconds it took."""
     tasks = import_module("pretix.plugins.banktransfer.tasks")
     models = import_module("pretix.plugins.banktransfer.models")
-    job = models.BankImportJob.objects.create(event=event, currency=event.currency)
+    job = models.BankImportJob.objects.create(organizer=event.organizer, currency=event.currency)
     began = time.perf_counter()
     tasks.process_banktransfers.apply(kwargs={"job": job.pk, "data": rows}, throw=True)
     seconds = time.perf_counter() - began
