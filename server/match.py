@@ -3,7 +3,7 @@
 Orders in the wire format, postings as ``parse`` prints them, both JSON Lines; one decision a
 posting, in input order. Needs no settings, database, Flask or RQ.
 
-``--history`` is read and checked like the other files; decisions do not weigh it yet.
+``--history`` are earlier assignments that people confirmed: whom an account has paid for.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from server.matching.rules import (
     PostingFacts,
     decide,
 )
+from server.matching.rules.memory import Confirmed, customer_names, remembered
 from server.orders.rules import order_keys, payment_status
 
 EXIT_BAD_INPUT: Final = 2
@@ -44,12 +45,12 @@ def main(argv: list[str]) -> int:
     try:
         orders = _read(options.orders, _order)
         postings = _read(options.postings, _posting)
-        if options.history is not None:
-            _read(options.history, lambda line, number: _booked(line))
+        booked = _read(options.history, _booked) if options.history is not None else []
     except BadInput as problem:
         sys.stderr.write(f"match: {problem}\n")
         return EXIT_BAD_INPUT
-    decisions = decide(postings, MemoryStore(orders), today=options.today)
+    store = MemoryStore(orders, remembered(booked, orders))
+    decisions = decide(postings, store, today=options.today)
     print_decisions = _print_json if options.json else _print_report
     print_decisions(decisions)
     return 0
@@ -99,6 +100,8 @@ def _order(line: Line, number: int) -> OpenOrder:
     total = _amount(line, "total")
     if total is None:
         raise ValueError("total is missing")
+    customer = _object(line, "customer")
+    invoices = list(_objects(line, "invoices"))
     paid = _amount(line, "paid_total") or Decimal(0)
     addresses = [_object(line, name) for name in ("billing_address", "shipping_address")]
     order_number = _required(line, "number")
@@ -114,14 +117,14 @@ def _order(line: Line, number: int) -> OpenOrder:
         ordered_date=_day(_required(line, "ordered_at"), "ordered_at"),
         payers=payers,
         discount=_discount(_object(line, "payment_terms")),
+        terms_date=min(filter(None, (_date(each, "date") for each in invoices)), default=None),
+        customer=customer_names(_text(customer, "email"), _text(customer, "number")),
         keys=order_keys(
             order_number,
-            invoice_numbers=[
-                _required(invoice, "number") for invoice in _objects(line, "invoices")
-            ],
+            invoice_numbers=[_required(invoice, "number") for invoice in invoices],
             references=_texts(line, "references"),
             names=[name for payer in payers for name in (payer.last_name, payer.company)],
-            total=total,
+            customer_number=_text(customer, "number"),
         ),
     )
 
@@ -163,12 +166,16 @@ def _posting(line: Line, number: int) -> PostingFacts:
     )
 
 
-def _booked(line: Line) -> None:
-    """Checks one line of the history."""
-    _required(line, "order")
-    _date(line, "booked_date")
-    for name in ("counterparty_iban", "counterparty_name", "customer_number", "customer_email"):
-        _text(line, name)
+def _booked(line: Line, number: int) -> Confirmed:
+    names = ("counterparty_iban", "counterparty_name", "customer_number", "customer_email")
+    iban, name, customer_number, email = (_text(line, each) for each in names)
+    return Confirmed(
+        order=_required(line, "order"),
+        counterparty_iban=iban,
+        counterparty_name=name,
+        customer=customer_names(email, customer_number),
+        booked_date=_date(line, "booked_date"),
+    )
 
 
 # --- Fields -----------------------------------------------------------------------------------
@@ -266,7 +273,7 @@ def _as_json(decision: Decision) -> dict[str, object]:
         ],
         "remainder": f"{decision.remainder:f}",
         "probability": round(decision.probability, 5),
-        "evidence": list(decision.evidence),
+        "evidence": [str(evidence) for evidence in decision.evidence],
         "vetoes": list(decision.vetoes),
         "suggestions": [
             {

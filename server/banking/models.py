@@ -289,10 +289,10 @@ class Posting(Base):
             postgresql_where=text("returns_id IS NOT NULL"),
         ),
         Index(
-            "ix_posting_counterparty_iban",
+            "ix_posting_sent",
             "merchant_id",
-            "counterparty_iban",
-            postgresql_where=text("counterparty_iban IS NOT NULL"),
+            text("upper(end_to_end_id)"),
+            postgresql_where=text("amount < 0"),
         ),
         Index("ix_posting_merchant_id_booking_date", "merchant_id", "booking_date", "id"),
         Index("ix_posting_account_id_amount", "account_id", "amount", "booking_date"),

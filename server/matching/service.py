@@ -1,7 +1,8 @@
 """Matching on the database: load, decide, book. Never commits.
 
-Two things make a posting worth a look: it is new, or an order came that it may name. The second
-is found through ``Posting.keys``, what its text may mean, kept as long as it is open.
+Two things make a posting worth a look: it is new, or an order came that it may mean. The second
+is found through ``Posting.keys``: what its text may mean, with what is one slip away from it, and
+its payer's names with the amount; kept as long as it is open.
 """
 
 from __future__ import annotations
@@ -12,42 +13,46 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, String, cast, func, select, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import String, cast, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on, insert
 from sqlalchemy.orm import undefer
 
 from plugin_sdk.schemas import amount_text
 from server.banking import sharing
 from server.banking.models import Posting
 from server.db import db
-from server.matching.rules import (
-    Decision,
-    Discount,
-    KeyHit,
-    OpenOrder,
-    Payer,
-    PostingFacts,
-    decide,
-)
+from server.matching.models import MatchDecision
+from server.matching.rules import RULE_VERSION, Decision, Policy, PostingFacts, Share, decide
 from server.matching.rules.text import clean, readings
-from server.merchants.service import lock_merchant
+from server.matching.store import DatabaseStore
+from server.merchants.models import Merchant
+from server.merchants.service import lock_merchant, settings_of
+from server.merchants.settings import MerchantSettings
+from server.orders.credit import apply_automatically, orders_with_credit
 from server.orders.models import Order, OrderKey, Suggestion
+from server.orders.notices import tell_of_unassigned
+from server.orders.returns import offer_returns, own_outgoings
+from server.orders.rules import name_key, name_words
 from server.orders.service import (
     Ledger,
+    NotPossible,
     assigned_totals,
     book_payment,
+    confirm_suggestion,
     drop_suggestions,
-    paid_totals,
     request_match,
 )
 from server.shops.models import Shop
 
 POSTINGS_AT_ONCE = 100
+TOLD_OF = 200
 ORDERS_AT_ONCE = 500
 SUGGESTIONS_KEPT = 5
 KEYS_KEPT = 200
-KEYS_ASKED_AT_ONCE = 2_000
-KEYS_READ = 50_000
+LONGEST_KEY = 64
+SLIP_MARK = "^"
+MIN_SLIP_LENGTH, MAX_SLIP_LENGTH = 4, 16
+PROPOSALS_AT_ONCE = 500
 LIKELY = 0.5
 ACTOR = "Kontor"
 
@@ -56,80 +61,110 @@ def match_postings(merchant_id: int, at: datetime) -> bool:
     """One slice of what this merchant's matcher has to look at. True if more is waiting."""
     merchant = lock_merchant(merchant_id)
     newcomers = _newcomers(merchant_id)
-    _look_again_at_those_named_by(merchant_id, newcomers, at)
+    _look_again_at_those_meant_by(merchant_id, newcomers, at)
+    for order_id in sorted(orders_with_credit(merchant_id, newcomers)):
+        apply_automatically(db.session.get_one(Order, order_id), at)
     fresh = _fresh(merchant_id)
+    offer_returns(merchant_id, [posting for posting in fresh if posting.amount < 0], at)
     today = at.astimezone(ZoneInfo(merchant.timezone)).date()
     postings = _pass_on(merchant_id, fresh, today, at) if merchant.is_operator else fresh
+    postings = [posting for posting in postings if posting.amount >= 0]
     if postings:
-        totals = assigned_totals([posting.id for posting in postings])
-        store = DatabaseStore([merchant_id])
-        # What a person undid is decided apart: it must not use up an order that others may pay.
-        free = [posting for posting in postings if not posting.is_blocked]
-        blocked = [posting for posting in postings if posting.is_blocked]
-        decisions = [
-            decision
-            for part in (free, blocked)
-            for decision in decide([_facts(p, totals[p.id]) for p in part], store, today=today)
-        ]
-        _carry_out(merchant_id, [*free, *blocked], decisions, at)
+        _decide_and_book(merchant, postings, today, at)
     _mark_looked_at(fresh, newcomers)
     return len(fresh) == POSTINGS_AT_ONCE or len(newcomers) == ORDERS_AT_ONCE
 
 
-class DatabaseStore:
-    """A CandidateStore over the tables order_key and order, for one batch.
+def _decide_and_book(
+    merchant: Merchant, postings: Sequence[Posting], today: date, at: datetime
+) -> None:
+    settings = settings_of(merchant.id)
+    totals = assigned_totals([posting.id for posting in postings])
+    sent = own_outgoings(merchant.id, postings)
+    store = DatabaseStore([merchant.id])
+    # What a person undid is decided apart: it must not use up an order that others may pay.
+    free = [posting for posting in postings if not posting.is_blocked]
+    blocked = [posting for posting in postings if posting.is_blocked]
+    decisions = [
+        decision
+        for part in (free, blocked)
+        for decision in decide(
+            [facts_of(p, totals[p.id], is_own_refund=p.id in sent) for p in part],
+            store,
+            policy=policy_of(settings),
+            today=today,
+        )
+    ]
+    _carry_out(merchant.id, [*free, *blocked], decisions, settings, at)
 
-    Of one merchant; of all that share an account only to tell whose money it is.
 
-    Few keys are asked for. Where many are (the neighbours of a number with a slip are hundreds),
-    the merchant's own keys are read once, if they are not too many themselves.
+def policy_of(settings: MerchantSettings) -> Policy:
+    """What of the merchant's settings the rules obey."""
+    return Policy(
+        level=settings.match_level,
+        tolerance=settings.tolerance,
+        claims_bank_fees=settings.claim_bank_fees,
+        max_order_age_days=settings.max_order_age_days,
+        discount_grace_days=settings.discount_grace_days,
+        accepts_late_discount=settings.accept_late_discount,
+        assigns_cancelled=settings.assign_cancelled,
+    )
+
+
+def tell_what_waits(merchant_id: int, at: datetime) -> bool:
+    """The merchant hears of postings that need a person, at most once in his day (K41)."""
+    waiting = select(Posting).where(
+        Posting.merchant_id == merchant_id, Posting.is_open, ~Posting.needs_match
+    )
+    postings = list(db.session.scalars(waiting.order_by(Posting.id.desc()).limit(TOLD_OF)))
+    return bool(postings) and tell_of_unassigned(merchant_id, postings, at)
+
+
+# --- for the doors ------------------------------------------------------------------------------
+
+
+def decision_of(merchant_id: int, posting_id: int) -> MatchDecision | None:
+    """What was decided last about a posting, and why (N2)."""
+    query = select(MatchDecision).where(
+        MatchDecision.merchant_id == merchant_id, MatchDecision.posting_id == posting_id
+    )
+    return db.session.scalar(query.order_by(MatchDecision.id.desc()).limit(1))
+
+
+def look_again(merchant_id: int, at: datetime) -> int:
+    """Decide anew over everything that is open (C5, K48). Returns how many postings."""
+    lock_merchant(merchant_id)
+    again = update(Posting).where(Posting.merchant_id == merchant_id, Posting.is_open)
+    count = db.session.execute(again.values(needs_match=True)).rowcount  # type: ignore[attr-defined]
+    request_match(merchant_id, at)
+    return int(count)
+
+
+def book_proposals(
+    merchant_id: int, posting_ids: Sequence[int] | None, *, actor: str, at: datetime
+) -> int:
+    """Book what the matcher proposed and the merchant has looked at (C5). Returns how many.
+
+    Of these postings, or of all, at most ``PROPOSALS_AT_ONCE``; what no longer fits is left.
     """
+    lock_merchant(merchant_id)
+    query = select(Suggestion.id).where(
+        Suggestion.merchant_id == merchant_id, Suggestion.is_proposed, Suggestion.rank == 0
+    )
+    if posting_ids is not None:
+        query = query.where(Suggestion.posting_id.in_(posting_ids))
+    booked = 0
+    for suggestion_id in db.session.scalars(query.order_by(Suggestion.id).limit(PROPOSALS_AT_ONCE)):
+        try:
+            with db.session.begin_nested():
+                confirm_suggestion(merchant_id, suggestion_id, actor=actor, at=at)
+        except NotPossible:
+            continue
+        booked += 1
+    return booked
 
-    def __init__(self, merchant_ids: Sequence[int]) -> None:
-        self.merchant_ids = merchant_ids
-        self._all: dict[str, list[KeyHit]] | None = None
-        self._has_too_many = False
 
-    def find(self, keys: Set[str]) -> Mapping[str, Sequence[KeyHit]]:
-        """See CandidateStore."""
-        if len(keys) > KEYS_ASKED_AT_ONCE and self._all is None and not self._has_too_many:
-            self._read_all()
-        if self._all is not None:
-            return {key: self._all[key] for key in keys & self._all.keys()}
-        found: dict[str, list[KeyHit]] = {}
-        wanted = sorted(key for key in keys if len(key) <= 64)
-        for start in range(0, len(wanted), KEYS_ASKED_AT_ONCE):
-            part = cast(wanted[start : start + KEYS_ASKED_AT_ONCE], ARRAY(String))
-            self._add(found, self._keys().where(OrderKey.key == func.any(part)))
-        return found
-
-    def _read_all(self) -> None:
-        count = select(func.count()).select_from(self._keys().limit(KEYS_READ + 1).subquery())
-        self._has_too_many = (db.session.scalar(count) or 0) > KEYS_READ
-        if not self._has_too_many:
-            self._all = {}
-            self._add(self._all, self._keys())
-
-    def _keys(self) -> Select[str, str, int]:
-        return (
-            select(OrderKey.key, OrderKey.kind, OrderKey.order_id)
-            .where(OrderKey.merchant_id.in_(self.merchant_ids))
-            .order_by(OrderKey.order_id)
-        )
-
-    def _add(self, found: dict[str, list[KeyHit]], query: Select[str, str, int]) -> None:
-        for row in db.session.execute(query):
-            found.setdefault(row.key, []).append(KeyHit(row.key, row.kind, row.order_id))
-
-    def load(self, order_ids: Set[int]) -> Mapping[int, OpenOrder]:
-        """See CandidateStore."""
-        if not order_ids:
-            return {}
-        query = select(Order).where(
-            Order.merchant_id.in_(self.merchant_ids), Order.id.in_(order_ids)
-        )
-        paid = paid_totals(order_ids)
-        return {row.id: _open_order(row, paid[row.id]) for row in db.session.scalars(query)}
+# --- what is looked at --------------------------------------------------------------------------
 
 
 def _fresh(merchant_id: int) -> list[Posting]:
@@ -153,21 +188,15 @@ def _newcomers(merchant_id: int) -> list[int]:
     return list(db.session.scalars(query))
 
 
-def _look_again_at_those_named_by(merchant_id: int, order_ids: Sequence[int], at: datetime) -> None:
-    """Open postings whose text may mean one of these orders (S18), however many they are.
+def _look_again_at_those_meant_by(merchant_id: int, order_ids: Sequence[int], at: datetime) -> None:
+    """Open postings that may mean one of these orders (S18), however many they are.
 
     The merchant's own, and those on shared accounts that are nobody's yet.
     """
     if not order_ids:
         return
-    keys = list(
-        db.session.scalars(
-            select(OrderKey.key).where(
-                OrderKey.merchant_id == merchant_id, OrderKey.order_id.in_(order_ids)
-            )
-        )
-    )
-    named = Posting.is_open & Posting.keys.overlap(cast(keys, ARRAY(String(64))))
+    keys = _keys_of_orders(merchant_id, order_ids)
+    named = Posting.is_open & Posting.keys.overlap(cast(sorted(keys), ARRAY(String(LONGEST_KEY))))
     again = update(Posting).values(needs_match=True)
     db.session.execute(again.where(Posting.merchant_id == merchant_id, named))
     shared = sharing.operators_of(merchant_id)
@@ -175,6 +204,32 @@ def _look_again_at_those_named_by(merchant_id: int, order_ids: Sequence[int], at
         db.session.execute(again.where(Posting.account_id.in_(shared), named))
         for operator_id in set(shared.values()):
             request_match(operator_id, at)
+
+
+def _keys_of_orders(merchant_id: int, order_ids: Sequence[int]) -> set[str]:
+    """Their keys as an earlier posting may have kept them; see ``posting_keys``."""
+    query = (
+        select(OrderKey.key, OrderKey.kind, Order.total)
+        .join(Order, Order.id == OrderKey.order_id)
+        .where(OrderKey.merchant_id == merchant_id, OrderKey.order_id.in_(order_ids))
+    )
+    keys: set[str] = set()
+    for key, kind, total in db.session.execute(query):
+        if kind == "name":
+            keys.add(f"{key}:{total:.2f}")
+            continue
+        keys.add(key)
+        if kind.startswith(("order_number", "invoice_number")):
+            keys |= _shortened(key)
+    return keys
+
+
+def _shortened(key: str) -> set[str]:
+    """The key, and it less each one character: two keys one slip apart share one of these."""
+    if not MIN_SLIP_LENGTH <= len(key) <= MAX_SLIP_LENGTH:
+        return set()
+    without = {key[:at] + key[at + 1 :] for at in range(len(key))}
+    return {SLIP_MARK + each for each in (key, *without)}
 
 
 def _mark_looked_at(postings: Iterable[Posting], order_ids: Sequence[int]) -> None:
@@ -201,7 +256,7 @@ def _pass_on(
                 drop_suggestions([posting.id])
                 sharing.pass_on(posting, owners.pop())
             elif posting.is_open and posting.keys is None:
-                posting.keys = sorted(posting_keys(_facts(posting, Decimal(0))))[:KEYS_KEPT]
+                posting.keys = _kept_keys(posting)
         for member_id in {p.merchant_id for p in _copies(mine)}:
             request_match(member_id, at)
     return [posting for posting in postings if posting.account_id not in shared]
@@ -211,7 +266,7 @@ def _whose(
     postings: Sequence[Posting], member_ids: Sequence[int], today: date
 ) -> Sequence[Decision]:
     totals = assigned_totals([posting.id for posting in postings])
-    facts = [_facts(posting, totals[posting.id]) for posting in postings]
+    facts = [facts_of(posting, totals[posting.id]) for posting in postings]
     return decide(facts, DatabaseStore(member_ids), today=today)
 
 
@@ -246,25 +301,96 @@ def likely_members(operator_id: int, postings: Sequence[Posting], today: date) -
 
 
 def _carry_out(
-    merchant_id: int, postings: Sequence[Posting], decisions: Sequence[Decision], at: datetime
+    merchant_id: int,
+    postings: Sequence[Posting],
+    decisions: Sequence[Decision],
+    settings: MerchantSettings,
+    at: datetime,
 ) -> None:
     drop_suggestions([posting.id for posting in postings])
+    _keep_decisions(merchant_id, postings, decisions, settings, at)
     rows: list[dict[str, Any]] = []
     booked = {share.order.id for d in decisions if d.choice == "auto" for share in d.shares}
     orders = _orders(merchant_id, booked)
     ledger = Ledger(booked, [posting.id for posting in postings])
     shops = _shops(orders.values())
     for posting, decision in zip(postings, decisions, strict=True):
-        if decision.choice == "auto" and not posting.is_blocked:
+        is_auto = decision.choice == "auto" and not posting.is_blocked
+        if is_auto and settings.assignment == "auto":
             with db.session.no_autoflush:  # written together, at the end
                 _book(posting, decision, orders, ledger, at)
         elif decision.choice != "none":
-            rows += _suggestions(posting, decision, at)
+            is_proposed = is_auto and settings.assignment == "review"
+            rows += _suggestions(posting, decision, at, is_proposed=is_proposed)
         if posting.is_open and posting.keys is None:
-            posting.keys = sorted(posting_keys(_facts(posting, Decimal(0))))[:KEYS_KEPT]
+            posting.keys = _kept_keys(posting)
     if rows:
         db.session.execute(insert(Suggestion), rows)
     del shops  # the session finds them again only as long as somebody holds them
+
+
+def _keep_decisions(
+    merchant_id: int,
+    postings: Sequence[Posting],
+    decisions: Sequence[Decision],
+    settings: MerchantSettings,
+    at: datetime,
+) -> None:
+    """A row for every answer that differs from the one before (N2)."""
+    ids = [posting.id for posting in postings]
+    newest = (
+        select(MatchDecision)
+        .where(MatchDecision.merchant_id == merchant_id, MatchDecision.posting_id.in_(ids))
+        .ext(distinct_on(MatchDecision.posting_id))
+        .order_by(MatchDecision.posting_id, MatchDecision.id.desc())
+    )
+    before = {row.posting_id: _answer(vars(row)) for row in db.session.scalars(newest)}
+    rows = [
+        _decision_row(posting, decision, settings, at)
+        for posting, decision in zip(postings, decisions, strict=True)
+    ]
+    rows = [row for row in rows if _answer(row) != before.get(row["posting_id"])]
+    if rows:
+        db.session.execute(insert(MatchDecision), rows)
+
+
+def _answer(row: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(row[name] for name in ("choice", "shares", "vetoes", "probability", "mode"))
+
+
+def _decision_row(
+    posting: Posting, decision: Decision, settings: MerchantSettings, at: datetime
+) -> dict[str, Any]:
+    shares = decision.shares
+    if not shares and decision.proposals:
+        shares = decision.proposals[0].shares
+    runner_up = decision.runner_up
+    return {
+        "merchant_id": posting.merchant_id,
+        "posting_id": posting.id,
+        "choice": decision.choice,
+        "probability": Decimal(f"{decision.probability:.5f}"),
+        "shares": _stored(shares),
+        "runner_up": runner_up
+        and {
+            "orders": [share.order.id for share in runner_up.shares],
+            "probability": round(runner_up.probability, 5),
+        },
+        "evidence": [evidence.as_json() for evidence in decision.evidence],
+        "vetoes": list(decision.vetoes),
+        "level": settings.match_level,
+        "mode": settings.assignment,
+        "rule_version": RULE_VERSION,
+        "decided_at": at,
+    }
+
+
+def _stored(shares: Iterable[Share]) -> list[dict[str, Any]]:
+    return [
+        {"order_id": share.order.id, "amount": amount_text(share.amount)}
+        | ({"because": share.because} if share.because else {})
+        for share in shares
+    ]
 
 
 def _orders(merchant_id: int, ids: Set[int]) -> dict[int, Order]:
@@ -287,6 +413,7 @@ def _book(
     ledger: Ledger,
     at: datetime,
 ) -> None:
+    evidence = [each.as_json() for each in decision.evidence]
     for share in decision.shares:
         book_payment(
             orders[share.order.id],
@@ -297,11 +424,15 @@ def _book(
             actor=ACTOR,
             at=at,
             probability=decision.probability,
-            evidence=decision.evidence,
+            evidence=evidence,
+            because=share.because,
+            left_over=decision.remainder,
         )
 
 
-def _suggestions(posting: Posting, decision: Decision, at: datetime) -> list[dict[str, Any]]:
+def _suggestions(
+    posting: Posting, decision: Decision, at: datetime, *, is_proposed: bool
+) -> list[dict[str, Any]]:
     vetoes = [*decision.vetoes, *(["undone_by_person"] if posting.is_blocked else [])]
     offers = [(p.shares, p.probability, p.evidence) for p in decision.proposals]
     if not offers:
@@ -311,12 +442,10 @@ def _suggestions(posting: Posting, decision: Decision, at: datetime) -> list[dic
             "merchant_id": posting.merchant_id,
             "posting_id": posting.id,
             "rank": rank,
-            "orders": [
-                {"order_id": share.order.id, "amount": amount_text(share.amount)}
-                for share in shares
-            ],
+            "orders": _stored(shares),
             "probability": Decimal(f"{probability:.5f}"),
-            "evidence": list(evidence),
+            "is_proposed": is_proposed and rank == 0,
+            "evidence": [each.as_json() for each in evidence],
             "vetoes": vetoes,
             "created_at": at,
         }
@@ -327,18 +456,34 @@ def _suggestions(posting: Posting, decision: Decision, at: datetime) -> list[dic
 # --- facts -------------------------------------------------------------------------------------
 
 
+def _kept_keys(posting: Posting) -> list[str]:
+    """``posting_keys``, what is really written first, where they are too many."""
+    keys = posting_keys(facts_of(posting, Decimal(0)))
+    return sorted(keys, key=lambda key: (key.startswith(SLIP_MARK), key))[:KEYS_KEPT]
+
+
 def posting_keys(facts: PostingFacts) -> set[str]:
-    """What a posting's texts may mean, as keys of orders."""
+    """By what an order that comes later may find the posting (S18).
+
+    What its texts may mean; ``^`` and the same less a character for those that hold digits; its
+    payer's names with the amount, as ``@MULLER:49.90``.
+    """
     texts = (facts.remittance_information, facts.creditor_reference, facts.end_to_end_id)
-    return {
-        reading.key
+    written = {
+        run[0]
         for number, text in enumerate(text for text in texts if text)
-        for reading in readings(clean(text), number)
-        if len(reading.key) <= 64
+        for run in readings(clean(text), number)
     }
+    keys = {key for key in written if len(key) <= LONGEST_KEY}
+    for key in written:
+        if any(character.isdigit() for character in key):
+            keys |= _shortened(key)
+    names = {name_key(word) for word in name_words(facts.counterparty_name or "")} - {""}
+    return keys | {f"{name}:{facts.available:.2f}" for name in names}
 
 
-def _facts(posting: Posting, assigned: Decimal) -> PostingFacts:
+def facts_of(posting: Posting, assigned: Decimal, *, is_own_refund: bool = False) -> PostingFacts:
+    """A posting as the rules see it."""
     return PostingFacts(
         id=posting.id,
         amount=posting.amount,
@@ -353,31 +498,6 @@ def _facts(posting: Posting, assigned: Decimal) -> PostingFacts:
         is_return=posting.is_return,
         is_batch_total=posting.is_batch_total,
         is_possible_duplicate=posting.duplicate_of_id is not None,
+        is_own_refund=is_own_refund,
         remaining=posting.amount - assigned,
-    )
-
-
-def _open_order(row: Order, paid: Decimal) -> OpenOrder:
-    terms = row.wire.get("payment_terms") or {}
-    percent, days = terms.get("discount_percent"), terms.get("discount_days")
-    discount = Discount(Decimal(percent), int(days)) if percent and days is not None else None
-    addresses = [row.wire.get(name) for name in ("billing_address", "shipping_address")]
-    return OpenOrder(
-        id=row.id,
-        number=row.number,
-        currency=row.currency,
-        total=row.total,
-        outstanding=max(row.total - paid, Decimal(0)),
-        payment_status=row.payment_status,
-        ordered_date=row.ordered_at.date(),
-        payers=tuple(
-            Payer(
-                address.get("first_name") or "",
-                address.get("last_name") or "",
-                address.get("company") or "",
-            )
-            for address in addresses
-            if address
-        ),
-        discount=discount,
     )

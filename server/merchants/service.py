@@ -12,6 +12,7 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 from sqlalchemy import Row, Select, bindparam, delete, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from server.db import db
 from server.merchants.models import (
@@ -277,7 +278,7 @@ def set_values(merchant_id: int, shop_id: int | None = None) -> dict[str, Any]:
     newest = (
         select(SettingChange)
         .where(SettingChange.merchant_id == merchant_id, SettingChange.shop_id == shop_id)
-        .distinct(SettingChange.name)
+        .ext(distinct_on(SettingChange.name))
         .order_by(SettingChange.name, SettingChange.id.desc())
     )
     return {row.name: row.value for row in db.session.scalars(newest) if row.value is not None}

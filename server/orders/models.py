@@ -147,6 +147,12 @@ class Assignment(Base):
         UniqueConstraint("reverses_id"),
         Index("ix_assignment_posting_id", "posting_id"),
         Index(
+            "ix_assignment_difference",
+            "merchant_id",
+            "id",
+            postgresql_where=text("origin = 'difference'"),
+        ),
+        Index(
             "ix_assignment_by_person",
             "merchant_id",
             "id",

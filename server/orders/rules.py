@@ -143,32 +143,40 @@ def is_creditor_reference(text: str) -> bool:
 KeyKind = Literal[
     "order_number",
     "order_number_part",
-    "order_number_folded",
     "invoice_number",
     "invoice_number_part",
-    "invoice_number_folded",
     "payment_reference",
     "creditor_reference",
     "external_reference",
-    "name_and_total",
+    "additional_number",
+    "customer_number",
+    "name",
 ]
 
 MIN_KEY_LENGTH: Final = 3
 MAX_KEY_LENGTH: Final = 35  # the longest end-to-end id a bank carries
 MIN_TAIL_LENGTH: Final = 4  # a shorter last group says too little without what stands before
-FOLDED_MARK: Final = "~"  # keeps look-alike keys apart from what is really written
 NAME_MARK: Final = "@"
 MIN_NAME_LENGTH: Final = 3
 MAX_NAME_LENGTH: Final = 20
+LEGAL_FORMS: Final = frozenset(
+    "GMBH MBH UG AG KG KGAA OHG GBR EK EV EG SE CO LTD INC LLC SARL SAS SA BV NV SPA SRL "
+    "HAFTUNGSBESCHRANKT HAFTUNGSBESCHRAENKT GGMBH E K V".split()
+)
+"""What stands in many companies' names and tells none of them."""
 
+_SEPARATORS: Final = {code: None for code in range(128) if not chr(code).isalnum()}
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^A-Z0-9]+")
 _LEADING_WORD: Final = re.compile(r"\s*[^\W\d_]+\s*(?:[-_/.:#\s]\s*|(?=\d))")
-_LAST_GROUP: Final = re.compile(r"[^\W_]+")
+_LAST_GROUP: Final = re.compile(r"[^\W_]+(?=[\W_]*$)")
+_UMLAUT: Final = re.compile("([AOU])E")
 _LOOK_ALIKES: Final = str.maketrans("OILSBZG", "0115826")
 
 
 def normalise_reference(text: str) -> str:
     """Capital letters A-Z and digits only: accents, case, blanks and separators do not count."""
+    if text.isascii():
+        return text.upper().translate(_SEPARATORS)
     decomposed = unicodedata.normalize("NFKD", text.upper())
     return _NOT_ALPHANUMERIC.sub("", decomposed)
 
@@ -185,62 +193,66 @@ def order_keys(
     payment_reference: str | None = None,
     references: Iterable[str] = (),
     names: Iterable[str] = (),
-    total: Decimal | None = None,
+    customer_number: str | None = None,
+    additional_number: str | None = None,
 ) -> tuple[tuple[str, KeyKind], ...]:
     """What a payer may write to mean this order: (normalised key, kind), without repetition.
 
     ``number`` and the invoice numbers come whole, without their leading word (``SHOP-4711`` is
-    often written ``4711``), as their last group (``2026-04711`` as ``04711``) and folded for
-    look-alikes. ``references`` are numbers of others, for
-    instance a marketplace's. Keys shorter than 3 or longer than 35 characters are left out.
-    ``names`` are family names and companies: with the ``total`` they find the order of a payer
-    who wrote no number at all.
+    often written ``4711``) and as their last group (``2026-04711`` as ``04711``). ``references``
+    are numbers of others, for instance a marketplace's. Keys shorter than 3 or longer than 35
+    characters are left out. ``names`` are family names, companies and the additional name (S85):
+    the order of a payer who wrote no number is looked for among those of his name.
     """
     keys: dict[tuple[str, KeyKind], None] = {}
-    _add_number(keys, number, "order_number", "order_number_part", "order_number_folded")
+    _add_number(keys, number, "order_number", "order_number_part")
     for invoice in invoice_numbers:
-        _add_number(keys, invoice, "invoice_number", "invoice_number_part", "invoice_number_folded")
+        _add_number(keys, invoice, "invoice_number", "invoice_number_part")
     if payment_reference is not None:
         keys[normalise_reference(payment_reference), "payment_reference"] = None
         keys[creditor_reference(payment_reference), "creditor_reference"] = None
     for reference in references:
         keys[normalise_reference(reference), "external_reference"] = None
-    if total is not None:
-        for word in (word for name in names for word in name.split()):
-            keys[name_key(word, total), "name_and_total"] = None
+    if additional_number:
+        keys[normalise_reference(additional_number), "additional_number"] = None
+    if customer_number:
+        keys[normalise_reference(customer_number), "customer_number"] = None
+    for name in names:
+        for word in name_words(name):
+            keys[name_key(word), "name"] = None
     return tuple(
-        (key, kind)
-        for key, kind in keys
-        if MIN_KEY_LENGTH <= len(key.removeprefix(FOLDED_MARK)) <= MAX_KEY_LENGTH
+        pair for pair in keys if MIN_KEY_LENGTH <= len(pair[0].lstrip(NAME_MARK)) <= MAX_KEY_LENGTH
     )
 
 
-def name_key(word: str, amount: Decimal) -> str:
-    """The key of a word of a name with an amount; empty for a word too short to say anything.
+def name_words(name: str) -> list[str]:
+    """The words of a family name or company that may tell it from others."""
+    words = name.replace("-", " ").split()
+    return [word for word in words if normalise_reference(word) not in LEGAL_FORMS]
 
-    Ü, UE and U are one: ``@MULLER:49.90``.
+
+def name_key(word: str) -> str:
+    """The key of a word of a name; empty for a word too short to say anything.
+
+    Ü, UE and U are one: ``@MULLER``.
     """
-    folded = re.sub("([AOU])E", r"\1", normalise_reference(word))
+    folded = _UMLAUT.sub(r"\1", normalise_reference(word))
     if len(folded) < MIN_NAME_LENGTH:
         return ""
-    return f"{NAME_MARK}{folded[:MAX_NAME_LENGTH]}:{amount:.2f}"
+    return NAME_MARK + folded[:MAX_NAME_LENGTH]
 
 
 def _add_number(
-    keys: dict[tuple[str, KeyKind], None],
-    number: str,
-    whole_kind: KeyKind,
-    part_kind: KeyKind,
-    folded_kind: KeyKind,
+    keys: dict[tuple[str, KeyKind], None], number: str, whole_kind: KeyKind, part_kind: KeyKind
 ) -> None:
     whole = normalise_reference(number)
-    part = normalise_reference(_LEADING_WORD.sub("", number, count=1))
-    tail = normalise_reference(_LAST_GROUP.findall(number)[-1]) if whole else ""
     keys[whole, whole_kind] = None
+    if number.isalnum() and not number[:1].isalpha():
+        return
+    part = normalise_reference(_LEADING_WORD.sub("", number, count=1))
     if part != whole:
         keys[part, part_kind] = None
-    if tail not in (whole, part) and len(tail) >= MIN_TAIL_LENGTH:
+    last = _LAST_GROUP.search(number)
+    tail = normalise_reference(last[0]) if last else ""
+    if len(tail) >= MIN_TAIL_LENGTH and tail not in (whole, part):
         keys[tail, part_kind] = None
-    for key in (whole, part):
-        if len(key) >= MIN_KEY_LENGTH:
-            keys[FOLDED_MARK + fold_look_alikes(key), folded_kind] = None

@@ -149,8 +149,12 @@ def provider_of(posting: Seen) -> str | None:
     The whole name must be the provider's: customers who pay through a provider's account are
     not among them, nor is somebody called Klarna Maier.
     """
-    name = squash(posting.counterparty_name)
-    return _providers().get(name) if name else None
+    return provider_named(posting.counterparty_name or "")
+
+
+def provider_named(name: str) -> str | None:
+    """The payment provider with this whole name, or None."""
+    return _providers().get(squash(name)) if name else None
 
 
 @cache

@@ -1,40 +1,59 @@
-"""Which orders a posting names, exactly or with a slip of the pen, and how surely.
+"""Which orders a posting may pay: named exactly, nearly, by its payer, or by name and amount.
 
-The store is asked twice a batch: for what is written, and, for the postings that are not clear
-by that, for what could have been meant; where nothing is written, by name and amount. The second
-question matters most where something *was* found: where numbers are given in sequence, one wrong
-digit names another customer's order.
+The store is asked twice a batch: for what is written and for who is known; then, for the
+postings that are not clear by that, for what could have been meant. The second question matters
+most where something *was* found: where numbers are given in sequence, one wrong digit names
+another customer's order.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from server.matching.rules.evidence import (
-    CHECKED,
-    LOOK_ALIKE,
-    LOOK_ALIKE_CONFIRMATION,
-    TYPO,
-    TYPO_CONFIRMATION,
-    Evidence,
-    is_exact,
-    name_evidence,
-    reference_weight,
-    word_weight,
-)
+from server.banking.rules.ignoring import provider_named
+from server.matching.rules.amounts import Relation, discounted, relate
+from server.matching.rules.evidence import FIELDS, Evidence, Span
 from server.matching.rules.facts import (
+    ZERO,
     CandidateStore,
+    Crowd,
     KeyHit,
     OpenOrder,
     OrderId,
+    PaidFor,
+    Policy,
     PostingFacts,
+    payer_key,
 )
-from server.matching.rules.names import telling_words
-from server.matching.rules.text import Reading, before, clean, readings
-from server.orders.rules import FOLDED_MARK, fold_look_alikes, name_key, normalise_reference
+from server.matching.rules.names import Likely, likeness, telling_words
+from server.matching.rules.slips import near
+from server.matching.rules.text import (
+    Reading,
+    Run,
+    before,
+    clean,
+    creditor_references,
+    discount,
+    readings,
+)
+from server.matching.rules.weights import (
+    CHECKED,
+    COUNTER_WORD,
+    MOST_CUSTOMERS,
+    REFERENCE_WORD,
+    name_evidence,
+    payer_evidence,
+    prior,
+    reference_weight,
+    says_customer,
+    slip_weight,
+    word_weight,
+)
+from server.orders.rules import fold_look_alikes, name_key, normalise_reference
 
 MIN_SLIP_LENGTH: Final = 4
 MAX_SLIP_LENGTH: Final = 16
@@ -42,14 +61,12 @@ MAX_SLIP_DISCOUNT: Final = 0.7
 MIN_LEADING_WORD: Final = 3  # letters in front of a code that may be written together with it
 MAX_SLIP_READINGS: Final = 6  # a posting is searched for slips in so many numbers
 MAX_SLIP_WORDS: Final = 3  # and in so many words
-CLEAR: Final = 3.0  # a reference this sure, the exact amount,
-CLEAR_NAME: Final = 2.0  # and more than the family name leave no question
-NEVER_CONFIRMED: Final = 99.0
+MAX_BY_NAME: Final = 60  # orders of the payer's name that are looked at
+CLEAR: Final = 3.0  # a reference this sure, the exact amount, and
+CLEAR_NAMES: Final = ("full", "company", "initial")  # more than the family name: no question
 SEPARATORS: Final = " -_/.:#\n"
-DIGITS: Final = "0123456789"
-LETTERS_AND_DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+NOT_PROVIDED: Final = frozenset(("NOTPROVIDED", "NOT PROVIDED", "NOTAVAILABLE"))
 
-_CONFIRMATIONS: Final = {TYPO: TYPO_CONFIRMATION, LOOK_ALIKE: LOOK_ALIKE_CONFIRMATION}
 _CHECKED_KINDS: Final = ("payment_reference", "creditor_reference")
 _WORDS: Final = frozenset(
     "DANKE DANK VIELEN MFG VOM VON FUER FUR IHRE IHR MEINE UND FOLGT EINKAUF UEBERWEISUNG "
@@ -58,115 +75,265 @@ _WORDS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """An order that a reading names, and what that is worth."""
+class Mention(NamedTuple):
+    """An order that a reading names, and what that is worth.
+
+    ``basis``: ``number`` is written, ``slip`` nearly is, ``customer``: his number is.
+    """
 
     order: OpenOrder
     reading: Reading
     evidence: Evidence
-    is_exact: bool
-    is_checked: bool
-    confirmation: float = 0.0  # what amount and name must weigh together before it is booked
-    doubt: str = ""  # the veto if they do not
+    basis: str
+    is_checked: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the order's own number is what is written."""
+        return self.basis == "number"
 
 
-@dataclass(slots=True)
-class Context:
-    """A posting with its cleaned texts, their readings and the orders they name."""
+class Case:
+    """A posting with its cleaned texts, their readings, and the orders it may pay."""
 
-    posting: PostingFacts
-    texts: tuple[str, ...]
-    readings: list[Reading]
-    mentions: list[Mention] = field(default_factory=list)
+    __slots__ = (
+        "_names",
+        "_relations",
+        "available",
+        "by_name",
+        "counted",
+        "fields",
+        "known",
+        "mentions",
+        "name_keys",
+        "posting",
+        "runs",
+        "text",
+        "texts",
+    )
+
+    def __init__(self, posting: PostingFacts) -> None:
+        self.posting = posting
+        self.available = posting.available
+        self.texts: list[str] = []
+        self.fields: list[str] = []
+        self.runs: list[Run] = []
+        self._read()
+        self.text = " ".join(self.texts)
+        self.mentions: list[Mention] = []
+        self.by_name: list[OpenOrder] = []
+        self.known: tuple[PaidFor, ...] = ()  # by his account
+        self.counted: tuple[PaidFor, ...] = ()  # by his name, where the account is not known
+        self.name_keys = {name_key(word) for word in telling_words(posting.counterparty_name)}
+        self.name_keys.discard("")
+        self._names: dict[OrderId, Likely] = {}
+        self._relations: dict[tuple[OrderId, Decimal], Relation] = {}
+
+    def _read(self) -> None:
+        posting = self.posting
+        written = (
+            posting.remittance_information,
+            posting.creditor_reference,
+            posting.end_to_end_id,
+        )
+        for field, text in zip(FIELDS, written, strict=True):
+            if text and text.upper() not in NOT_PROVIDED:
+                cleaned = clean(text)
+                self.runs += readings(cleaned, len(self.texts))
+                self.texts.append(cleaned)
+                self.fields.append(field)
+
+    @property
+    def provider(self) -> str | None:
+        """The payment provider whose payout this is."""
+        return _provider(self.posting.counterparty_name or "")
+
+    def span(self, reading: Reading) -> Span:
+        """Where a reading stands in the posting."""
+        return Span(self.fields[reading.field], reading.start, reading.end)
+
+    def likeness(self, order: OpenOrder) -> Likely:
+        """How far the payer's name is the customer's."""
+        found = self._names.get(order.id)
+        if found is None:
+            found = likeness(self.posting.counterparty_name, order.payers)
+            self._names[order.id] = found
+        return found
+
+    def relation(self, order: OpenOrder, owed: Decimal, crowd: Crowd, policy: Policy) -> Relation:
+        """How the amount relates to what the order owes."""
+        found = self._relations.get((order.id, owed))
+        if found is None:
+            found = relate(self.posting, order, owed, crowd, policy, self.text)
+            self._relations[order.id, owed] = found
+        return found
+
+    def who(
+        self, order: OpenOrder, crowd: Crowd, *, is_whole: bool = True
+    ) -> tuple[Evidence, Evidence | None]:
+        """What the payer's name says, and what is known of him."""
+        name = name_evidence(self.posting, self.likeness(order), crowd, is_whole=is_whole)
+        if not self.known and not self.counted:
+            return name, None
+        is_account = bool(self.known)
+        payer = (
+            self.posting.counterparty_iban if is_account else self.posting.counterparty_name
+        ) or ""
+        evidence = payer_evidence(
+            payer,
+            self.known or self.counted,
+            order,
+            crowd,
+            is_account=is_account,
+            booked=self.posting.booking_date,
+        )
+        return name, evidence
+
+
+@lru_cache(maxsize=50_000)
+def _provider(name: str) -> str | None:
+    return provider_named(name)
+
+
+class Found(NamedTuple):
+    """The cases of a batch, and how common things are among the merchant's orders."""
+
+    cases: list[Case]
+    crowd: Crowd
 
 
 def find_candidates(
-    postings: Sequence[PostingFacts], store: CandidateStore, tolerance: Decimal
-) -> list[Context]:
+    postings: Sequence[PostingFacts], store: CandidateStore, policy: Policy
+) -> Found:
     """The postings with the orders they may pay, in the same order."""
-    contexts = [_read(posting) for posting in postings]
-    keys = {reading.key for context in contexts for reading in context.readings}
-    found = store.find(keys)
+    cases = [Case(posting) for posting in postings]
+    waiting = [case for case in cases if case.available > 0]
+    found = store.find({run[0] for case in waiting for run in case.runs})
+    checked = {case: creditor_references(case.runs) for case in waiting if "RF" in case.text}
+    extra = {reading.key for own in checked.values() for reading in own}
+    if extra:
+        found = {**found, **store.find(extra)}
     orders = dict(store.load({hit.order_id for hits in found.values() for hit in hits}))
-    for context in contexts:
-        context.mentions = list(_exact_mentions(context, found, orders))
+    crowd = store.crowd(
+        {case.available for case in waiting},
+        {key for case in waiting for key in case.name_keys},
+    )
+    _recognise(waiting, store)
+    for case in waiting:
+        _name_exactly(case, checked.get(case, ()), found, orders)
+    unclear = [case for case in waiting if not _is_clear(case)]
+    if unclear:
+        _look_further(unclear, store, orders, crowd, policy)
+    return Found(cases, crowd)
 
-    unclear = {
-        index: dict(_slips(context))
-        for index, context in enumerate(contexts)
-        if context.posting.available > 0 and not _is_clear(context, tolerance)
+
+def _recognise(cases: Iterable[Case], store: CandidateStore) -> None:
+    """Whom the payers are known to have paid for."""
+    names = {
+        case: payer_key(case.posting.counterparty_name)
+        for case in cases
+        if case.posting.counterparty_name
     }
-    nameless = {
-        index: _name_keys(contexts[index].posting)
-        for index in unclear
-        if not contexts[index].mentions
-    }
-    wanted = {key for keys in (*unclear.values(), *nameless.values()) for key in keys}
-    found = store.find(wanted)
-    missing = {hit.order_id for hits in found.values() for hit in hits} - orders.keys()
-    orders.update(store.load(missing))
-    for index, slips in unclear.items():
-        context = contexts[index]
-        context.mentions += _slip_mentions(context, slips, found, orders)
-        if not context.mentions:
-            context.mentions += _name_mentions(context, nameless[index], found, orders)
-    return contexts
+    ibans = {case.posting.counterparty_iban for case in cases} - {None, ""}
+    known = store.payers({*names.values(), *(iban for iban in ibans if iban)})
+    if not known:
+        return
+    for case in cases:
+        case.known = tuple(known.get(case.posting.counterparty_iban or "", ()))
+        if not case.known:
+            case.counted = tuple(known.get(names.get(case, ""), ()))
 
 
-def _read(posting: PostingFacts) -> Context:
-    written = (posting.remittance_information, posting.creditor_reference, posting.end_to_end_id)
-    texts = tuple(clean(text) for text in written if text)
-    found = [reading for number, text in enumerate(texts) for reading in readings(text, number)]
-    return Context(posting, texts, found)
+# --- What is written --------------------------------------------------------------------------
 
 
-def _exact_mentions(
-    context: Context,
+def _name_exactly(
+    case: Case,
+    checked: Sequence[Reading],
     found: Mapping[str, Sequence[KeyHit]],
     orders: Mapping[OrderId, OpenOrder],
-) -> Iterator[Mention]:
-    for reading in context.readings:
+) -> None:
+    for reading in checked:
         for hit in found.get(reading.key, ()):
+            if hit.order_id in orders:
+                case.mentions.append(_checked(case, reading, hit, orders[hit.order_id]))
+    longest: dict[OrderId, Reading] = {}
+    for run in case.runs:
+        hits = found.get(run[0])
+        if hits is None:
+            continue
+        reading = Reading._make(run)
+        for hit in hits:
             order = orders.get(hit.order_id)
-            if order is not None and not hit.key.startswith(FOLDED_MARK):
-                yield _mention(context, reading, hit, order, slip=0.0)
+            if order is None or _is_within(reading, longest.get(hit.order_id)):
+                continue
+            longest[hit.order_id] = reading
+            if hit.kind in _CHECKED_KINDS:
+                case.mentions.append(_checked(case, reading, hit, order))
+            elif hit.kind == "customer_number":
+                case.mentions.append(_customer(case, reading, order))
+            else:
+                case.mentions.append(_written(case, reading, hit, order))
 
 
-def _mention(
-    context: Context, reading: Reading, hit: KeyHit, order: OpenOrder, *, slip: float
-) -> Mention:
-    is_checked = not slip and (reading.is_checked or hit.kind in _CHECKED_KINDS)
-    kind = hit.kind.removesuffix("_part").removesuffix("_folded").replace("_", " ")
-    if is_checked:
-        sentence = f"{reading.key} is its {kind}, check characters right"
-        return Mention(order, reading, Evidence(sentence, CHECKED), True, True)
-    text = context.texts[reading.field]
-    key = hit.key.removeprefix(FOLDED_MARK)
-    prefix = _prefix(order.number, key)
+def _is_within(reading: Reading, other: Reading | None) -> bool:
+    """Whether it is a part of what named the same order already; longer runs come first."""
+    return (
+        other is not None
+        and reading.field == other.field
+        and other.start <= reading.start
+        and reading.end <= other.end
+        and len(reading.key) < len(other.key)
+    )
+
+
+def _checked(case: Case, reading: Reading, hit: KeyHit, order: OpenOrder) -> Mention:
+    what = hit.kind.removesuffix("_part")
+    facts = {"written": reading.key, "what": what, "number": order.number}
+    evidence = Evidence("number_checked", CHECKED, facts, case.span(reading))
+    return Mention(order, reading, evidence, "number", True)
+
+
+def _written(case: Case, reading: Reading, hit: KeyHit, order: OpenOrder) -> Mention:
+    facts = {
+        "written": reading.key,
+        "what": hit.kind.removesuffix("_part"),
+        "number": order.number,
+    }
+    weight = _weight(case.texts[reading.field], reading, hit, order)
+    return Mention(order, reading, Evidence("number", weight, facts, case.span(reading)), "number")
+
+
+def _customer(case: Case, reading: Reading, order: OpenOrder) -> Mention:
+    text = case.texts[reading.field]
+    weight = reference_weight(reading.key) - discount(text, reading)
+    word = before(text, reading.start)
+    weight += REFERENCE_WORD if says_customer(word) else min(word_weight(word), 0.0)
+    facts = {"written": reading.key, "what": "customer_number", "number": order.number}
+    return Mention(
+        order, reading, Evidence("number", weight, facts, case.span(reading)), "customer"
+    )
+
+
+def _weight(text: str, reading: Reading, hit: KeyHit, order: OpenOrder) -> float:
+    """What it is worth that this key of the order stands where it was read."""
+    off = discount(text, reading)
+    prefix = _prefix(order.number, hit.key)
     if prefix and _stands_before(text, reading.start, prefix):
-        weight = reference_weight(prefix + key)
-        discount = max(reading.discount - 0.5, 0.0)  # torn off exactly at its own leading word
-    else:
-        discount = reading.discount
-        weight = reference_weight(key)
-        if hit.kind.endswith(("_part", "_folded")) or key.isdigit():
-            weight += word_weight(before(text, reading.start))
-    how = "is" if not slip else "is nearly"
-    sentence = f"{reading.key} {how} its {kind}"
-    evidence = Evidence(sentence, weight - discount + slip)
-    if not slip:
-        return Mention(order, reading, evidence, True, False)
-    return Mention(order, reading, evidence, False, False, _CONFIRMATIONS[slip], "slip_unconfirmed")
+        # torn off exactly at its own leading word
+        return reference_weight(prefix + hit.key) - max(off - 0.5, 0.0)
+    weight = reference_weight(hit.key) - off
+    if hit.kind.endswith("_part") or hit.key.isdigit():
+        weight += word_weight(before(text, reading.start))
+    return weight
 
 
 @lru_cache(maxsize=100_000)
 def _prefix(number: str, key: str) -> str:
     """What the key lacks in front to be the order's whole number."""
     whole = normalise_reference(number)
-    for reading in (whole, fold_look_alikes(whole)):
-        if reading.endswith(key):
-            return whole[: -len(key)]
+    if whole.endswith(key) or fold_look_alikes(whole).endswith(key):
+        return whole[: -len(key)]
     return ""
 
 
@@ -182,58 +349,87 @@ def _stands_before(text: str, start: int, prefix: str) -> bool:
     return True
 
 
-def _letters_before(text: str, start: int) -> int:
-    """How many letters are written together with what starts here."""
-    begin = start
-    while begin > 0 and text[begin - 1].isalpha():
-        begin -= 1
-    return start - begin
-
-
-def _is_clear(context: Context, tolerance: Decimal) -> bool:
+def _is_clear(case: Case) -> bool:
     """Whether nothing that was not written could have been meant instead."""
-    posting = context.posting
-    for mention in context.mentions:
+    available = case.available
+    for mention in case.mentions:
         if mention.is_checked:
             return True
         order = mention.order
-        exact = order.is_open and is_exact(posting.available, order.outstanding, tolerance)
         if (
-            exact
+            mention.basis == "number"
+            and available == order.outstanding
             and mention.evidence.weight > CLEAR
-            and name_evidence(posting, order).weight > CLEAR_NAME
+            and order.is_open
+            and case.likeness(order).likeness in CLEAR_NAMES
         ):
             return True
     return False
 
 
-# --- Slips of the pen -------------------------------------------------------------------------
+# --- What may have been meant -----------------------------------------------------------------
 
 
-def _slips(context: Context) -> Iterator[tuple[str, tuple[Reading, float]]]:
-    """Keys that may have been meant, each with where it stands and its weight."""
-    seen: set[str] = set()
-    for reading in _worth_a_search(context):
-        for key, weight in _near(reading.key):
-            if key not in seen:
-                seen.add(key)
-                yield key, (reading, weight)
+def _look_further(
+    cases: Sequence[Case],
+    store: CandidateStore,
+    orders: dict[OrderId, OpenOrder],
+    crowd: Crowd,
+    policy: Policy,
+) -> None:
+    lengths = store.lengths()
+    known_lengths = frozenset(lengths) if lengths is not None else None
+    slips = {case: _slips(case, known_lengths) for case in cases}
+    meant = store.find({key for own in slips.values() for _, keys in own for key in keys})
+    named = store.named(
+        {key for case in cases for key in case.name_keys},
+        {(key, case.available) for case in cases for key in case.name_keys},
+    )
+    owing = store.owing({case.available for case in cases if not case.mentions})
+    customers = store.of_customers({each for case in cases for each in _customers_of(case)})
+    ids = {hit.order_id for hits in meant.values() for hit in hits}
+    for table in (named, owing, customers):
+        ids.update(id for some in table.values() for id in some)
+    orders.update(store.load(ids - orders.keys()))
+    for case in cases:
+        _mean_nearly(case, slips[case], meant, orders, crowd)
+        near_ids = [named.get(key, ()) for key in case.name_keys]
+        near_ids += [customers.get(each, ()) for each in _customers_of(case)]
+        if not case.mentions:
+            near_ids.append(owing.get(case.available, ()))
+        ids = {id for some in near_ids for id in some if id in orders}
+        ranked = sorted((orders[id] for id in ids), key=lambda order: (order.number, order.id))
+        case.by_name = ranked[:MAX_BY_NAME]
 
 
-def _worth_a_search(context: Context) -> list[Reading]:
+def _customers_of(case: Case) -> Set[str]:
+    """The customers of whom the payer, or what he wrote, tells."""
+    known = case.known or case.counted
+    if len(known) > MOST_CUSTOMERS:
+        known = ()
+    return {each for paid in known for each in paid.customer}
+
+
+_Slips = list[tuple[Reading, Mapping[str, str]]]
+
+
+def _slips(case: Case, lengths: frozenset[int] | None) -> _Slips:
+    """For each number worth a search, the keys that may have been meant."""
+    return [(reading, near(reading.key, lengths)) for reading in _worth_a_search(case)]
+
+
+def _worth_a_search(case: Case) -> list[Reading]:
     """The numbers, then the words, that may be a reference with a slip in it.
 
     Readings that end at the same place are one number with more or less in front of it. What
     already names an order is searched as it is; else the shortest reading and, as numbers are
     also given in groups, the longest of digits.
     """
-    payer = {
-        normalise_reference(word) for word in (context.posting.counterparty_name or "").split()
-    }
+    payer = {normalise_reference(word) for word in (case.posting.counterparty_name or "").split()}
     places: dict[tuple[int, int], list[Reading]] = defaultdict(list)
-    hits = {mention.reading for mention in context.mentions}
-    for reading in context.readings:
-        if reading in hits or _may_hold_a_slip(context, reading, payer):
+    hits = {mention.reading for mention in case.mentions if mention.is_exact}
+    for reading in map(Reading._make, case.runs):
+        if reading in hits or _may_hold_a_slip(case, reading, payer):
             places[reading.field, reading.end].append(reading)
     chosen: dict[Reading, None] = {}
     for found in places.values():
@@ -242,87 +438,81 @@ def _worth_a_search(context: Context) -> list[Reading]:
         chosen[by_length[0]] = None
         digits = [reading for reading in by_length if reading.key.isdigit()]
         chosen.update((reading, None) for reading in digits[-1:])
-    ranked = sorted(chosen, key=lambda r: (r not in hits, r.discount, -len(r.key)))
+    ranked = sorted(
+        chosen,
+        key=lambda r: (r not in hits, discount(case.texts[r.field], r), -len(r.key), r),
+    )
     numbers = [reading for reading in ranked if not reading.key.isalpha()]
     words = [reading for reading in ranked if reading.key.isalpha()]
     return numbers[:MAX_SLIP_READINGS] + words[:MAX_SLIP_WORDS]
 
 
-def _may_hold_a_slip(context: Context, reading: Reading, payer: Set[str]) -> bool:
-    key, text = reading.key, context.texts[reading.field]
-    if not MIN_SLIP_LENGTH <= len(key) <= MAX_SLIP_LENGTH or reading.is_checked:
+def _may_hold_a_slip(case: Case, reading: Reading, payer: Set[str]) -> bool:
+    key, text = reading.key, case.texts[reading.field]
+    if not MIN_SLIP_LENGTH <= len(key) <= MAX_SLIP_LENGTH:
+        return False
+    if key.isalpha() and (key in _WORDS or key in payer or word_weight(key)):
         return False
     written = text[reading.start : reading.end]
-    if reading.discount > MAX_SLIP_DISCOUNT or " " in written or "\n" in written:
+    if " " in written or "\n" in written or discount(text, reading) > MAX_SLIP_DISCOUNT:
         return False
     if key.isalpha():
-        return key not in _WORDS and key not in payer and not word_weight(key)
+        return True
     if not key.isdigit() and 0 < _letters_before(text, reading.start) < MIN_LEADING_WORD:
         return False  # G3E7M is one code, 3E7M is no part of it; SHOP9XBJG has a leading word
-    return word_weight(before(text, reading.start)) >= 0
+    return word_weight(before(text, reading.start)) > COUNTER_WORD
 
 
-def _near(key: str) -> Iterator[tuple[str, float]]:
-    """Look-alikes, then all keys one slip away: exchanged, wrong, missing, doubled character."""
-    folded = fold_look_alikes(key)
-    yield FOLDED_MARK + folded, LOOK_ALIKE
-    if folded != key:
-        yield folded, LOOK_ALIKE
-    alphabet = DIGITS if key.isdigit() else LETTERS_AND_DIGITS
-    for neighbour in _one_slip_away(key, alphabet):
-        if neighbour != key:
-            yield neighbour, TYPO
+def _letters_before(text: str, start: int) -> int:
+    """How many letters are written together with what starts here."""
+    begin = start
+    while begin > 0 and text[begin - 1].isalpha():
+        begin -= 1
+    return start - begin
 
 
-def _one_slip_away(key: str, alphabet: str) -> Iterable[str]:
-    halves = [(key[:cut], key[cut:]) for cut in range(len(key) + 1)]
-    for left, right in halves:
-        if len(right) > 1:
-            yield left + right[1] + right[0] + right[2:]
-        if right:
-            yield left + right[1:]
-            for character in alphabet:
-                yield left + character + right[1:]
-        for character in alphabet:
-            yield left + character + right
-
-
-def _slip_mentions(
-    context: Context,
-    slips: Mapping[str, tuple[Reading, float]],
+def _mean_nearly(
+    case: Case,
+    slips: _Slips,
     found: Mapping[str, Sequence[KeyHit]],
     orders: Mapping[OrderId, OpenOrder],
-) -> Iterator[Mention]:
-    named = {mention.order.id for mention in context.mentions}
-    for key, (reading, weight) in slips.items():
-        for hit in found.get(key, ()):
+    crowd: Crowd,
+) -> None:
+    named = {mention.order.id for mention in case.mentions if mention.is_exact}
+    base = prior(crowd)
+    for reading, keys in slips:
+        hits = [hit for key in keys for hit in found.get(key, ()) if hit.kind != "customer_number"]
+        neighbours = len({hit.order_id for hit in hits})
+        for hit in hits:
             order = orders.get(hit.order_id)
-            if order is not None and order.id not in named:
-                yield _mention(context, reading, hit, order, slip=weight)
+            if order is None or order.id in named or not _agrees(case, order):
+                continue
+            slip = keys[hit.key]
+            facts = {
+                "written": reading.key,
+                "what": hit.kind.removesuffix("_part"),
+                "meant": hit.key,
+                "slip": slip,
+                "number": order.number,
+            }
+            off = discount(case.texts[reading.field], reading)
+            weight = slip_weight(slip, neighbours, base) - off
+            evidence = Evidence("number_slip", weight, facts, case.span(reading))
+            case.mentions.append(Mention(order, reading, evidence, "slip"))
 
 
-# --- No number at all -------------------------------------------------------------------------
+def _agrees(case: Case, order: OpenOrder) -> bool:
+    """Whether anything but the number speaks for the order; else it is only a neighbour."""
+    if agrees(case, order, ZERO):
+        return True
+    return case.likeness(order).likeness not in ("unknown", "different")
 
 
-def _name_keys(posting: PostingFacts) -> Set[str]:
-    words = telling_words(posting.counterparty_name)
-    return {name_key(word, posting.available) for word in words} - {""}
-
-
-def _name_mentions(
-    context: Context,
-    keys: Set[str],
-    found: Mapping[str, Sequence[KeyHit]],
-    orders: Mapping[OrderId, OpenOrder],
-) -> Iterator[Mention]:
-    """Open orders of such a name that owe exactly this: worth offering, never worth booking."""
-    seen: set[OrderId] = set()
-    for hit in (hit for key in sorted(keys) for hit in found.get(key, ())):
-        order = orders.get(hit.order_id)
-        if order is None or not order.is_open or order.id in seen:
-            continue
-        seen.add(order.id)
-        if name_evidence(context.posting, order).weight > 0:
-            nowhere = Reading("", -1, 0, 0)
-            evidence = Evidence("no number that could be an order's", 0.0)
-            yield Mention(order, nowhere, evidence, False, False, NEVER_CONFIRMED, "no_reference")
+def agrees(case: Case, order: OpenOrder, tolerance: Decimal) -> bool:
+    """Whether the amount is one that the order asks for."""
+    amount = case.available
+    if amount == order.outstanding or amount == order.total:  # noqa: PLR1714  hashing is slower
+        return True
+    if order.discount is not None and amount == discounted(order):
+        return True
+    return bool(tolerance) and abs(amount - order.outstanding) <= tolerance

@@ -1,65 +1,75 @@
 """The decision: hypotheses weighed against each other, vetoes apart, one batch at a time.
 
-For each posting every candidate order is a hypothesis, every group of orders it names together
-is one, and "none of them" is one. Their weights become probabilities that sum to one, so a
-rival takes from the best what the best would need. Only a best hypothesis of at least
-``AUTO_PROBABILITY`` and without a veto is booked. Postings that claim the same order are settled
-among each other: what is paid by one of them is no longer owed to the next.
+For each posting every candidate order is a hypothesis, every group of orders that it may pay
+together is one, and "none of them" is one. Their weights become probabilities that sum to one, so
+a rival takes from the best what the best would need. Only a best hypothesis above the merchant's
+level, clearly ahead of the next and without a veto is booked. Postings that claim the same order
+are settled among each other: what is paid by one of them is no longer owed to the next.
 """
+
+from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from itertools import product
-from typing import Final
+from math import log10
+from typing import Final, NamedTuple
 
-from server.matching.rules.candidates import Context, Mention, find_candidates
-from server.matching.rules.evidence import (
-    EXACT_ODD,
-    PRIOR,
-    WILD,
-    Evidence,
-    amount_evidence,
-    date_evidence,
-    is_exact,
-    name_evidence,
-)
+from server.matching.rules.amounts import WILD, Relation
+from server.matching.rules.candidates import CLEAR_NAMES, Case, Mention, agrees, find_candidates
+from server.matching.rules.evidence import Evidence
 from server.matching.rules.facts import (
     ZERO,
     CandidateStore,
+    Crowd,
     Decision,
+    Level,
     OpenOrder,
     OrderId,
+    Policy,
     PostingFacts,
     Proposal,
     Share,
 )
+from server.matching.rules.groups import MAX_ITEMS, formula, in_turn, item, sums
 from server.matching.rules.names import same_name
+from server.matching.rules.weights import (
+    NO_NUMBER,
+    TWICE,
+    WITH_KNOWN_PAYER,
+    date_evidence,
+    prior,
+)
 
-AUTO_PROBABILITY: Final = 0.9996
-SLIP_AUTO_PROBABILITY: Final = 0.999
-SUGGESTED_PROBABILITY: Final = 0.001
+RULE_VERSION: Final = "2"
+LEVELS: Final[Mapping[Level, float]] = {"careful": 0.9999, "normal": 0.999, "eager": 0.99}
+"""From which probability on an answer is booked without a person."""
+
+MARGIN: Final = 2.0  # the best answer is a hundred times likelier than the next
+SUGGESTED_PROBABILITY: Final = 0.01
 MAX_PROBABILITY: Final = 0.99999  # nothing is certain
 MAX_PROPOSALS: Final = 5
 MIN_NAMED_WEIGHT: Final = 2.5  # from here on a number in the text is taken for an order's
 ANOTHER_NAMED: Final = -2.0  # the hypothesis leaves another named order unexplained
+PAID_BY_OTHER: Final = -2.0
 JOINTLY_NAMED: Final = 1.0  # each further order of a group whose sum is paid
-MAX_GROUP: Final = 5
+SUM_NAMED: Final = 2.8
+SUM_FOUND: Final = 3.3  # less the logarithm of how many sums were tried
+SUM_DIFFERS: Final = -1.5
 MAX_GROUPS: Final = 16
 CLEARLY_BETTER: Final = 1.0  # a claim must be ten times likelier than another payer's
 
 _RETURNED: Final = re.compile(
     r"\bRETOUREN?\b|\bRETURN(?:ED)?\b|RUE?CK(?:UE?BERWEISUNG|LASTSCHRIFT|BUCHUNG|LEITUNG|RUF)"
-    r"|KONTO[ \n]?(?:ERLOSCHEN|GESPERRT|GESCHLOSSEN|AUFGELOE?ST)|UNZUSTELLBAR|NICHT AUSFUE?HRBAR"
-    r"|CHARGEBACK|STORNO|(?:RUE?CK)?ERSTATTUNG|RUE?CKZAHLUNG|\bR-TRANSA[CK]TION"
+    r"|KONTO[ \n]?(?:ERLOSCHEN|GESPERRT|GESCHLOSSEN|AUFGELOE?ST)|UNZUSTELLBAR"
+    r"|NICHT[ \n]AUSFUE?HRBAR|CHARGEBACK|STORNO|(?:RUE?CK)?ERSTATTUNG|RUE?CKZAHLUNG|\bR-TRANSA[CK]TION"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
+class Hypothesis(NamedTuple):
     """This posting pays these orders, so much each; ``log_odds`` as a power of ten."""
 
     shares: tuple[Share, ...]
@@ -67,7 +77,6 @@ class Hypothesis:
     evidence: tuple[Evidence, ...]
     is_exact: bool
     vetoes: tuple[str, ...] = ()
-    is_slip: bool = False
 
     @property
     def order_ids(self) -> frozenset[OrderId]:
@@ -75,81 +84,92 @@ class Hypothesis:
         return frozenset(share.order.id for share in self.shares)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The hypotheses of a posting, best first, their probabilities, and what forbids the best."""
 
     hypotheses: tuple[Hypothesis, ...]
     probabilities: tuple[float, ...]
     vetoes: tuple[str, ...]
+    is_auto: bool
 
-    @property
-    def is_auto(self) -> bool:
-        """Whether the best may be booked without a person."""
-        if not self.hypotheses or self.vetoes:
-            return False
-        needed = SLIP_AUTO_PROBABILITY if self.hypotheses[0].is_slip else AUTO_PROBABILITY
-        return self.probabilities[0] >= needed
+
+NOTHING: Final = Verdict((), (), (), False)
+
+
+class World(NamedTuple):
+    """What is the same for all postings of a batch."""
+
+    crowd: Crowd
+    policy: Policy
+    today: date | None
+    prior: float
 
 
 def decide(
     postings: Sequence[PostingFacts],
     store: CandidateStore,
     *,
-    tolerance: Decimal = ZERO,
+    policy: Policy | None = None,
     today: date | None = None,
 ) -> list[Decision]:
     """One decision a posting, in the same order.
 
-    ``tolerance`` is the deviation that still counts as the exact amount. A posting dated after
-    ``today`` is never booked. Only what is exact, then what came first, decides between several
-    postings for one order; their place in the batch does so only between equals.
+    A posting dated after ``today`` is never booked. Only what is exact, then what came first,
+    decides between several postings for one order; between equals their ids do, never their
+    place in the batch.
     """
-    contexts = find_candidates(postings, store, tolerance)
+    policy = policy or Policy()
+    cases, crowd = find_candidates(postings, store, policy)
+    world = World(crowd, policy, today, prior(crowd))
     left: dict[OrderId, Decimal] = {}
-    verdicts = [weigh(context, left, tolerance, today) for context in contexts]
-    rivals = _claims(contexts, verdicts)
+    verdicts = [weigh(case, left, world) for case in cases]
+    claims = _claims(cases, verdicts)
     decisions: dict[int, Decision] = {}
-    for index in _turns(contexts, verdicts):
-        context, verdict = contexts[index], verdicts[index]
-        if any(mention.order.id in left for mention in context.mentions):
-            verdict = weigh(context, left, tolerance, today)
-        if verdict.is_auto and _has_competitor(index, contexts, verdicts, rivals):
-            verdict = Verdict(verdict.hypotheses, verdict.probabilities, ("competing_posting",))
-        decisions[index] = _decision(context.posting, verdict)
+    for index in _turns(cases, verdicts):
+        case, verdict = cases[index], verdicts[index]
+        if left and _touches(verdict, left):
+            verdict = weigh(case, left, world)
+        if verdict.is_auto and _has_competitor(index, cases, verdicts, claims):
+            verdict = verdict._replace(vetoes=(*verdict.vetoes, "competing_posting"), is_auto=False)
+        decisions[index] = _decision(case.posting, verdict, policy.level)
         for share in decisions[index].shares:
             owed = left.get(share.order.id, share.order.outstanding)
-            left[share.order.id] = owed - share.amount
+            left[share.order.id] = ZERO if share.because else owed - share.amount
     return [decisions[index] for index in range(len(postings))]
 
 
-def _turns(contexts: Sequence[Context], verdicts: Sequence[Verdict]) -> list[int]:
+def _touches(verdict: Verdict, left: Mapping[OrderId, Decimal]) -> bool:
+    return any(
+        share.order.id in left for hypothesis in verdict.hypotheses for share in hypothesis.shares
+    )
+
+
+def _turns(cases: Sequence[Case], verdicts: Sequence[Verdict]) -> list[int]:
     """Exact claims first, then other bookings, then the rest; each by booking date."""
 
-    def turn(index: int) -> tuple[int, date, int]:
-        verdict = verdicts[index]
+    def turn(index: int) -> tuple[int, date, date, int, str]:
+        verdict, posting = verdicts[index], cases[index].posting
         rank = 2 if not verdict.is_auto else 0 if verdict.hypotheses[0].is_exact else 1
-        return rank, contexts[index].posting.booking_date or date.max, index
+        number, text = (posting.id, "") if isinstance(posting.id, int) else (0, str(posting.id))
+        seen = posting.booking_date or date.max
+        return rank, seen, posting.value_date or seen, number, text
 
-    return sorted(range(len(contexts)), key=turn)
+    return sorted(range(len(cases)), key=turn)
 
 
-def _claims(
-    contexts: Sequence[Context], verdicts: Sequence[Verdict]
-) -> Mapping[OrderId, list[int]]:
+def _claims(cases: Sequence[Case], verdicts: Sequence[Verdict]) -> Mapping[OrderId, list[int]]:
     """Who would pay an order exactly, by order."""
     claims: dict[OrderId, list[int]] = defaultdict(list)
-    for index in range(len(contexts)):
-        verdict = verdicts[index]
+    for index, verdict in enumerate(verdicts):
         if verdict.is_auto and verdict.hypotheses[0].is_exact:
-            for order_id in verdict.hypotheses[0].order_ids:
-                claims[order_id].append(index)
+            for share in verdict.hypotheses[0].shares:
+                claims[share.order.id].append(index)
     return claims
 
 
 def _has_competitor(
     index: int,
-    contexts: Sequence[Context],
+    cases: Sequence[Case],
     verdicts: Sequence[Verdict],
     claims: Mapping[OrderId, list[int]],
 ) -> bool:
@@ -158,13 +178,18 @@ def _has_competitor(
     Two equal payments of one payer are no question: the first pays, the second is too much.
     """
     own = verdicts[index].hypotheses[0]
-    return any(
-        other != index
-        and verdicts[other].hypotheses[0].log_odds > own.log_odds - CLEARLY_BETTER
-        and not _same_payer(contexts[index].posting, contexts[other].posting)
-        for order_id in own.order_ids
-        for other in claims.get(order_id, ())
-    )
+    for share in own.shares:
+        rivals = claims.get(share.order.id, ())
+        if len(rivals) < 2 and index in rivals:
+            continue
+        for other in rivals:
+            if (
+                other != index
+                and verdicts[other].hypotheses[0].log_odds > own.log_odds - CLEARLY_BETTER
+                and not _same_payer(cases[index].posting, cases[other].posting)
+            ):
+                return True
+    return False
 
 
 def _same_payer(one: PostingFacts, other: PostingFacts) -> bool:
@@ -173,55 +198,83 @@ def _same_payer(one: PostingFacts, other: PostingFacts) -> bool:
     return same_name(one.counterparty_name, other.counterparty_name)
 
 
-def _decision(posting: PostingFacts, verdict: Verdict) -> Decision:
-    proposals = tuple(
-        Proposal(hypothesis.shares, probability, tuple(map(str, hypothesis.evidence)))
-        for hypothesis, probability in zip(verdict.hypotheses, verdict.probabilities, strict=True)
-        if probability >= SUGGESTED_PROBABILITY
-    )[:MAX_PROPOSALS]
-    if posting.available <= ZERO or not proposals:
+def _decision(posting: PostingFacts, verdict: Verdict, level: Level) -> Decision:
+    if not verdict.hypotheses:
         return Decision(posting, "none")
-    best = proposals[0]
+    best = verdict.hypotheses[0]
     if verdict.is_auto:
-        return Decision(posting, "auto", best.shares, best.probability, best.evidence)
+        second = verdict.hypotheses[1:2]
+        runner_up = tuple(
+            Proposal(each.shares, verdict.probabilities[1], each.evidence) for each in second
+        )
+        return Decision(
+            posting,
+            "auto",
+            best.shares,
+            verdict.probabilities[0],
+            best.evidence,
+            runner_up=runner_up[0] if runner_up else None,
+        )
+    proposals = tuple(
+        Proposal(hypothesis.shares, probability, hypothesis.evidence)
+        for hypothesis, probability in zip(verdict.hypotheses, verdict.probabilities, strict=True)
+        if probability >= SUGGESTED_PROBABILITY or hypothesis.evidence[0].kind == "number"
+    )[:MAX_PROPOSALS]
+    if not proposals:
+        return Decision(posting, "none")
+    vetoes = verdict.vetoes
+    if not vetoes and proposals[0].probability >= LEVELS[level]:
+        vetoes = ("not_unique",)
     return Decision(
         posting,
         "suggest",
-        probability=best.probability,
-        evidence=best.evidence,
-        vetoes=verdict.vetoes,
+        probability=proposals[0].probability,
+        evidence=proposals[0].evidence,
+        vetoes=vetoes,
         proposals=proposals,
+        runner_up=proposals[1] if len(proposals) > 1 else None,
     )
 
 
 # --- Weighing one posting ---------------------------------------------------------------------
 
 
-def weigh(
-    context: Context,
-    left: Mapping[OrderId, Decimal],
-    tolerance: Decimal,
-    today: date | None,
-) -> Verdict:
+def weigh(case: Case, left: Mapping[OrderId, Decimal], world: World) -> Verdict:
     """The verdict on one posting, given what earlier postings have left of some orders' debts."""
-    if context.posting.available <= ZERO:
-        return Verdict((), (), ())
-    places = _places(context.mentions)
-    hypotheses = sorted(
-        [
-            *_singles(context, places, left, tolerance),
-            *_groups(context, places, left, tolerance),
-        ],
-        key=lambda hypothesis: (-hypothesis.log_odds, sorted(hypothesis.order_ids)),
-    )
+    if case.available <= ZERO or not (case.mentions or case.by_name):
+        return NOTHING
+    named: list[frozenset[OrderId]] = []
+    if case.by_name or _means_several(case.mentions):
+        places = _places(case.mentions)
+        named = _named_open(places, left)
+        hypotheses = list(_singles(case, places, named, left, world))
+        hypotheses += _groups(case, places, named, left, world)
+        hypotheses.sort(key=_by_odds)
+    else:
+        hypotheses = [_only(case, left, world)]
     if not hypotheses:
-        return Verdict((), (), ())
-    vetoes = list(_posting_vetoes(context.posting, today))
-    vetoes += hypotheses[0].vetoes
-    named = _named_open(places, left)
-    if len(named) > 1 and not all(ids & hypotheses[0].order_ids for ids in named):
+        return NOTHING
+    best = hypotheses[0]
+    vetoes = [*_posting_vetoes(case, world.today), *best.vetoes]
+    if len(named) > 1 and not all(ids & best.order_ids for ids in named):
         vetoes.append("several_orders_named")
-    return Verdict(tuple(hypotheses), _probabilities(hypotheses), tuple(vetoes))
+    probabilities = _probabilities(hypotheses)
+    is_auto = (
+        not vetoes
+        and probabilities[0] >= LEVELS[world.policy.level]
+        and (len(hypotheses) < 2 or best.log_odds - hypotheses[1].log_odds >= MARGIN)
+    )
+    return Verdict(tuple(hypotheses), probabilities, tuple(dict.fromkeys(vetoes)), is_auto)
+
+
+def _means_several(mentions: Sequence[Mention]) -> bool:
+    first = mentions[0].order.id
+    return any(mention.order.id != first for mention in mentions)
+
+
+def _by_odds(hypothesis: Hypothesis) -> tuple[float, list[str], list[OrderId]]:
+    numbers = [share.order.number for share in hypothesis.shares]
+    return -hypothesis.log_odds, sorted(numbers), sorted(hypothesis.order_ids)
 
 
 def _probabilities(hypotheses: Sequence[Hypothesis]) -> tuple[float, ...]:
@@ -230,10 +283,12 @@ def _probabilities(hypotheses: Sequence[Hypothesis]) -> tuple[float, ...]:
     return tuple(min(each / total, MAX_PROBABILITY) for each in odds)
 
 
-def _posting_vetoes(posting: PostingFacts, today: date | None) -> Iterator[str]:
-    text = (posting.remittance_information or "").upper().translate(_UMLAUTS)
-    if posting.is_return or _RETURNED.search(text):
+def _posting_vetoes(case: Case, today: date | None) -> Iterator[str]:
+    posting = case.posting
+    if posting.is_return or _RETURNED.search(case.text):
         yield "return"
+    if posting.is_own_refund:
+        yield "own_refund"
     if posting.is_pending:
         yield "pending"
     if posting.is_batch_total:
@@ -248,10 +303,10 @@ def _posting_vetoes(posting: PostingFacts, today: date | None) -> Iterator[str]:
         yield "booked_in_future"
 
 
-_UMLAUTS: Final = str.maketrans({"Ä": "AE", "Ö": "OE", "Ü": "UE", "\n": " "})
+# --- Where orders are named ---------------------------------------------------------------------
 
 
-def _places(mentions: Iterable[Mention]) -> list[list[Mention]]:
+def _places(mentions: Sequence[Mention]) -> list[list[Mention]]:
     """The mentions by where they stand: those that overlap are alternatives of one place.
 
     What stands inside a longer exact reading is explained by it and left out. Places that name
@@ -277,6 +332,8 @@ def _places(mentions: Iterable[Mention]) -> list[list[Mention]]:
 
 
 def _is_explained(mention: Mention, place: Sequence[Mention]) -> bool:
+    if not mention.is_exact or len(place) == 1:
+        return False
     inner = mention.reading
     return any(
         other.is_exact
@@ -284,7 +341,6 @@ def _is_explained(mention: Mention, place: Sequence[Mention]) -> bool:
         and inner.end <= other.reading.end
         and len(other.reading.key) > len(inner.key)
         and other.evidence.weight > mention.evidence.weight
-        and mention.is_exact
         for other in place
     )
 
@@ -293,7 +349,7 @@ def _named_open(
     places: Sequence[Sequence[Mention]], left: Mapping[OrderId, Decimal]
 ) -> list[frozenset[OrderId]]:
     """For each place that surely names an order: the open orders it may name."""
-    named = []
+    named: list[frozenset[OrderId]] = []
     for place in places:
         ids = frozenset(
             mention.order.id
@@ -308,115 +364,289 @@ def _named_open(
     return named
 
 
+# --- One order ----------------------------------------------------------------------------------
+
+
 def _singles(
-    context: Context,
+    case: Case,
     places: Sequence[Sequence[Mention]],
+    named: Sequence[frozenset[OrderId]],
     left: Mapping[OrderId, Decimal],
-    tolerance: Decimal,
+    world: World,
 ) -> Iterator[Hypothesis]:
     best: dict[OrderId, Mention] = {}
+    written: dict[OrderId, set[str]] = defaultdict(set)
     for place in places:
         for mention in place:
+            if mention.is_exact:
+                written[mention.order.id].add(mention.reading.key)
             known = best.get(mention.order.id)
             if known is None or known.evidence.weight < mention.evidence.weight:
                 best[mention.order.id] = mention
-    named = _named_open(places, left)
-    ids_by_place = (frozenset(mention.order.id for mention in place) for place in places)
-    naming = [ids for ids in ids_by_place if any(each <= ids for each in named)]
+    naming = _naming(places, named) if named else []
     for mention in best.values():
         others = sum(mention.order.id not in ids for ids in naming)
-        yield _single(context, mention, others, left, tolerance)
+        again = _again(written[mention.order.id]) if mention.is_exact else None
+        yield _single(case, mention.order, mention, again, others, left, world)
+    for order in case.by_name:
+        if order.id not in best and agrees(case, order, world.policy.tolerance):
+            yield _single(case, order, None, None, len(naming), left, world)
+
+
+def _only(case: Case, left: Mapping[OrderId, Decimal], world: World) -> Hypothesis:
+    """Everything that was found names one order."""
+    mention = max(case.mentions, key=_weight)
+    again = None
+    if len(case.mentions) > 1 and mention.is_exact:
+        again = _again({each.reading.key for each in case.mentions if each.is_exact})
+    return _single(case, mention.order, mention, again, 0, left, world)
+
+
+def _weight(mention: Mention) -> float:
+    return mention.evidence.weight
+
+
+def _naming(
+    places: Sequence[Sequence[Mention]], named: Sequence[frozenset[OrderId]]
+) -> list[frozenset[OrderId]]:
+    by_place = (frozenset(mention.order.id for mention in place) for place in places)
+    return [ids for ids in by_place if any(each <= ids for each in named)]
+
+
+def _again(keys: set[str]) -> str | None:
+    """Another number of the same order, if it is not a part of the first."""
+    ranked = sorted(keys, key=lambda key: (-len(key), key))
+    return next((key for key in ranked[1:] if key not in ranked[0]), None)
 
 
 def _single(
-    context: Context,
-    mention: Mention,
+    case: Case,
+    order: OpenOrder,
+    mention: Mention | None,
+    again: str | None,
     others: int,
     left: Mapping[OrderId, Decimal],
-    tolerance: Decimal,
+    world: World,
 ) -> Hypothesis:
-    posting, order = context.posting, mention.order
+    posting = case.posting
     owed = left.get(order.id, order.outstanding)
     is_open = order.is_open and owed > ZERO
-    compared = owed if is_open else order.total
-    evidence = [
-        mention.evidence,
-        amount_evidence(posting, order, compared, " ".join(context.texts), tolerance),
-        name_evidence(posting, order),
-    ]
+    relation = case.relation(order, owed if is_open else order.total, world.crowd, world.policy)
+    is_asked = relation.is_whole or relation.evidence.weight > 0
+    name, payer = case.who(order, world.crowd, is_whole=is_asked)
+    evidence = [mention.evidence if mention else _NO_NUMBER, relation.evidence]
+    if payer is not None and payer.weight > 0:
+        evidence.append(name._replace(weight=min(max(name.weight, 0.0), WITH_KNOWN_PAYER)))
+    else:
+        evidence.append(name)
+    if payer is not None:
+        evidence.append(payer)
+    if again is not None and mention is not None:
+        facts = {**mention.evidence.facts, "written": again}
+        evidence.append(Evidence("number_twice", TWICE, facts))
     early = date_evidence(posting.booking_date, order)
     if early is not None:
         evidence.append(early)
     if others:
-        evidence.append(Evidence("the text names other orders too", ANOTHER_NAMED * others))
-    vetoes = []
-    confirmation = evidence[1].weight + evidence[2].weight
-    if not mention.is_exact and confirmation < mention.confirmation:
-        vetoes.append(mention.doubt)
-    if evidence[1].weight <= WILD and not mention.is_checked:
-        vetoes.append("amount_far_off")
-    if not is_open:
-        waits = order.payment_status in ("unpaid", "partially_paid")
-        status = "paid" if waits else order.payment_status
-        vetoes.append(f"order_{status}")
-    if posting.currency is not None and posting.currency != order.currency:
-        vetoes.append("other_currency")
-    log_odds = PRIOR + sum(each.weight for each in evidence)
-    exact = is_open and is_exact(posting.available, owed, tolerance)
-    # What a person would book: a second payment of a paid order is a surplus there.
-    share = Share(order, min(posting.available, owed) if owed > ZERO else posting.available)
-    return Hypothesis(
-        (share,), log_odds, tuple(evidence), exact, tuple(vetoes), not mention.is_exact
+        evidence.append(Evidence("others_named", ANOTHER_NAMED * others, {}))
+    if order.is_open and not is_open:
+        evidence.append(_PAID_BY_OTHER)
+    vetoes = (
+        *_status_vetoes(order, is_open=is_open, policy=world.policy),
+        *_order_vetoes(case, order, mention, relation, payer, world),
     )
+    # What a person would book: a second payment of a paid order is a surplus there.
+    booked = relation.booked if is_open else min(posting.available, owed) or posting.available
+    share = Share(order, booked, relation.because if is_open else None)
+    log_odds = world.prior + sum(each.weight for each in evidence)
+    return Hypothesis((share,), log_odds, tuple(evidence), is_open and relation.is_whole, vetoes)
+
+
+_NO_NUMBER: Final = Evidence("no_number", NO_NUMBER, {})
+_PAID_BY_OTHER: Final = Evidence("paid_by_other", PAID_BY_OTHER, {})
+
+
+def _status_vetoes(order: OpenOrder, *, is_open: bool, policy: Policy) -> Iterator[str]:
+    if is_open or (order.payment_status == "cancelled" and policy.assigns_cancelled):
+        return
+    waits = order.payment_status in ("unpaid", "partially_paid")
+    yield f"order_{'paid' if waits else order.payment_status}"
+
+
+def _order_vetoes(
+    case: Case,
+    order: OpenOrder,
+    mention: Mention | None,
+    relation: Relation,
+    payer: Evidence | None,
+    world: World,
+) -> Iterator[str]:
+    posting = case.posting
+    if posting.currency is not None and posting.currency != order.currency:
+        yield "other_currency"
+    is_checked = mention is not None and mention.is_checked
+    if relation.evidence.weight <= WILD and not is_checked:
+        yield "amount_far_off"
+    basis = mention.basis if mention else "payer" if payer and payer.weight > 0 else "name"
+    is_whole = relation.is_whole or relation.evidence.kind.startswith("amount_discount")
+    if basis == "slip" and not is_whole:
+        yield "slip_unconfirmed"
+    if basis == "name" or (basis in ("customer", "payer") and not is_whole):
+        yield "no_reference"
+    limit, day = world.policy.max_order_age_days, posting.booking_date or world.today
+    if limit and day is not None and (day - order.ordered_date).days > limit:
+        yield "older_than_limit"
+    if not is_checked and case.provider:
+        yield "payment_provider"
+
+
+# --- Several orders -----------------------------------------------------------------------------
 
 
 def _groups(
-    context: Context,
+    case: Case,
     places: Sequence[Sequence[Mention]],
+    named: Sequence[frozenset[OrderId]],
     left: Mapping[OrderId, Decimal],
-    tolerance: Decimal,
+    world: World,
 ) -> Iterator[Hypothesis]:
-    """All the orders the text names, where the amount is exactly what they owe together."""
-    choices: list[dict[OrderId, Mention]] = []
-    named = _named_open(places, left)
-    for ids in named:
-        choices.append(
-            {m.order.id: m for place in places for m in place if m.is_exact and m.order.id in ids}
-        )
-    if not 2 <= len(choices) <= MAX_GROUP:
-        return
-    for number, group in enumerate(product(*(choice.values() for choice in choices))):
-        if number == MAX_GROUPS:
+    """All orders that are named, if their sum is paid; else with others of the same payer."""
+    if len(named) > 1:
+        choices = [
+            list({m.order.id: m for place in places for m in place if m.order.id in ids}.values())
+            for ids in named
+        ]
+        is_found = False
+        for group in list(product(*choices))[:MAX_GROUPS]:
+            for hypothesis in _named_group(case, group, left, world):
+                is_found = is_found or hypothesis.is_exact
+                yield hypothesis
+        if is_found:
             return
-        hypothesis = _group(context.posting, group, left, tolerance)
-        if hypothesis is not None:
-            yield hypothesis
+    yield from _found_groups(case, places, named, left, world)
 
 
-def _group(
-    posting: PostingFacts,
-    group: Sequence[Mention],
+def _named_group(
+    case: Case, group: Sequence[Mention], left: Mapping[OrderId, Decimal], world: World
+) -> Iterator[Hypothesis]:
+    """The named orders, each with what it owes or less its discount, or as far as it goes."""
+    by_id = {mention.order.id: mention for mention in group}
+    mentions = list(by_id.values())
+    items = [
+        item(case.posting, mention.order, left, world.policy, is_named=True) for mention in mentions
+    ]
+    if len(mentions) < 2 or len(mentions) > MAX_ITEMS or None in items:
+        return
+    base = world.prior + max(mention.evidence.weight for mention in mentions)
+    base += JOINTLY_NAMED * (len(mentions) - 1)
+    references = tuple(mention.evidence for mention in mentions)
+    orders = [mention.order for mention in mentions]
+    who = _best_name(case, orders, world.crowd)
+    found = sums([each for each in items if each], case.available, world.policy.tolerance)
+    for shares in found.solutions:
+        total = _sum_evidence(case.available, shares, SUM_NAMED)
+        yield Hypothesis(shares, base + total.weight + who.weight, (*references, total, who), True)
+    if not found.solutions:
+        differs = Evidence(
+            "amount_near",
+            SUM_DIFFERS,
+            {"amount": case.available, "owed": _owed(orders, left)},
+        )
+        shares = in_turn(case.posting, orders, left)
+        yield Hypothesis(
+            shares,
+            base + SUM_DIFFERS + who.weight,
+            (*references, differs, who),
+            False,
+            ("several_orders_named",),
+        )
+
+
+def _found_groups(
+    case: Case,
+    places: Sequence[Sequence[Mention]],
+    named: Sequence[frozenset[OrderId]],
     left: Mapping[OrderId, Decimal],
-    tolerance: Decimal,
-) -> Hypothesis | None:
-    orders: dict[OrderId, OpenOrder] = {mention.order.id: mention.order for mention in group}
-    shares = tuple(Share(order, left.get(order.id, order.outstanding)) for order in orders.values())
-    owed = sum((share.amount for share in shares), ZERO)
-    same_currency = all(order.currency == posting.currency for order in orders.values())
-    if len(orders) < 2 or not same_currency or posting.available < owed:
-        return None
-    if not is_exact(posting.available, owed, tolerance):
-        return None
-    references = [mention.evidence for mention in group]
-    name = max((name_evidence(posting, order) for order in orders.values()), key=lambda e: e.weight)
-    total = Evidence(
-        f"{posting.available} is what the {len(orders)} orders owe together", EXACT_ODD
-    )
-    log_odds = (
-        PRIOR
-        + max(reference.weight for reference in references)
-        + JOINTLY_NAMED * (len(orders) - 1)
-        + total.weight
-        + name.weight
-    )
-    return Hypothesis(shares, log_odds, (*references, total, name), True)
+    world: World,
+) -> Iterator[Hypothesis]:
+    """Several open orders of one payer, of which some or none are named."""
+    ids = {id for each in named if len(each) == 1 for id in each}
+    mentions = {m.order.id: m for place in places for m in place if m.order.id in ids}
+    pool = {m.order.id: m.order for m in mentions.values()}
+    pool |= {order.id: order for order in case.by_name if order.is_open}
+    if len(pool) < 2:
+        return
+    for orders in _by_customer(pool.values()).values():
+        own = {order.id for order in orders}
+        if len(orders) < 2 or not ids <= own or not _is_of_payer(case, orders[0]):
+            continue
+        items = [
+            found
+            for order in orders[:MAX_ITEMS]
+            if (found := item(case.posting, order, left, world.policy, is_named=order.id in ids))
+        ]
+        found_sums = sums(items, case.available, world.policy.tolerance)
+        weight = SUM_FOUND - log10(max(found_sums.tried, 1) * max(len(found_sums.solutions), 1))
+        for shares in found_sums.solutions:
+            if all(share.order.id in ids for share in shares):
+                continue
+            yield _found_group(
+                case, shares, mentions, weight, world, is_unique=len(found_sums.solutions) == 1
+            )
+
+
+def _found_group(
+    case: Case,
+    shares: tuple[Share, ...],
+    mentions: Mapping[OrderId, Mention],
+    weight: float,
+    world: World,
+    *,
+    is_unique: bool,
+) -> Hypothesis:
+    orders = [share.order for share in shares]
+    references = [mentions[order.id].evidence for order in orders if order.id in mentions]
+    total = _sum_evidence(case.available, shares, weight)
+    name, payer = case.who(orders[0], world.crowd)
+    evidence = [*(references or [_NO_NUMBER]), total]
+    if payer is not None and payer.weight > 0:
+        evidence += [payer, name._replace(weight=min(max(name.weight, 0.0), WITH_KNOWN_PAYER))]
+    else:
+        evidence.append(name)
+    vetoes = [] if is_unique else ["not_unique"]
+    if not references and (payer is None or payer.weight <= 0):
+        vetoes.append("no_reference")
+    if case.provider:
+        vetoes.append("payment_provider")
+    best = max((reference.weight for reference in references), default=NO_NUMBER)
+    rest = sum(each.weight for each in evidence if each not in references and each != _NO_NUMBER)
+    return Hypothesis(shares, world.prior + best + rest, tuple(evidence), True, tuple(vetoes))
+
+
+def _is_of_payer(case: Case, order: OpenOrder) -> bool:
+    return bool(case.known) or case.likeness(order).likeness in CLEAR_NAMES
+
+
+def _by_customer(orders: Iterable[OpenOrder]) -> Mapping[str, list[OpenOrder]]:
+    """The orders of one person: the same customer where the shop says so, else the same name."""
+    found: dict[str, list[OpenOrder]] = defaultdict(list)
+    for order in orders:
+        payer = order.payers[0] if order.payers else None
+        name = f"{payer.first_name} {payer.last_name} {payer.company}" if payer else ""
+        found[order.customer[0] if order.customer else name].append(order)
+    for group in found.values():
+        group.sort(key=lambda order: (order.ordered_date, order.number))
+    return found
+
+
+def _best_name(case: Case, orders: Sequence[OpenOrder], crowd: Crowd) -> Evidence:
+    return max((case.who(order, crowd)[0] for order in orders), key=lambda e: e.weight)
+
+
+def _sum_evidence(amount: Decimal, shares: Sequence[Share], weight: float) -> Evidence:
+    facts = {"amount": amount, "count": len(shares), "formula": formula(shares)}
+    return Evidence("amount_sum", weight, facts)
+
+
+def _owed(orders: Sequence[OpenOrder], left: Mapping[OrderId, Decimal]) -> Decimal:
+    return sum((left.get(order.id, order.outstanding) for order in orders), ZERO)

@@ -1,16 +1,16 @@
 """What a payer wrote, as candidate keys: which runs of it could be an order's reference.
 
 A bank text is cut in words and digits at will, decorated with IBANs, dates and customer
-numbers, and joined again. So first everything is blanked out that certainly is no reference;
-then each run of neighbouring words and digit groups is a candidate *reading*, with a discount
-for what had to be assumed. A group of digits is never taken apart.
+numbers, and joined again. So first everything is blanked out that certainly is no reference,
+each character by one, so that places in the cleaned text are places in the bank's; then each run
+of neighbouring words and digit groups is a candidate. What had to be assumed to read it so costs
+a discount, reckoned for those candidates that some order really has. A group of digits is never
+taken apart.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from server.check_digits import MAX_CREDITOR_REFERENCE, iban_is_valid
 from server.orders.rules import MAX_KEY_LENGTH, MIN_KEY_LENGTH, is_creditor_reference
@@ -22,7 +22,10 @@ BARRIER: Final = "|"  # stands where something was blanked out; no reading cross
 
 _CREDITOR_START: Final = re.compile(r"RF[0-9]{2}")
 _ATOM: Final = re.compile(r"[A-Z]+|[0-9]+")
-_NOT_KEPT: Final = re.compile(r"[^A-Z0-9\n -~]|\|")
+_WORD_BEFORE: Final = re.compile(r"([A-Z][A-Z.\-]*)[^A-Z0-9|]*\Z")
+_NO_LETTER: Final = re.compile(r"[^A-Z]")
+_MAY_BE_NO_REFERENCE: Final = re.compile(r"\d[.,:/\-]|TAN|BIC|EUR|CHF")
+_OTHER_SPACE: Final = str.maketrans({"\r": "\n", "\t": " ", BARRIER: " "})
 
 # Registered IBAN lengths of the countries whose accounts pay into SEPA and Swiss accounts.
 _IBAN_LENGTHS: Final = {
@@ -65,47 +68,116 @@ _NO_REFERENCE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A candidate key and where it was read.
 
-    ``field`` numbers the text it was read in; ``start`` and ``end`` are offsets in the cleaned
-    text. ``discount`` (powers of ten, 0 or more) is the price of what had to be assumed: digit
-    groups joined over blanks, a word torn off at its side.
+    ``field`` numbers the text it was read in; ``start`` and ``end`` are offsets in it.
     """
 
     key: str
     field: int
     start: int
     end: int
-    discount: float = 0.0
-    is_checked: bool = False  # a creditor reference whose check digits are right
+
+
+class _OneEach(dict[int, str]):
+    """For ``str.translate``: every character as one capital ASCII character, or a blank."""
+
+    def __missing__(self, code: int) -> str:
+        plain = unicodedata.normalize("NFKD", chr(code).upper())[0]
+        self[code] = plain if plain.isascii() else " "
+        return self[code]
+
+
+_PLAIN: Final = _OneEach(
+    {ord(a): b for a, b in zip("ßßøØæÆœŒłŁđĐþÞı", "SSOOAAOOLLDDTTI", strict=True)}
+)
 
 
 def clean(text: str) -> str:
-    """Capital ASCII letters, digits and separators; what is no reference became a barrier.
+    """Capital ASCII letters, digits and separators; what is no reference became barriers.
 
-    Checksum-valid or labelled IBANs, labelled BICs, dates, times, TANs and amounts are blanked.
+    As long as the text, up to ``MAX_TEXT_LENGTH``. Checksum-valid or labelled IBANs, labelled
+    BICs, dates, times, TANs and amounts are blanked.
     """
-    decomposed = unicodedata.normalize("NFKD", text[:MAX_TEXT_LENGTH].upper())
-    ascii_text = "".join(c for c in decomposed if not unicodedata.combining(c))
-    plain = _NOT_KEPT.sub(" ", ascii_text.replace("\r", "\n"))
-    return _NO_REFERENCE.sub(BARRIER, _without_ibans(plain))
+    text = text[:MAX_TEXT_LENGTH]
+    plain = text.upper() if text.isascii() else text.translate(_PLAIN).upper()
+    plain = plain.translate(_OTHER_SPACE)
+    plain = _without_ibans(plain)
+    if _MAY_BE_NO_REFERENCE.search(plain):
+        plain = _NO_REFERENCE.sub(_blanked, plain)
+    return plain
 
 
-def readings(text: str, field: int) -> list[Reading]:
-    """All candidate keys of a cleaned text."""
-    atoms = list(_ATOM.finditer(text))
-    found: list[Reading] = []
-    for first in range(len(atoms)):
-        found.extend(_readings_from(text, atoms, first, field))
+def _blanked(match: re.Match[str]) -> str:
+    return BARRIER * (match.end() - match.start())
+
+
+Run = tuple[str, int, int, int]
+"""What ``Reading`` names, before it is known to mean anything: most runs never do."""
+
+
+def readings(text: str, field: int) -> list[Run]:
+    """All candidate keys of a cleaned text, as plain (key, field, start, end)."""
+    found: list[Run] = []
+    begin = 0
+    for piece in text.split(BARRIER):
+        if len(piece) >= MIN_KEY_LENGTH:
+            atoms = [match.span() for match in _ATOM.finditer(text, begin, begin + len(piece))]
+            _read(text, field, atoms, found)
+        begin += len(piece) + 1
     return found
+
+
+def _read(text: str, field: int, atoms: list[tuple[int, int]], found: list[Run]) -> None:
+    for first, (start, stop) in enumerate(atoms):
+        key, end = text[start:stop], stop
+        if MIN_KEY_LENGTH <= len(key) <= MAX_KEY_LENGTH:
+            found.append((key, field, start, end))
+        for begin, stop in atoms[first + 1 : first + MAX_ATOMS]:  # noqa: PLW2901  the next atom's
+            if begin - end > MAX_GAP:
+                break
+            key += text[begin:stop]
+            if len(key) > MAX_KEY_LENGTH:
+                break
+            end = stop
+            if len(key) >= MIN_KEY_LENGTH:
+                found.append((key, field, start, end))
+
+
+def creditor_references(found: list[Run]) -> list[Reading]:
+    """What stands in a creditor reference whose check digits are right (ISO 11649)."""
+    return [
+        Reading(key[4:], field, start, end)
+        for key, field, start, end in found
+        if _CREDITOR_START.match(key)
+        and len(key) <= MAX_CREDITOR_REFERENCE
+        and is_creditor_reference(key)
+    ]
 
 
 def before(text: str, start: int) -> str:
     """The letters of the word directly before an offset, separators skipped: ``BESTELLNR``."""
-    match = re.search(r"([A-Z][A-Z.\-]*)[^A-Z0-9|]*$", text[max(start - 40, 0) : start])
-    return re.sub(r"[^A-Z]", "", match.group(1)) if match else ""
+    match = _WORD_BEFORE.search(text, max(start - 40, 0), start)
+    return _NO_LETTER.sub("", match.group(1)) if match else ""
+
+
+def discount(text: str, reading: Reading) -> float:
+    """What had to be assumed for a reading, in powers of ten, 0 or more.
+
+    Digit groups joined over blanks; a word torn off at its side.
+    """
+    price = _price_of_tearing(text, reading.start, reading.end)
+    if reading.end - reading.start == len(reading.key):
+        return price
+    end = -1
+    key = ""
+    for match in _ATOM.finditer(text, reading.start, reading.end):
+        if end >= 0:
+            price += _price_of_gap(text[end : match.start()], key, match.group())
+        key += match.group()
+        end = match.end()
+    return price
 
 
 def _without_ibans(text: str) -> str:
@@ -121,7 +193,7 @@ def _without_ibans(text: str) -> str:
             continue
         iban = re.sub(r"[ \n]", "", text[start:end])
         if match["label"] or iban_is_valid(iban):
-            pieces += [text[position : match.start()], BARRIER]
+            pieces += [text[position : match.start()], BARRIER * (end - match.start())]
             position = end
     return "".join([*pieces, text[position:]])
 
@@ -139,34 +211,6 @@ def _end_of(text: str, start: int, length: int) -> int | None:
         if seen == length:
             return position + 1
     return None
-
-
-def _readings_from(
-    text: str, atoms: list[re.Match[str]], first: int, field: int
-) -> Iterable[Reading]:
-    start = atoms[first].start()
-    key = ""
-    joins = 0.0
-    for index in range(first, min(first + MAX_ATOMS, len(atoms))):
-        atom = atoms[index]
-        if index > first:
-            gap = text[atoms[index - 1].end() : atom.start()]
-            if len(gap) > MAX_GAP or BARRIER in gap:
-                return
-            joins += _price_of_gap(gap, key, atom.group())
-        key += atom.group()
-        if len(key) > MAX_KEY_LENGTH:
-            return
-        if len(key) < MIN_KEY_LENGTH:
-            continue
-        end = atom.end()
-        if _CREDITOR_START.match(key) and len(key) <= MAX_CREDITOR_REFERENCE:
-            if is_creditor_reference(key):
-                yield Reading(key, field, start, end, is_checked=True)
-                yield Reading(key[4:], field, start, end, is_checked=True)
-            continue
-        discount = joins + _price_of_tearing(text, start, end)
-        yield Reading(key, field, start, end, discount)
 
 
 def _price_of_gap(gap: str, key: str, atom: str) -> float:

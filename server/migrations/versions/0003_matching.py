@@ -125,7 +125,24 @@ def upgrade() -> None:
     op.add_column("order", sa.Column("additional_name", sa.String(length=200), nullable=True))
     op.add_column("order", sa.Column("additional_number", sa.String(length=64), nullable=True))
     op.create_index(
-        "ix_order_customer_email", "order", ["merchant_id", "customer_email"], unique=False
+        "ix_order_customer_email",
+        "order",
+        ["merchant_id", sa.literal_column("lower(customer_email)")],
+        unique=False,
+    )
+    op.create_index(
+        "ix_assignment_difference",
+        "assignment",
+        ["merchant_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("origin = 'difference'"),
+    )
+    op.create_index(
+        "ix_assignment_by_person",
+        "assignment",
+        ["merchant_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("origin = 'person'"),
     )
     op.create_index(
         "ix_order_owing",
@@ -144,11 +161,11 @@ def upgrade() -> None:
     )
     op.add_column("posting", sa.Column("returns_id", sa.BigInteger(), nullable=True))
     op.create_index(
-        "ix_posting_counterparty_iban",
+        "ix_posting_sent",
         "posting",
-        ["merchant_id", "counterparty_iban"],
+        ["merchant_id", sa.literal_column("upper(end_to_end_id)")],
         unique=False,
-        postgresql_where=sa.text("counterparty_iban IS NOT NULL"),
+        postgresql_where=sa.text("amount < 0"),
     )
     op.create_index(
         "ix_posting_returns",
@@ -217,11 +234,9 @@ def downgrade() -> None:
         table_name="posting",
         postgresql_where=sa.text("returns_id IS NOT NULL"),
     )
-    op.drop_index(
-        "ix_posting_counterparty_iban",
-        table_name="posting",
-        postgresql_where=sa.text("counterparty_iban IS NOT NULL"),
-    )
+    op.drop_index("ix_posting_sent", table_name="posting")
+    op.drop_index("ix_assignment_by_person", table_name="assignment")
+    op.drop_index("ix_assignment_difference", table_name="assignment")
     op.drop_column("posting", "returns_id")
     op.drop_column("posting", "is_returned")
     op.drop_column("posting", "is_kept")

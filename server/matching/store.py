@@ -1,0 +1,260 @@
+"""The CandidateStore over the tables ``order_key`` and ``order``, for one batch.
+
+A file of its own beside ``service``: it only reads, and tests hold it against ``MemoryStore``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence, Set
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Numeric, Select, String, cast, column, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from server.db import db
+from server.matching.payers import memory_of
+from server.matching.rules import Crowd, Discount, KeyHit, OpenOrder, PaidFor, Payer
+from server.matching.rules.facts import MOST_OF_A_NAME, MOST_OF_AN_AMOUNT
+from server.matching.rules.memory import customer_names
+from server.orders.models import Order, OrderKey
+from server.orders.rules import normalise_reference
+from server.orders.service import paid_totals
+
+KEYS_ASKED_AT_ONCE = 2_000
+KEYS_READ = 50_000
+LONGEST_KEY = 64
+OPEN = ("unpaid", "partially_paid")
+MAIL, NUMBER = "mail:", "number:"
+
+
+class DatabaseStore:
+    """See ``rules.CandidateStore``.
+
+    Of one merchant; of all that share an account only to tell whose money it is.
+
+    Few keys are asked for. Where many are (the neighbours of a number with a slip are hundreds),
+    the merchant's own keys are read once, if they are not too many themselves.
+    """
+
+    def __init__(self, merchant_ids: Sequence[int]) -> None:
+        self.merchant_ids = merchant_ids
+        self._all: dict[str, list[KeyHit]] | None = None
+        self._has_too_many = False
+        self._memory: Mapping[str, Sequence[PaidFor]] | None = None
+
+    def find(self, keys: Set[str]) -> Mapping[str, Sequence[KeyHit]]:
+        """See CandidateStore."""
+        if len(keys) > KEYS_ASKED_AT_ONCE and self._all is None and not self._has_too_many:
+            self._read_all()
+        if self._all is not None:
+            return {key: self._all[key] for key in keys & self._all.keys()}
+        found: dict[str, list[KeyHit]] = {}
+        wanted = sorted(key for key in keys if len(key) <= LONGEST_KEY)
+        for start in range(0, len(wanted), KEYS_ASKED_AT_ONCE):
+            part = cast(wanted[start : start + KEYS_ASKED_AT_ONCE], ARRAY(String))
+            self._add(found, self._keys().where(OrderKey.key == func.any(part)))
+        return found
+
+    def _read_all(self) -> None:
+        count = select(func.count()).select_from(self._keys().limit(KEYS_READ + 1).subquery())
+        self._has_too_many = (db.session.scalar(count) or 0) > KEYS_READ
+        if not self._has_too_many:
+            self._all = {}
+            self._add(self._all, self._keys())
+
+    def _keys(self) -> Select[str, str, int]:
+        return (
+            select(OrderKey.key, OrderKey.kind, OrderKey.order_id)
+            .where(OrderKey.merchant_id.in_(self.merchant_ids), OrderKey.kind != "name")
+            .order_by(OrderKey.order_id)
+        )
+
+    def _add(self, found: dict[str, list[KeyHit]], query: Select[str, str, int]) -> None:
+        for row in db.session.execute(query):
+            found.setdefault(row.key, []).append(KeyHit(row.key, row.kind, row.order_id))
+
+    def lengths(self) -> Set[int] | None:
+        """See CandidateStore."""
+        return None if self._all is None else {len(key) for key in self._all}
+
+    def named(
+        self, names: Set[str], pairs: Set[tuple[str, Decimal]]
+    ) -> Mapping[str, Sequence[int]]:
+        """See CandidateStore."""
+        if not names:
+            return {}
+        found = self._of_rare_names(names)
+        common = {name for name, ids in found.items() if len(ids) > MOST_OF_A_NAME}
+        found = {name: ids for name, ids in found.items() if name not in common}
+        wanted = sorted(pair for pair in pairs if pair[0] in common)
+        if wanted:
+            for name, ids in self._of_common_names(wanted).items():
+                found[name] = ids
+        return found
+
+    def _of_rare_names(self, names: Set[str]) -> dict[str, list[int]]:
+        """The first open orders of each name, one more than a rare name has."""
+        asked = func.unnest(cast(sorted(names), ARRAY(String))).table_valued("name", name="asked")
+        some = (
+            select(OrderKey.order_id)
+            .join(Order, Order.id == OrderKey.order_id)
+            .where(OrderKey.merchant_id.in_(self.merchant_ids), OrderKey.kind == "name")
+            .where(OrderKey.key == asked.c.name, Order.payment_status.in_(OPEN), Order.total > 0)
+            .order_by(OrderKey.order_id)
+            .limit(MOST_OF_A_NAME + 1)
+            .lateral("some")
+        )
+        found: dict[str, list[int]] = defaultdict(list)
+        for name, order_id in db.session.execute(select(asked.c.name, some.c.order_id)):
+            found[name].append(order_id)
+        return found
+
+    def _of_common_names(self, pairs: Sequence[tuple[str, Decimal]]) -> dict[str, list[int]]:
+        asked = func.unnest(
+            cast([name for name, _ in pairs], ARRAY(String)),
+            cast([total for _, total in pairs], ARRAY(Numeric)),
+        ).table_valued(column("name", String), column("total", Numeric), name="asked")
+        query = (
+            select(asked.c.name, Order.id)
+            .select_from(asked)
+            .join(Order, Order.total == asked.c.total)
+            .join(
+                OrderKey,
+                (OrderKey.merchant_id == Order.merchant_id)
+                & (OrderKey.key == asked.c.name)
+                & (OrderKey.kind == "name")
+                & (OrderKey.order_id == Order.id),
+            )
+            .where(Order.merchant_id.in_(self.merchant_ids), Order.payment_status.in_(OPEN))
+            .order_by(Order.id)
+        )
+        found: dict[str, list[int]] = defaultdict(list)
+        for name, order_id in db.session.execute(query):
+            if order_id not in found[name]:
+                found[name].append(order_id)
+        return {name: sorted(ids) for name, ids in found.items()}
+
+    def owing(self, totals: Set[Decimal]) -> Mapping[Decimal, Sequence[int]]:
+        """See CandidateStore."""
+        if not totals:
+            return {}
+        ids = func.array_agg(Order.id)
+        query = self._owing(totals).add_columns(ids).having(func.count() <= MOST_OF_AN_AMOUNT)
+        return {total: sorted(found) for total, found in db.session.execute(query)}
+
+    def _owing(self, totals: Set[Decimal]) -> Select[Any]:
+        return (
+            select(Order.total)
+            .where(Order.merchant_id.in_(self.merchant_ids), Order.payment_status.in_(OPEN))
+            .where(Order.total.in_(totals), Order.total > 0)
+            .group_by(Order.total)
+        )
+
+    def of_customers(self, customers: Set[str]) -> Mapping[str, Sequence[int]]:
+        """See CandidateStore."""
+        emails = {each.removeprefix(MAIL) for each in customers if each.startswith(MAIL)}
+        numbers = {each for each in customers if each.startswith(NUMBER)}
+        found: dict[str, set[int]] = defaultdict(set)
+        waiting = select(Order.id, Order.shop_id, func.lower(Order.customer_email)).where(
+            Order.merchant_id.in_(self.merchant_ids), Order.payment_status.in_(OPEN)
+        )
+        if emails:
+            told = waiting.where(func.lower(Order.customer_email).in_(emails))
+            for order_id, _, email in db.session.execute(told):
+                found[MAIL + email].add(order_id)
+        if numbers:
+            keys = {normalise_reference(each.split(":", 2)[2]): each for each in numbers}
+            told = waiting.join(OrderKey, OrderKey.order_id == Order.id).add_columns(OrderKey.key)
+            told = told.where(
+                OrderKey.merchant_id.in_(self.merchant_ids),
+                OrderKey.kind == "customer_number",
+                OrderKey.key.in_(keys),
+            )
+            for order_id, shop_id, _, key in db.session.execute(told):
+                if keys[key].startswith(f"{NUMBER}{shop_id}:"):
+                    found[keys[key]].add(order_id)
+        return {each: sorted(ids) for each, ids in found.items()}
+
+    def payers(self, payers: Set[str]) -> Mapping[str, Sequence[PaidFor]]:
+        """See CandidateStore."""
+        if self._memory is None:
+            self._memory = memory_of(self.merchant_ids)
+        return {each: self._memory[each] for each in payers if each in self._memory}
+
+    def crowd(self, totals: Set[Decimal], names: Set[str]) -> Crowd:
+        """See CandidateStore."""
+        mine = Order.merchant_id.in_(self.merchant_ids)
+        waiting = select(func.count()).where(mine, Order.payment_status.in_(OPEN), Order.total > 0)
+        everything = select(func.count()).select_from(Order).where(mine)
+        owing = self._owing(totals).add_columns(func.count()) if totals else None
+        named = (
+            select(OrderKey.key, func.count())
+            .where(OrderKey.merchant_id.in_(self.merchant_ids), OrderKey.kind == "name")
+            .where(OrderKey.key == func.any(cast(sorted(names), ARRAY(String))))
+            .group_by(OrderKey.key)
+        )
+        return Crowd(
+            db.session.scalar(waiting) or 0,
+            db.session.scalar(everything) or 0,
+            _counts(db.session.execute(owing)) if owing is not None else {},
+            _counts(db.session.execute(named)) if names else {},
+        )
+
+    def load(self, order_ids: Set[int]) -> Mapping[int, OpenOrder]:
+        """See CandidateStore."""
+        if not order_ids:
+            return {}
+        query = select(Order).where(
+            Order.merchant_id.in_(self.merchant_ids), Order.id.in_(order_ids)
+        )
+        paid = paid_totals(order_ids)
+        return {row.id: open_order(row, paid[row.id]) for row in db.session.scalars(query)}
+
+
+def _counts(rows: Any) -> dict[Any, int]:
+    return {row[0]: row[1] for row in rows}
+
+
+def open_order(row: Order, paid: Decimal) -> OpenOrder:
+    """An order as the rules see it."""
+    told = row.wire
+    customer = told.get("customer") or {}
+    days = [day for invoice in told.get("invoices") or () if (day := invoice.get("date"))]
+    return OpenOrder(
+        id=row.id,
+        number=row.number,
+        currency=row.currency,
+        total=row.total,
+        outstanding=max(row.total - paid, Decimal(0)),
+        payment_status=row.payment_status,
+        ordered_date=row.ordered_at.date(),
+        payers=tuple(_payers(row)),
+        discount=_discount(told.get("payment_terms") or {}),
+        terms_date=date.fromisoformat(min(days)) if days else None,
+        customer=customer_names(row.customer_email, customer.get("number"), row.shop_id),
+    )
+
+
+def _payers(row: Order) -> Collection[Payer]:
+    addresses = [row.wire.get(name) for name in ("billing_address", "shipping_address")]
+    payers = [
+        Payer(
+            address.get("first_name") or "",
+            address.get("last_name") or "",
+            address.get("company") or "",
+        )
+        for address in addresses
+        if address
+    ]
+    if row.additional_name:
+        first, _, last = row.additional_name.rpartition(" ")
+        payers.append(Payer(first, last, row.additional_name))
+    return payers
+
+
+def _discount(terms: Mapping[str, Any]) -> Discount | None:
+    percent, days = terms.get("discount_percent"), terms.get("discount_days")
+    return Discount(Decimal(percent), int(days)) if percent and days is not None else None
