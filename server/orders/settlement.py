@@ -38,6 +38,7 @@ RECEIPTS = ("payment_received", "partially_paid", "overpaid")
 PAID_FIRST = "the order was paid before it was sent"
 OVERTAKEN = "more money was booked before it was sent"
 UNDONE = "the order is not paid any more"
+UNTRUE = "it was undone before it was sent"
 """Why a mail was withheld. What was overtaken is said after all if the overtaking is undone."""
 
 LEAVE = (wire.PaymentStatus.PAID, wire.PaymentStatus.PARTIALLY_PAID)
@@ -140,6 +141,7 @@ def _take_back_mails(
 ) -> None:
     """What was said of money that is gone is not sent; what it had overtaken is said after all."""
     untold = withhold_mails(order, RECEIPTS, UNDONE)
+    withhold_notices(order, ("payment_for_cancelled", "payment_for_removed"))
     if after not in LEAVE or not _has_money(ledger, order):
         return
     receipts = select(Mail).where(Mail.order_id == order.id, Mail.kind.in_(RECEIPTS))
@@ -218,6 +220,12 @@ def withhold_mails(order: Order, kinds: Sequence[str], why: str) -> list[Mail]:
     for mail in mails:
         mail.withhold(why)
     return mails
+
+
+def withhold_notices(order: Order, kinds: Sequence[str]) -> None:
+    """What the merchant would be told is not so any more; if it is so again, he is told then."""
+    for mail in withhold_mails(order, kinds, UNTRUE):
+        mail.once = f"{mail.once}:{mail.id}"
 
 
 # --- the shop ----------------------------------------------------------------------------------

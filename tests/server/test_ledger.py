@@ -533,6 +533,19 @@ def test_money_for_a_cancelled_order_is_assigned_and_told_to_the_merchant(shop, 
     assert mail(order, "payment_for_cancelled").facts["is_assigned"] == "yes"
 
 
+@pytest.mark.feature("S51", "N4")
+def test_the_merchant_is_not_told_of_an_assignment_that_was_undone_at_once(shop, merchant):
+    make_user(merchant)
+    order, posting = make_order(shop), make_posting(merchant)
+    order.cancelled_at, order.payment_status = AT, "cancelled"
+    db.session.commit()
+    for _ in range(2):
+        (row,) = pay(posting, (order, "19.90"))
+        assert "payment_for_cancelled" in [kind for kind, _ in waiting(order)]
+        take_back(row)
+        assert "payment_for_cancelled" not in [kind for kind, _ in waiting(order)]
+
+
 # --- orders of nothing -------------------------------------------------------------------------
 
 
