@@ -124,6 +124,7 @@ def _order(line: Line, number: int) -> OpenOrder:
             invoice_numbers=[_required(invoice, "number") for invoice in invoices],
             references=_texts(line, "references"),
             names=[name for payer in payers for name in (payer.last_name, payer.company)],
+            people=[(payer.first_name, payer.last_name) for payer in payers],
             customer_number=_text(customer, "number"),
         ),
     )

@@ -193,6 +193,7 @@ def order_keys(
     payment_reference: str | None = None,
     references: Iterable[str] = (),
     names: Iterable[str] = (),
+    people: Iterable[tuple[str, str]] = (),
     customer_number: str | None = None,
     additional_number: str | None = None,
 ) -> tuple[tuple[str, KeyKind], ...]:
@@ -201,8 +202,9 @@ def order_keys(
     ``number`` and the invoice numbers come whole, without their leading word (``SHOP-4711`` is
     often written ``4711``) and as their last group (``2026-04711`` as ``04711``). ``references``
     are numbers of others, for instance a marketplace's. Keys shorter than 3 or longer than 35
-    characters are left out. ``names`` are family names, companies and the additional name (S85):
-    the order of a payer who wrote no number is looked for among those of his name.
+    characters are left out. ``names`` are family names, companies and the additional name (S85),
+    ``people`` first and family names: the order of a payer who wrote no number is looked for among
+    those of his name.
     """
     keys: dict[tuple[str, KeyKind], None] = {}
     _add_number(keys, number, "order_number", "order_number_part")
@@ -217,9 +219,14 @@ def order_keys(
         keys[normalise_reference(additional_number), "additional_number"] = None
     if customer_number:
         keys[normalise_reference(customer_number), "customer_number"] = None
-    for name in names:
-        for word in name_words(name):
-            keys[name_key(word), "name"] = None
+    words = [name_key(word) for name in names for word in name_words(name)]
+    words += [
+        pair_key(one, other)
+        for first_name, last_name in people
+        for one in name_words(first_name)[:1]
+        for other in name_words(last_name)
+    ]
+    keys.update(((word, "name"), None) for word in words)
     return tuple(
         pair for pair in keys if MIN_KEY_LENGTH <= len(pair[0].lstrip(NAME_MARK)) <= MAX_KEY_LENGTH
     )
@@ -240,6 +247,12 @@ def name_key(word: str) -> str:
     if len(folded) < MIN_NAME_LENGTH:
         return ""
     return NAME_MARK + folded[:MAX_NAME_LENGTH]
+
+
+def pair_key(one: str, other: str) -> str:
+    """The key of two words of a name, whichever comes first: ``@ERIKA+MUSTERMANN``."""
+    first, second = sorted((name_key(one), name_key(other)))
+    return f"{first}+{second[1:]}" if first and second else ""
 
 
 def _add_number(

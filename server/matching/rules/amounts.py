@@ -21,6 +21,7 @@ FEE: Final = 0.8  # the text says so or the payer is abroad, and a bank's fee is
 ROUNDED: Final = 0.3
 NEARLY: Final = -0.5
 IN_PARTS: Final = -0.7  # a half, a third, a quarter, a tenth
+SAID_PART: Final = 1.0  # "Anzahlung", "2. Rate"
 LESS: Final = -1.5
 MORE: Final = -1.5
 WILD: Final = -3.0  # more than twice, less than a tenth
@@ -31,6 +32,9 @@ _CENT: Final = Decimal("0.01")
 _HUNDRED: Final = Decimal(100)
 _ONE: Final = Decimal(1)
 _FEE_WORD: Final = re.compile(r"ENTGELT|CHGS|CHARGES|OCMT|GEBUE?HR|SPESEN|\bFEES?\b")
+_PART_WORD: Final = re.compile(
+    r"\bRATEN?\b|RATENZAHLUNG|ANZAHLUNG|TEILZAHLUNG|\bTEIL\b|RESTZAHLUNG"
+)
 _COMMON_ENDINGS: Final = frozenset(map(Decimal, ("0.00", "0.50", "0.90", "0.95", "0.99")))
 _SEPA: Final = frozenset(
     "AD AL AT BE BG CH CY CZ DE DK EE ES FI FR GB GI GR HR HU IE IS IT LI LT LU LV MC MD ME MK MT "
@@ -78,7 +82,7 @@ def relate(
         facts = {"amount": amount, "owed": owed, "fee": missing}
         because = None if policy.claims_bank_fees else "bank_fee"
         return Relation(Evidence("amount_fee", FEE, facts), amount, because is not None, because)
-    return Relation(_different(amount, owed), min(amount, owed))
+    return Relation(_different(amount, owed, text), min(amount, owed))
 
 
 def exact_weight(amount: Decimal, crowd: Crowd) -> float:
@@ -143,7 +147,7 @@ def _lacks_fee(posting: PostingFacts, text: str) -> bool:
     return is_foreign or _FEE_WORD.search(text) is not None
 
 
-def _different(amount: Decimal, owed: Decimal) -> Evidence:
+def _different(amount: Decimal, owed: Decimal, text: str) -> Evidence:
     facts: dict[str, object] = {"amount": amount, "owed": owed}
     difference = abs(owed - amount)
     if difference < _ONE and amount % 1 == ZERO:
@@ -152,7 +156,8 @@ def _different(amount: Decimal, owed: Decimal) -> Evidence:
         return Evidence("amount_near", NEARLY, facts)
     if amount > owed:
         return Evidence("amount_more", MORE if amount <= 2 * owed else WILD, facts)
+    said = SAID_PART if _PART_WORD.search(text) else 0.0
     for parts in (2, 3, 4, 10):
         if abs(amount * parts - owed) < _CENT * parts:
-            return Evidence("amount_part", IN_PARTS, facts | {"parts": parts})
-    return Evidence("amount_less", LESS if amount >= owed / 10 else WILD, facts)
+            return Evidence("amount_part", IN_PARTS + said, facts | {"parts": parts})
+    return Evidence("amount_less", LESS + said if amount >= owed / 10 else WILD, facts)

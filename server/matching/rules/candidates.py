@@ -8,10 +8,12 @@ another customer's order.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from functools import lru_cache
+from itertools import combinations
 from typing import Final, NamedTuple
 
 from server.banking.rules.ignoring import provider_named
@@ -32,11 +34,13 @@ from server.matching.rules.facts import (
 from server.matching.rules.names import Likely, likeness, telling_words
 from server.matching.rules.slips import near
 from server.matching.rules.text import (
+    BARRIER,
     Reading,
     Run,
     before,
     clean,
     creditor_references,
+    cuts,
     discount,
     readings,
 )
@@ -53,20 +57,26 @@ from server.matching.rules.weights import (
     slip_weight,
     word_weight,
 )
-from server.orders.rules import fold_look_alikes, name_key, normalise_reference
+from server.orders.rules import fold_look_alikes, name_key, normalise_reference, pair_key
 
-MIN_SLIP_LENGTH: Final = 4
+MIN_SLIP_LENGTH: Final = 3
+MIN_SLIP_LETTERS: Final = 4  # of a code with letters
 MAX_SLIP_LENGTH: Final = 16
 MAX_SLIP_DISCOUNT: Final = 0.7
 MIN_LEADING_WORD: Final = 3  # letters in front of a code that may be written together with it
 MAX_SLIP_READINGS: Final = 6  # a posting is searched for slips in so many numbers
 MAX_SLIP_WORDS: Final = 3  # and in so many words
+MAX_NAME_WORDS: Final = 5
+MAX_SPOKEN_WORDS: Final = 6
+MIN_SPOKEN_WORD: Final = 3
 MAX_BY_NAME: Final = 60  # orders of the payer's name that are looked at
 CLEAR: Final = 3.0  # a reference this sure, the exact amount, and
 CLEAR_NAMES: Final = ("full", "company", "initial")  # more than the family name: no question
 SEPARATORS: Final = " -_/.:#\n"
 NOT_PROVIDED: Final = frozenset(("NOTPROVIDED", "NOT PROVIDED", "NOTAVAILABLE"))
 
+OTHER_GROUP: Final = -4.0
+_GROUP_BEFORE: Final = re.compile(r"(\d+)[-_/.]\Z")
 _CHECKED_KINDS: Final = ("payment_reference", "creditor_reference")
 _WORDS: Final = frozenset(
     "DANKE DANK VIELEN MFG VOM VON FUER FUR IHRE IHR MEINE UND FOLGT EINKAUF UEBERWEISUNG "
@@ -100,6 +110,7 @@ class Case:
         "_names",
         "_relations",
         "available",
+        "cuts",
         "by_name",
         "counted",
         "fields",
@@ -108,6 +119,7 @@ class Case:
         "name_keys",
         "posting",
         "runs",
+        "spoken",
         "text",
         "texts",
     )
@@ -117,6 +129,7 @@ class Case:
         self.available = posting.available
         self.texts: list[str] = []
         self.fields: list[str] = []
+        self.cuts: list[frozenset[int]] = []
         self.runs: list[Run] = []
         self._read()
         self.text = " ".join(self.texts)
@@ -124,8 +137,8 @@ class Case:
         self.by_name: list[OpenOrder] = []
         self.known: tuple[PaidFor, ...] = ()  # by his account
         self.counted: tuple[PaidFor, ...] = ()  # by his name, where the account is not known
-        self.name_keys = {name_key(word) for word in telling_words(posting.counterparty_name)}
-        self.name_keys.discard("")
+        self.spoken = ""  # words of the text that may be a name
+        self.name_keys = _name_keys(telling_words(posting.counterparty_name))
         self._names: dict[OrderId, Likely] = {}
         self._relations: dict[tuple[OrderId, Decimal], Relation] = {}
 
@@ -138,9 +151,11 @@ class Case:
         )
         for field, text in zip(FIELDS, written, strict=True):
             if text and text.upper() not in NOT_PROVIDED:
-                cleaned = clean(text)
-                self.runs += readings(cleaned, len(self.texts))
+                cleaned = _without_amount(clean(text), self.available)
+                cut = cuts(text)
+                self.runs += readings(cleaned, len(self.texts), cut)
                 self.texts.append(cleaned)
+                self.cuts.append(cut)
                 self.fields.append(field)
 
     @property
@@ -153,12 +168,20 @@ class Case:
         return Span(self.fields[reading.field], reading.start, reading.end)
 
     def likeness(self, order: OpenOrder) -> Likely:
-        """How far the payer's name is the customer's."""
+        """How far the payer's name, or one that he wrote, is the customer's."""
         found = self._names.get(order.id)
         if found is None:
             found = likeness(self.posting.counterparty_name, order.payers)
+            if self.spoken and found.likeness in ("unknown", "different", "family"):
+                said = likeness(self.spoken, order.payers)
+                if said.likeness in ("full", "company"):
+                    found = said._replace(is_spoken=True)
             self._names[order.id] = found
         return found
+
+    def off(self, reading: Reading) -> float:
+        """What had to be assumed for a reading, as a power of ten."""
+        return discount(self.texts[reading.field], reading, self.cuts[reading.field])
 
     def relation(self, order: OpenOrder, owed: Decimal, crowd: Crowd, policy: Policy) -> Relation:
         """How the amount relates to what the order owes."""
@@ -188,6 +211,26 @@ class Case:
             booked=self.posting.booking_date,
         )
         return name, evidence
+
+
+def _name_keys(words: Sequence[str]) -> set[str]:
+    """The keys of names that these words may be: each word, and each two."""
+    some = words[:MAX_NAME_WORDS]
+    keys = {name_key(word) for word in words}
+    keys.update(pair_key(one, other) for one, other in combinations(some, 2))
+    keys.discard("")
+    return keys
+
+
+def _without_amount(text: str, amount: Decimal) -> str:
+    """The posting's own amount is no reference, even where it is glued to one."""
+    if "," not in text:
+        return text
+    written = f"{amount:.2f}".replace(".", ",")
+    at = text.find(written)
+    if at < 0:
+        return text
+    return text[:at] + BARRIER * len(written) + text[at + len(written) :]
 
 
 @lru_cache(maxsize=50_000)
@@ -300,13 +343,13 @@ def _written(case: Case, reading: Reading, hit: KeyHit, order: OpenOrder) -> Men
         "what": hit.kind.removesuffix("_part"),
         "number": order.number,
     }
-    weight = _weight(case.texts[reading.field], reading, hit, order)
+    weight = _weight(case, reading, hit, order)
     return Mention(order, reading, Evidence("number", weight, facts, case.span(reading)), "number")
 
 
 def _customer(case: Case, reading: Reading, order: OpenOrder) -> Mention:
     text = case.texts[reading.field]
-    weight = reference_weight(reading.key) - discount(text, reading)
+    weight = reference_weight(reading.key) - case.off(reading)
     word = before(text, reading.start)
     weight += REFERENCE_WORD if says_customer(word) else min(word_weight(word), 0.0)
     facts = {"written": reading.key, "what": "customer_number", "number": order.number}
@@ -315,17 +358,28 @@ def _customer(case: Case, reading: Reading, order: OpenOrder) -> Mention:
     )
 
 
-def _weight(text: str, reading: Reading, hit: KeyHit, order: OpenOrder) -> float:
+def _weight(case: Case, reading: Reading, hit: KeyHit, order: OpenOrder) -> float:
     """What it is worth that this key of the order stands where it was read."""
-    off = discount(text, reading)
+    text = case.texts[reading.field]
+    off = case.off(reading)
     prefix = _prefix(order.number, hit.key)
     if prefix and _stands_before(text, reading.start, prefix):
         # torn off exactly at its own leading word
         return reference_weight(prefix + hit.key) - max(off - 0.5, 0.0)
     weight = reference_weight(hit.key) - off
+    if hit.kind.endswith("_part"):
+        weight += _contradiction(text, reading.start, prefix)
     if hit.kind.endswith("_part") or hit.key.isdigit():
         weight += word_weight(before(text, reading.start))
     return weight
+
+
+def _contradiction(text: str, start: int, prefix: str) -> float:
+    """A part of a number that is written with other digits in front is another number's."""
+    match = _GROUP_BEFORE.search(text, max(start - MAX_SLIP_LENGTH, 0), start)
+    if match is None or not any(character.isdigit() for character in prefix):
+        return 0.0
+    return 0.0 if prefix.endswith(match.group(1)) else OTHER_GROUP
 
 
 @lru_cache(maxsize=100_000)
@@ -377,6 +431,8 @@ def _look_further(
     crowd: Crowd,
     policy: Policy,
 ) -> None:
+    for case in cases:
+        _listen(case)
     lengths = store.lengths()
     known_lengths = frozenset(lengths) if lengths is not None else None
     slips = {case: _slips(case, known_lengths) for case in cases}
@@ -407,7 +463,25 @@ def _customers_of(case: Case) -> Set[str]:
     known = case.known or case.counted
     if len(known) > MOST_CUSTOMERS:
         known = ()
-    return {each for paid in known for each in paid.customer}
+    customers = {each for paid in known for each in paid.customer}
+    for mention in case.mentions:
+        if mention.is_exact:
+            customers.update(mention.order.customer)
+    return customers
+
+
+def _listen(case: Case) -> None:
+    """Take the words of the text for a name too, of a payer who writes whom he pays for."""
+    words = [
+        run[0]
+        for run in case.runs
+        if run[0].isalpha() and len(run[0]) >= MIN_SPOKEN_WORD and run[0] not in _WORDS
+    ]
+    atoms = [word for word in words if " " not in word][: 4 * MAX_SPOKEN_WORDS]
+    spoken = [word for word in dict.fromkeys(atoms) if not word_weight(word)][:MAX_SPOKEN_WORDS]
+    if len(spoken) > 1:
+        case.spoken = " ".join(spoken)
+        case.name_keys |= {key for key in _name_keys(spoken) if "+" in key}
 
 
 _Slips = list[tuple[Reading, Mapping[str, str]]]
@@ -434,13 +508,13 @@ def _worth_a_search(case: Case) -> list[Reading]:
     chosen: dict[Reading, None] = {}
     for found in places.values():
         named = [reading for reading in found if reading in hits]
-        by_length = sorted(named or found, key=lambda reading: len(reading.key))
+        by_length = sorted(named or found, key=lambda r: (_is_torn(case, r), len(r.key)))
         chosen[by_length[0]] = None
         digits = [reading for reading in by_length if reading.key.isdigit()]
         chosen.update((reading, None) for reading in digits[-1:])
     ranked = sorted(
         chosen,
-        key=lambda r: (r not in hits, discount(case.texts[r.field], r), -len(r.key), r),
+        key=lambda r: (r not in hits, case.off(r), -len(r.key), r),
     )
     numbers = [reading for reading in ranked if not reading.key.isalpha()]
     words = [reading for reading in ranked if reading.key.isalpha()]
@@ -451,16 +525,23 @@ def _may_hold_a_slip(case: Case, reading: Reading, payer: Set[str]) -> bool:
     key, text = reading.key, case.texts[reading.field]
     if not MIN_SLIP_LENGTH <= len(key) <= MAX_SLIP_LENGTH:
         return False
+    if len(key) < MIN_SLIP_LETTERS and not key.isdigit():
+        return False
     if key.isalpha() and (key in _WORDS or key in payer or word_weight(key)):
         return False
     written = text[reading.start : reading.end]
-    if " " in written or "\n" in written or discount(text, reading) > MAX_SLIP_DISCOUNT:
+    if " " in written or "\n" in written or case.off(reading) > MAX_SLIP_DISCOUNT:
         return False
     if key.isalpha():
         return True
     if not key.isdigit() and 0 < _letters_before(text, reading.start) < MIN_LEADING_WORD:
         return False  # G3E7M is one code, 3E7M is no part of it; SHOP9XBJG has a leading word
     return word_weight(before(text, reading.start)) > COUNTER_WORD
+
+
+def _is_torn(case: Case, reading: Reading) -> bool:
+    text, start = case.texts[reading.field], reading.start
+    return start > 0 and text[start - 1].isalnum() and start not in case.cuts[reading.field]
 
 
 def _letters_before(text: str, start: int) -> int:
@@ -481,7 +562,8 @@ def _mean_nearly(
     named = {mention.order.id for mention in case.mentions if mention.is_exact}
     base = prior(crowd)
     for reading, keys in slips:
-        hits = [hit for key in keys for hit in found.get(key, ()) if hit.kind != "customer_number"]
+        there = sorted(keys.keys() & found.keys())
+        hits = [hit for key in there for hit in found[key] if hit.kind != "customer_number"]
         neighbours = len({hit.order_id for hit in hits})
         for hit in hits:
             order = orders.get(hit.order_id)
@@ -495,8 +577,7 @@ def _mean_nearly(
                 "slip": slip,
                 "number": order.number,
             }
-            off = discount(case.texts[reading.field], reading)
-            weight = slip_weight(slip, neighbours, base) - off
+            weight = slip_weight(slip, neighbours, base) - case.off(reading)
             evidence = Evidence("number_slip", weight, facts, case.span(reading))
             case.mentions.append(Mention(order, reading, evidence, "slip"))
 

@@ -63,9 +63,16 @@ MAX_GROUPS: Final = 16
 CLEARLY_BETTER: Final = 1.0  # a claim must be ten times likelier than another payer's
 
 _RETURNED: Final = re.compile(
-    r"\bRETOUREN?\b|\bRETURN(?:ED)?\b|RUE?CK(?:UE?BERWEISUNG|LASTSCHRIFT|BUCHUNG|LEITUNG|RUF)"
+    r"\bRETOUREN?\b|\bRETURN(?:ED)?\b|RUE?CK(?:UE?B|LASTSCHRIFT|BUCHUNG|LEITUNG|RUF)"
+    r"|\b(?:AC0[1-6]|AG0[12]|AM0[45]|BE0[14]|[CD]NOR|FOCR|MD0[1-7]|MS0[23]|RC01|RR0[1-4]|SL01)\b"
     r"|KONTO[ \n]?(?:ERLOSCHEN|GESPERRT|GESCHLOSSEN|AUFGELOE?ST)|UNZUSTELLBAR"
-    r"|NICHT[ \n]AUSFUE?HRBAR|CHARGEBACK|STORNO|(?:RUE?CK)?ERSTATTUNG|RUE?CKZAHLUNG|\bR-TRANSA[CK]TION"
+    r"|NICHT[ \n]AUSFUE?HRBAR|CHARGEBACK|STORNO|(?:RUE?CK)?ERSTATTUNG|RUE?CKZAHLUNG"
+    r"|\bR-TRANSA[CK]TION"
+)
+
+
+_SEVERAL: Final = re.compile(
+    r"\b(?:RECHNUNGEN|BESTELLUNGEN|AUFTRAE?GE|WEITERE|ORDERS|INVOICES|BESTELLUNG\.?EN)\b"
 )
 
 
@@ -491,13 +498,28 @@ def _order_vetoes(
     is_whole = relation.is_whole or relation.evidence.kind.startswith("amount_discount")
     if basis == "slip" and not is_whole:
         yield "slip_unconfirmed"
-    if basis == "name" or (basis in ("customer", "payer") and not is_whole):
+    if basis != "slip" and not (mention and mention.is_exact) and not is_whole:
         yield "no_reference"
+    if basis == "name" and case.likeness(order).likeness not in ("full", "company"):
+        yield "no_reference"
+    if relation.evidence.kind == "amount_more" and _may_mean_more(case, order):
+        yield "several_orders_named"
     limit, day = world.policy.max_order_age_days, posting.booking_date or world.today
     if limit and day is not None and (day - order.ordered_date).days > limit:
         yield "older_than_limit"
     if not is_checked and case.provider:
         yield "payment_provider"
+
+
+def _may_mean_more(case: Case, order: OpenOrder) -> bool:
+    """Whether what is too much may be another order's: the text says so, or there is one."""
+    if _SEVERAL.search(case.text):
+        return True
+    same = set(order.customer)
+    return any(
+        other.id != order.id and other.is_open and same.intersection(other.customer)
+        for other in case.by_name
+    )
 
 
 # --- Several orders -----------------------------------------------------------------------------

@@ -74,6 +74,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "name_company": "{name} is the customer's company",
     "name_initial": "{name} is the customer's family name and initial",
     "name_family": "{name} has the customer's family name",
+    "name_in_text": "the text holds the customer's name",
     "name_different": "{name} is not the customer's name",
     "name_unknown": "no name to compare",
     "name_shared": "{count} orders carry this family name",

@@ -231,7 +231,7 @@ class MemoryStore:
     def find(self, keys: Set[str]) -> Mapping[str, Sequence[KeyHit]]:
         """See CandidateStore."""
         hits = self._hits
-        return {key: hits[key] for key in keys if key in hits}
+        return {key: hits[key] for key in keys & hits.keys()}
 
     def lengths(self) -> Set[int] | None:
         """See CandidateStore."""

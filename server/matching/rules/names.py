@@ -54,10 +54,14 @@ class Person(NamedTuple):
 
 
 class Likely(NamedTuple):
-    """How far two names agree, and the spellings of the family or company that did."""
+    """How far two names agree, and the word of the family or company that did.
+
+    ``is_spoken``: not the account holder's name, but one that he wrote.
+    """
 
     likeness: Likeness
     word: str = ""
+    is_spoken: bool = False
 
 
 UNKNOWN: Final = Likely("unknown")

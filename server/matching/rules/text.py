@@ -10,6 +10,7 @@ taken apart.
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from server.check_digits import MAX_CREDITOR_REFERENCE, iban_is_valid
@@ -23,6 +24,12 @@ BARRIER: Final = "|"  # stands where something was blanked out; no reading cross
 _CREDITOR_START: Final = re.compile(r"RF[0-9]{2}")
 _ATOM: Final = re.compile(r"[A-Z]+|[0-9]+")
 _WORD_BEFORE: Final = re.compile(r"([A-Z][A-Z.\-]*)[^A-Z0-9|]*\Z")
+_CASE_CHANGE: Final = re.compile(r"(?<=[a-zäöüß])(?=[A-Z])")
+_LEADING: Final = re.compile(
+    r"\b(?:VWZ|SVWZ|BESTELL(?:UNG(?:EN)?|NR|NUMMER)?|AUFTRAG(?:SNR)?|RECHNUNG(?:SNR)?|ORDER(?:NR)?"
+    r"|BEZAHLUNG|ZAHLUNG|VORKASSE|FUER|EINKAUF|KAUF|NR|RG|RE)(?=[A-Z])",
+    re.IGNORECASE,
+)
 _NO_LETTER: Final = re.compile(r"[^A-Z]")
 _MAY_BE_NO_REFERENCE: Final = re.compile(r"\d[.,:/\-]|TAN|BIC|EUR|CHF")
 _OTHER_SPACE: Final = str.maketrans({"\r": "\n", "\t": " ", BARRIER: " "})
@@ -54,6 +61,7 @@ _NO_REFERENCE: Final = re.compile(
         (
             r"\bBIC[: ]+[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?\b",
             rf"(?<!\d){_DAY}\. ?{_MONTH}\.(?: ?(?:19|20)\d\d|\d\d)?(?!\d)",
+            r"(?<=\d)(?:0[1-9]|[12]\d|3[01])\.(?:0[1-9]|1[0-2])\.20\d\d(?!\d)",
             rf"(?<!\d){_DAY}/{_MONTH}/(?:19|20)\d\d(?!\d)",
             r"(?<![\d-])(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-])",
             rf"(?<![\d/]){_MONTH}/(?:19|20)\d\d(?![\d/])",
@@ -94,6 +102,13 @@ _PLAIN: Final = _OneEach(
 )
 
 
+def cuts(text: str) -> frozenset[int]:
+    """Where letters that are written together are two words: ``fuerANNA``, ``VWZANNA``."""
+    found = {match.start() for match in _CASE_CHANGE.finditer(text[:MAX_TEXT_LENGTH])}
+    found.update(match.end() for match in _LEADING.finditer(text[:MAX_TEXT_LENGTH]))
+    return frozenset(found)
+
+
 def clean(text: str) -> str:
     """Capital ASCII letters, digits and separators; what is no reference became barriers.
 
@@ -117,16 +132,27 @@ Run = tuple[str, int, int, int]
 """What ``Reading`` names, before it is known to mean anything: most runs never do."""
 
 
-def readings(text: str, field: int) -> list[Run]:
-    """All candidate keys of a cleaned text, as plain (key, field, start, end)."""
+def readings(text: str, field: int, cut: frozenset[int] = frozenset()) -> list[Run]:
+    """All candidate keys of a cleaned text, as plain (key, field, start, end).
+
+    ``cut``: of ``cuts``, the places where a run of letters is two words.
+    """
     found: list[Run] = []
     begin = 0
     for piece in text.split(BARRIER):
         if len(piece) >= MIN_KEY_LENGTH:
             atoms = [match.span() for match in _ATOM.finditer(text, begin, begin + len(piece))]
-            _read(text, field, atoms, found)
+            _read(text, field, _divided(atoms, cut) if cut else atoms, found)
         begin += len(piece) + 1
     return found
+
+
+def _divided(atoms: list[tuple[int, int]], cut: frozenset[int]) -> list[tuple[int, int]]:
+    divided = []
+    for start, end in atoms:
+        places = [start, *sorted(at for at in cut if start < at < end), end]
+        divided += list(pairwise(places))
+    return divided
 
 
 def _read(text: str, field: int, atoms: list[tuple[int, int]], found: list[Run]) -> None:
@@ -162,12 +188,12 @@ def before(text: str, start: int) -> str:
     return _NO_LETTER.sub("", match.group(1)) if match else ""
 
 
-def discount(text: str, reading: Reading) -> float:
+def discount(text: str, reading: Reading, cut: frozenset[int] = frozenset()) -> float:
     """What had to be assumed for a reading, in powers of ten, 0 or more.
 
     Digit groups joined over blanks; a word torn off at its side.
     """
-    price = _price_of_tearing(text, reading.start, reading.end)
+    price = _price_of_tearing(text, reading.start, reading.end, cut)
     if reading.end - reading.start == len(reading.key):
         return price
     end = -1
@@ -225,11 +251,17 @@ def _price_of_gap(gap: str, key: str, atom: str) -> float:
     return 0.2 if has_word else 0.7
 
 
-def _price_of_tearing(text: str, start: int, end: int) -> float:
+def _price_of_tearing(text: str, start: int, end: int, cut: frozenset[int]) -> float:
     """A reading that begins or ends inside a word was perhaps meant as part of that word."""
     price = 0.0
     if start > 0 and text[start - 1].isalnum():
-        price += 0.5 if text[start].isdigit() else 2.0
+        price += _price_of_side(text[start], start in cut)
     if end < len(text) and text[end].isalnum():
-        price += 0.5 if text[end - 1].isdigit() else 2.0
+        price += _price_of_side(text[end - 1], end in cut)
     return price
+
+
+def _price_of_side(outermost: str, is_cut: bool) -> float:
+    if is_cut:
+        return 0.3
+    return 0.5 if outermost.isdigit() else 2.0

@@ -106,6 +106,7 @@ OF_FIRST_NAMES: Final = 0.03
 SMOOTHING: Final = 200  # orders' worth of general knowledge beside the merchant's own
 MOST_OF_A_NAME: Final = 4.0
 DIFFERENT_NAME: Final = -1.0  # one payer in ten has another name: parents, partners, companies
+SPOKEN: Final = 0.5
 STRANGER: Final = -1.7  # and pays another amount than is asked
 
 _KINDS: Final[dict[Likeness, str]] = {
@@ -140,6 +141,9 @@ def name_evidence(
     share = (named + SMOOTHING * OF_A_THOUSAND_NAMES) / (crowd.orders + SMOOTHING)
     true, by_chance = _AGREEING[found.likeness]
     weight = log10(true / (share * by_chance))
+    if found.is_spoken:
+        weight -= SPOKEN
+        return Evidence("name_in_text", min(max(weight, 0.1), MOST_OF_A_NAME), {})
     return Evidence(_KINDS[found.likeness], min(max(weight, 0.1), MOST_OF_A_NAME), {"name": name})
 
 
