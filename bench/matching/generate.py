@@ -92,9 +92,10 @@ def set_of(
 def _drafts(shop: Shop, postings: int) -> list[list[tuple[str, Draft]]]:
     """What each call of a kind gave, with the kind's name; at least ``postings`` in sum."""
     boosts = BOOSTS.get(shop.style.name, {})
-    weights = [kind.weight * boosts.get(kind.name, 1) for kind in KINDS.values()]
-    wanted = shop.rng.choices(list(KINDS.values()), weights=weights, k=postings)
-    plain = [kind for kind in KINDS.values() if kind.rank == max(one.rank for one in wanted)]
+    kinds = [KINDS[name] for name in sorted(KINDS)]
+    weights = [kind.weight * boosts.get(kind.name, 1) for kind in kinds]
+    wanted = shop.rng.choices(kinds, weights=weights, k=postings)
+    plain = [kind for kind in kinds if kind.rank == max(one.rank for one in wanted)]
     made: list[list[tuple[str, Draft]]] = []
     count = 0
     for kind in sorted(wanted, key=lambda kind: kind.rank):
