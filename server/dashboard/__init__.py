@@ -12,16 +12,21 @@ from flask import Blueprint, Flask
 from server.dashboard import (
     access,
     account,
+    assignment_settings,
     bank,
     bank_connections,
+    credits,
     errors,
     ignore_rules,
     login,
     movements,
     orders,
     pages,
+    payers,
     posting_list,
     postings,
+    proposals,
+    replay_pages,
     shared_accounts,
     shops,
     statements,
@@ -42,8 +47,10 @@ def register(app: Flask) -> None:
     door.before_request(access.require_login)
     door.before_request(access.check_form)
     door.after_request(access.secure)
-    doors = (today, orders, postings, posting_list, statements, ignore_rules, shops, bank)
-    for module in (*doors, bank_connections, shared_accounts, movements, account, login):
+    work = (today, orders, postings, posting_list, proposals, credits)
+    sources = (statements, shops, bank, bank_connections, shared_accounts, movements)
+    settings = (assignment_settings, replay_pages, payers, ignore_rules)
+    for module in (*work, *sources, *settings, account, login):
         door.register_blueprint(module.pages)
     access.register(app)
     pages.register(app)

@@ -33,6 +33,8 @@ STATES = (
     "suggested",
     "partly_assigned",
     "assigned",
+    "kept",
+    "returned",
     "possible_duplicate",
     "no_assignment",
     "pending",
@@ -103,6 +105,8 @@ def _is_in_state(state: str) -> ColumnElement[bool]:
         "suggested": and_(Posting.is_open, offered),
         "partly_assigned": and_(Posting.is_open, Posting.is_assigned),
         "assigned": and_(Posting.is_assigned, ~Posting.is_open, ~is_ignored),
+        "kept": Posting.is_kept,
+        "returned": Posting.is_returned,
         "possible_duplicate": and_(Posting.duplicate_of_id.is_not(None), ~is_ignored),
         "no_assignment": Posting.no_assignment,
         "pending": Posting.is_pending,
@@ -190,7 +194,7 @@ def posting_page(
         query = query.order_by(column, Posting.id)
     found = list(db.session.execute(query.limit(size + 1)))
     ids = [posting.id for posting, _, _ in found[:size]]
-    orders = _orders_paid_by(ids)
+    orders = orders_paid_by(ids)
     rows = [
         PostingRow(posting, posting.amount - booked, probability, orders.get(posting.id, ()))
         for posting, booked, probability in found[:size]
@@ -217,7 +221,7 @@ def cursor_of(sort: str, row: PostingRow) -> Cursor:
     return (posting.amount if sort.endswith("amount") else posting.booking_date), posting.id
 
 
-def _orders_paid_by(posting_ids: Sequence[int]) -> dict[int, list[tuple[int, str]]]:
+def orders_paid_by(posting_ids: Sequence[int]) -> dict[int, list[tuple[int, str]]]:
     """Posting id to (id, number) of the orders that it pays; what was undone is left out."""
     found: dict[int, list[tuple[int, str]]] = defaultdict(list)
     if not posting_ids:

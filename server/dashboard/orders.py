@@ -16,15 +16,15 @@ from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.types import PaymentCode
 from server.banking.rules.accounts import Payee
 from server.banking.service import payees
-from server.dashboard import queries, status, words
+from server.dashboard import match_queries, queries, status, words
 from server.dashboard.pages import page
-from server.dashboard.queries import Cursor, OrderFilter
+from server.dashboard.queries import Cursor, OrderFilter, OrderRow
 from server.db import db, now
 from server.mail.girocode import girocode_png
 from server.mail.models import Mail
 from server.mail.rules import KINDS, FactError, Message
 from server.mail.service import preview_mail
-from server.orders import service
+from server.orders import credit, service
 from server.orders.models import Order
 from server.orders.notices import asked_reference, asked_transfer, payee_for
 from server.orders.service import NotPossible
@@ -32,6 +32,7 @@ from server.orders.service import NotPossible
 pages = Blueprint("orders", __name__)
 
 MAX_TEXT_LENGTH = 200
+MAX_ID_DIGITS = 18
 YEARS = range(1970, 2200)
 PERIODS = {"today": 0, "7": 6, "30": 29, "365": 364}
 DEFAULT_PERIOD = "365"
@@ -158,8 +159,25 @@ def _order_page(order_id: int, problem: NotPossible | None = None) -> Response:
         asked=_asked(order, row.open, account) if row.open and account else None,
         problem=problem,
         can_be_paid=order.total > row.paid,
+        credits=credit.credit_of(order) if row.open else [],
+        **(_surplus(row) if row.surplus else {}),
         number_of=_number,
     )
+
+
+def _surplus(row: OrderRow) -> dict[str, Any]:
+    """Where the surplus may go: what was searched for, else what the customer owes elsewhere."""
+    text = _plain(request.values.get("q", ""))
+    if text:
+        found = queries.find_orders(g.merchant_id, text)
+        targets = [one for one in found if one.order.id != row.order.id]
+    else:
+        targets = match_queries.surplus_targets(g.merchant_id, row.order)
+    return {
+        "q": text,
+        "targets": targets,
+        "keepable": match_queries.surplus_posting(g.merchant_id, row.order.id),
+    }
 
 
 def _payee(order: Order) -> Payee | None:
@@ -241,6 +259,76 @@ def undo(order_id: int, assignment_id: int) -> BaseResponse:
         return _order_page(order_id, problem)
     db.session.commit()
     return redirect(url_for(".show", order_id=order_id, done="undone"), 303)
+
+
+@pages.post("/orders/<int:order_id>/credit")
+def apply_credit(order_id: int) -> BaseResponse:
+    """What is kept of ``posting`` for the customer pays this order (C12)."""
+    _order_or_404(order_id)
+    try:
+        credit.apply_credit(g.merchant_id, order_id, _id("posting"), actor=g.user.email, at=now())
+    except NotPossible as problem:
+        db.session.rollback()
+        return _order_page(order_id, problem)
+    db.session.commit()
+    return redirect(url_for(".show", order_id=order_id, done="credit_applied"), 303)
+
+
+@pages.post("/orders/<int:order_id>/surplus")
+def move_surplus(order_id: int) -> BaseResponse:
+    """So much of what was paid too much pays the order ``to`` (C13)."""
+    _order_or_404(order_id)
+    typed = request.form.get("amount", "")[:MAX_TEXT_LENGTH]
+    amount = words.read_amount(typed) if typed else None
+    try:
+        if typed and amount is None:
+            raise NotPossible("amount_unreadable", typed=typed)
+        service.move_surplus(
+            g.merchant_id, order_id, _id("to"), actor=g.user.email, at=now(), amount=amount
+        )
+    except NotPossible as problem:
+        db.session.rollback()
+        return _order_page(order_id, problem)
+    db.session.commit()
+    return redirect(url_for(".show", order_id=order_id, done="surplus_moved"), 303)
+
+
+@pages.post("/orders/<int:order_id>/surplus/keep")
+def keep_surplus(order_id: int) -> BaseResponse:
+    """The surplus stays with the customer until his next order (C12)."""
+    _order_or_404(order_id)
+    posting_id = match_queries.surplus_posting(g.merchant_id, order_id)
+    try:
+        if posting_id is None:
+            raise NotPossible("posting_unknown")
+        credit.keep_as_credit(g.merchant_id, posting_id, order_id, actor=g.user.email, at=now())
+    except NotPossible as problem:
+        db.session.rollback()
+        return _order_page(order_id, problem)
+    db.session.commit()
+    return redirect(url_for(".show", order_id=order_id, done="surplus_kept"), 303)
+
+
+@pages.post("/orders/<int:order_id>/additional")
+def set_additional(order_id: int) -> BaseResponse:
+    """A name and a number by which money for this order may be known (S85)."""
+    _order_or_404(order_id)
+    name, number = (_plain(request.form.get(one, "")) or None for one in ("name", "number"))
+    try:
+        service.set_additional(
+            g.merchant_id, order_id, name=name, number=number, actor=g.user.email, at=now()
+        )
+    except NotPossible as problem:
+        db.session.rollback()
+        return _order_page(order_id, problem)
+    db.session.commit()
+    return redirect(url_for(".show", order_id=order_id, done="additional_saved"), 303)
+
+
+def _id(name: str) -> int:
+    """An id of the form; 0, which nothing has, where it is none."""
+    typed = request.form.get(name, "")
+    return int(typed) if typed.isdecimal() and len(typed) <= MAX_ID_DIGITS else 0
 
 
 @pages.get("/orders/<int:order_id>/invoices/<int:invoice_id>")

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, g, make_response, render_template, request, url_for
+from markupsafe import Markup
 
 from server.dashboard import bank_queries, queries, sentences, status, words
 from server.dashboard.access import FORM_TOKEN_FIELD, THEMES, form_token, preference
 from server.db import now
-from server.orders.models import Order, OrderEvent
+from server.merchants.service import settings_of
+from server.orders.models import Assignment, Order, OrderEvent
 
 STATIC = Path(__file__).parent / "static"
 MAX_PAGE_PARAMETER = 200
+MAX_COUNT_DIGITS = 6
+WITH_AMOUNT = "_amount"
 
 
 def page(template: str, code: int = 200, /, **facts: Any) -> Response:
@@ -32,10 +36,11 @@ def part(template: str, **facts: Any) -> str:
 
 
 def _frame() -> dict[str, Any]:
-    """What stands around every page: the waiting postings and how old the bank data is."""
+    """What stands around every page: what waits, how old the bank data is, whether Kontor books."""
     return {
         "postings_waiting": queries.waiting_count(g.merchant_id),
         "accounts_as_of": queries.accounts_as_of(g.merchant_id, now()),
+        "is_shadow": settings_of(g.merchant_id).assignment == "shadow",
     }
 
 
@@ -61,7 +66,19 @@ def keys_are_on() -> bool:
 def done() -> str | None:
     """What the reader just did, as the redirect after a form said; unknown words are ignored."""
     key = request.args.get("done", "")[:MAX_PAGE_PARAMETER]
-    return key if words.has_text(f"done.{key}") else None
+    is_known = words.has_text(f"done.{key}") and not key.endswith(WITH_AMOUNT)
+    return key if is_known else None
+
+
+def said_done() -> Markup:
+    """The sentence for it; with its number, where it counts."""
+    return words.t(f"done.{done()}", n=count_done())
+
+
+def count_done() -> int:
+    """How many it was done to, as the redirect says."""
+    count = request.args.get("n", "")
+    return int(count) if count.isdecimal() and len(count) <= MAX_COUNT_DIGITS else 0
 
 
 def register(app: Flask) -> None:
@@ -74,6 +91,8 @@ def register(app: Flask) -> None:
         theme=theme,
         keys_are_on=keys_are_on,
         done=done,
+        said_done=said_done,
+        origin_of=origin_of,
         form_token=form_token,
         form_token_field=FORM_TOKEN_FIELD,
         order_badge=status.order_badge,
@@ -92,6 +111,7 @@ def register(app: Flask) -> None:
         money=words.money,
         number=words.number,
         percent=words.percent,
+        share=lambda share: words.percent(Decimal(str(share))),
         certainty=words.certainty,
         plain_amount=words.plain_amount,
         day=words.day,
@@ -106,6 +126,13 @@ def register(app: Flask) -> None:
         whole_money=words.whole_money,
         whole=lambda amount: words.number(int(amount)),
     )
+
+
+def origin_of(row: Assignment) -> str:
+    """Who or what wrote a line of the ledger."""
+    if row.origin in {"auto", "credit", "return"}:
+        return str(words.t(f"origin.{row.origin}"))
+    return row.decided_by
 
 
 def event_facts(event: OrderEvent, order: Order) -> dict[str, str]:

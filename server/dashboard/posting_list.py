@@ -50,11 +50,10 @@ def kept_arguments(*without: str) -> dict[str, Any]:
 
 
 def asked_filter() -> PostingFilter:
-    """What makes no sense is left out, never an error. Without a filter: what waits."""
-    default = "all" if is_asked() else "open"
-    state = request.args.get("state", default)
+    """What makes no sense is left out, never an error."""
+    state = request.args.get("state", "all")
     return PostingFilter(
-        state=state if state in STATES else default,
+        state=state if state in STATES else "all",
         account_id=_number("account"),
         statement_id=_number("statement"),
         first_date=_date("from"),
@@ -166,7 +165,6 @@ def table_page(problem: str | None = None) -> Response:
             for one in (wanted.first_date, wanted.last_date, wanted.least, wanted.most)
         ),
         problem=problem,
-        count_done=_number("n") or 0,
     )
 
 

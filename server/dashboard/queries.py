@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
-from sqlalchemy import Select, and_, case, exists, func, or_, select, tuple_
+from sqlalchemy import Select, and_, case, exists, func, or_, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import ColumnElement
@@ -38,7 +38,7 @@ ZERO = Decimal(0)
 LIKELY = Decimal("0.5")
 
 
-def _paid() -> ColumnElement[Any]:
+def paid() -> ColumnElement[Any]:
     """What has been assigned to an order, as a correlated subquery."""
     paid = select(func.coalesce(func.sum(Assignment.amount), 0))
     return paid.where(Assignment.order_id == Order.id).correlate(Order).scalar_subquery()
@@ -64,16 +64,24 @@ class AccountAsOf:
 
 
 def waits(merchant_id: int) -> ColumnElement[bool]:
-    """Postings that wait for a person.
+    """Postings that wait for a person: open ones, and returns of which Kontor knows the payment.
 
     A merchant who ignores everything unassigned sees only those with a suggestion. The others
     stay open all the same: an order that comes later may still name them (S18).
     """
-    offered = exists().where(Suggestion.posting_id == Posting.id)
+    money = aliased(Posting)
+    offered = exists().where(Suggestion.posting_id == money.id)
     ignores_others = exists().where(
         IgnoreRule.merchant_id == merchant_id, IgnoreRule.kind == "unassigned"
     )
-    return and_(Posting.merchant_id == merchant_id, Posting.is_open, or_(~ignores_others, offered))
+    came_in = select(money.id).where(
+        money.merchant_id == merchant_id, money.is_open, or_(~ignores_others, offered)
+    )
+    taken_back = select(Suggestion.posting_id).where(
+        Suggestion.merchant_id == merchant_id, Suggestion.returns_id.is_not(None)
+    )
+    # Not one condition with "or": that would read every posting of the merchant, on every page.
+    return and_(Posting.merchant_id == merchant_id, Posting.id.in_(union_all(came_in, taken_back)))
 
 
 def waiting_count(merchant_id: int) -> int:
@@ -224,7 +232,7 @@ def order_sums(matching: Select[Any]) -> list[OrderSums]:
     found = matching.with_only_columns(
         Order.currency,
         Order.total,
-        case((Order.payment_status.in_(OPEN_STATUSES), Order.total - _paid()), else_=0).label(
+        case((Order.payment_status.in_(OPEN_STATUSES), Order.total - paid()), else_=0).label(
             "open"
         ),
     ).subquery()
@@ -244,7 +252,7 @@ def order_page(
 ) -> tuple[list[OrderRow], bool, bool]:
     """(rows newest first, are there newer ones, are there older ones). One cursor at most."""
     key = tuple_(Order.ordered_at, Order.id)
-    query = matching.add_columns(_paid())
+    query = matching.add_columns(paid())
     if after is not None:
         query = query.where(key > after).order_by(Order.ordered_at, Order.id)
     else:
@@ -294,7 +302,7 @@ def order_rows(merchant_id: int, order_ids: Sequence[int]) -> dict[int, OrderRow
     if not order_ids:
         return {}
     found = db.session.execute(
-        select(Order, _paid()).where(Order.merchant_id == merchant_id, Order.id.in_(order_ids))
+        select(Order, paid()).where(Order.merchant_id == merchant_id, Order.id.in_(order_ids))
     )
     return {order.id: OrderRow(order, paid) for order, paid in found}
 
@@ -302,7 +310,7 @@ def order_rows(merchant_id: int, order_ids: Sequence[int]) -> dict[int, OrderRow
 def find_orders(merchant_id: int, text: str) -> list[OrderRow]:
     """For the search of the postings page: open ones first, then the newest, paid ones too."""
     found = db.session.execute(
-        select(Order, _paid())
+        select(Order, paid())
         .where(Order.merchant_id == merchant_id, _order_contains(text))
         .order_by(Order.payment_status.in_(OPEN_STATUSES).desc(), Order.ordered_at.desc())
         .limit(ORDERS_FOUND)
@@ -453,7 +461,7 @@ def waiting_sums(merchant_id: int) -> WaitingSums:
     found = (
         select(
             Posting.currency,
-            (Posting.amount - assigned()).label("rest"),
+            case((Posting.amount > 0, Posting.amount - assigned()), else_=0).label("rest"),
             Posting.created_at,
             case((offered, 1), else_=0).label("offered"),
         )

@@ -130,7 +130,6 @@ def _account_page(account: BankAccount, problem: str | None = None) -> Response:
         found=shared_queries.merchants_to_add(account, find) if find else [],
         passed_on=shared_queries.passed_on(account),
         payouts=sharing.payouts(g.merchant, account.id, limit=shared_queries.PAYOUTS_SHOWN),
-        count_done=_count_done(),
     )
 
 
@@ -154,11 +153,6 @@ def _choice_of(member: Member) -> str:
 
 def _field_of(posting_id: int) -> str:
     return f"to-{posting_id}"
-
-
-def _count_done() -> int:
-    text = request.args.get("n", "")
-    return int(text) if text.isdecimal() and len(text) < 6 else 0
 
 
 # --- whose postings they are ------------------------------------------------------------------

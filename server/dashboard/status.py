@@ -77,6 +77,8 @@ _POSTING = {
     "no_assignment": ("unmanaged", "off"),
     "pending": ("overdue", "off"),
     "ignored": ("cancelled", "off"),
+    "kept": ("credit", "ok"),
+    "returned": ("refunded", "back"),
     "return": ("refunded", "back"),
     "outgoing": ("removed", "off"),
     "replaced": ("unmanaged", "off"),
@@ -127,6 +129,10 @@ def posting_word(row: PostingRow) -> str:
     set_aside = _set_aside(posting)
     if set_aside:
         return set_aside
+    if posting.is_returned:
+        return "returned"
+    if posting.is_kept:
+        return "kept"
     if posting.is_open:
         return "open" if row.rest == posting.amount else "partly_assigned"
     if posting.amount > 0 and row.rest < posting.amount:

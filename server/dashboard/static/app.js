@@ -71,19 +71,32 @@ addEventListener("pageshow", () => {
   for (const field of all("form[data-auto-submit] :disabled")) field.disabled = false;
 });
 
-// The rest of a split, while amounts are typed. Cents as integers: never floating point.
+// The rest of a split, while amounts are typed. Cents as integers: never floating point. Why an
+// order is short is asked only where it is; what becomes of the rest, only where there is one.
 addEventListener("input", (event) => {
   const form = event.target.closest("form[data-rest]");
   if (!form) return;
   const shown = first("[data-rest-shown]", form);
   let rest = cents(form.dataset.rest);
-  for (const field of all("input[inputmode=decimal]", form)) rest -= cents(field.value) ?? 0n;
+  for (const field of all("input[inputmode=decimal]", form)) {
+    const amount = cents(field.value) ?? 0n;
+    rest -= amount;
+    const row = field.closest("[data-owed]");
+    const isShort = amount > 0n && amount < cents(row.dataset.owed);
+    offer(first("[data-difference]", row), isShort);
+  }
+  offer(first("[data-rest-choice]", form), rest > 0n);
   const sign = rest < 0n ? "\u2212" : "";
   const digits = String(rest < 0n ? -rest : rest).padStart(3, "0");
   const comma = document.documentElement.lang === "de" ? "," : ".";
   shown.textContent = `${sign}${digits.slice(0, -2)}${comma}${digits.slice(-2)}`;
   shown.classList.toggle("danger", rest < 0n);
 });
+
+function offer(choice, isWanted) {
+  choice.toggleAttribute("data-hide", !isWanted);
+  if (!isWanted) first("select", choice).value = "";
+}
 
 function cents(text) {
   const found = /^(-?)([\d.,]*?)(?:[.,](\d{1,2})0?)?$/.exec(text.replace(/[\s€]/g, ""));
@@ -225,7 +238,15 @@ function refuse(row, why) {
 // --- keys: never inside a field, never with a modifier, and they can be switched off -----------
 // (WCAG 2.1.4)
 
-const PLACES = { h: "/", o: "/orders", p: "/postings", b: "/statements", s: "/shops" };
+const PLACES = {
+  h: "/",
+  o: "/orders",
+  p: "/postings",
+  c: "/credits",
+  b: "/statements",
+  s: "/shops",
+  e: "/settings/assignment",
+};
 const GO_WAITS_MS = 1200;
 let isGoing = false;
 
@@ -255,6 +276,8 @@ const KEYS = {
   x: (event) => first("[type=checkbox]", event.target.closest("tr") ?? undefined)?.click() ?? false,
   s: (event) => reveal("split", event),
   i: () => press("button[formaction$='/ignore'], [data-key='i']"),
+  c: () => press("[data-key='c']"),
+  r: () => press("[data-key='r']"),
   u: () => press("[data-key='u']"),
   Enter: (event) =>
     event.target.closest("a, button, summary") ? false : press("[data-key='Enter']"),

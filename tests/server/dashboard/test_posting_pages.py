@@ -44,6 +44,10 @@ def suggest(posting, *parts, probability="0.97", rank=0, evidence=(), vetoes=())
     return row
 
 
+def ground(kind: str, weight: float, **facts: str) -> dict[str, object]:
+    return {"kind": kind, "weight": weight, "facts": facts, "span": None}
+
+
 def booked() -> list[tuple[int, Decimal]]:
     return [(row.order_id, row.amount) for row in db.session.scalars(select(Assignment))]
 
@@ -52,11 +56,14 @@ def test_the_inbox_says_why_and_marks_what_was_found(merchant, shop, anna):
     order = make_order(shop)
     written = order.number.replace("-", " ").lower()
     posting = make_posting(merchant, "19.90", f"Best. {written} <danke>")
-    suggest(posting, (order, "19.90"), evidence=["19.90 is what the order owes (+2.0)"],
+    found = ground("number", 6.5, written=written, what="order number", number=order.number)
+    found["span"] = ["remittance_information", 6, 6 + len(written)]
+    suggest(posting, (order, "19.90"), evidence=[found, ground("amount_exact", 2.0, amount="19.90")],
             vetoes=["competing_posting"])  # fmt: skip
     page = anna.get("/postings").text
     assert f"<mark>{written}</mark> &lt;danke&gt;" in page
-    assert "19,90 ist genau der offene Betrag" in page
+    assert "19,90\u00a0€ ist genau der offene Betrag" in page
+    assert "Dafür: </span>„" in page and "(stark)" in page
     assert "Ein anderer Umsatz passt ebenso gut" in page
     assert "97\u00a0% sicher" in page
 

@@ -647,7 +647,7 @@ def test_an_account_of_ones_own_has_its_list_too(app):
     visitor, path = member(app, merchant), f"/bank-accounts/{account.id}"
     said = text_of(visitor.get(f"{path}/movements"))
     assert "3 Bewegungen · Eingang 18,00 € · Ausgang −4,00 € · Summe 14,00 €" in said
-    assert "Guthaben" not in said and "Auszahlungskonto" not in said
+    assert "Ihr Guthaben" not in said and "Auszahlungskonto" not in said
     assert "1 Bewegung " in text_of(visitor.get(f"{path}/movements?type=sent"))
     there = visitor.get(f"{path}/movements?account={other.id}&type=sent")
     assert there.location == f"/bank-accounts/{other.id}/movements?type=sent"

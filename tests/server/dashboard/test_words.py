@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from string import Formatter
+from typing import get_args
 
 import pytest
 from flask import g
@@ -17,6 +17,9 @@ from server.dashboard import sentences, status, words
 from server.dashboard.login import pages as _login_pages  # noqa: F401 - the app knows its words
 from server.dashboard.statements import FIELDS
 from server.mail.rules import KINDS
+from server.matching.rules.evidence import SENTENCES
+from server.merchants.settings import SCHEMA
+from server.orders.rules import KeyKind
 
 ROOT = Path(__file__).parents[3]
 DOOR = ROOT / "server" / "dashboard"
@@ -59,7 +62,10 @@ def test_every_text_that_is_asked_for_exists_and_none_is_left_over():
         for key, quote in CALL.findall(source.read_text("utf-8")):
             (exact if quote and not key.endswith(".") else beginnings).add(key)
     known = words.texts("de")
-    begun = ("sentence_word.", "veto.", "error.", *(b for b in beginnings if b.endswith(".")))
+    begun = (
+        *("sentence_word.", "slip.", "veto.", "error.", "done.bulk_"),
+        *(b for b in beginnings if b.endswith((".", "_"))),
+    )
     # `"postings.list_" ~ one` and the like: the key goes on after the quote.
     begun += tuple(key for key in exact if key.endswith("_"))
     missing = {key for key in exact if key not in known and not key.endswith("_")}
@@ -99,71 +105,149 @@ def test_every_word_of_the_wire_and_of_the_rows_has_a_text():
     [("orders", "not_possible"), ("banking", "problem"), ("shops", "problem")],
 )
 def test_every_message_key_of_the_services_has_a_text(room, section):
-    source = (ROOT / "server" / room / "service.py").read_text("utf-8")
-    keys = {key for key in MESSAGE_KEY.findall(source) if not key.startswith("invoice_")}
+    files = (ROOT / "server" / room).glob("*.py") if room == "orders" else ()
+    sources = [file.read_text("utf-8") for file in files]
+    sources.append((ROOT / "server" / room / "service.py").read_text("utf-8"))
+    found = {key for source in sources for key in MESSAGE_KEY.findall(source)}
+    keys = {key for key in found if not key.startswith("invoice_")}
     assert keys and {key for key in keys if not words.has_text(f"{section}.{key}")} == set()
 
 
-def _sentences_of(module: Path, names: set[str]) -> set[str]:
-    """The sentences a rules module can say, with every value replaced by a word or a number."""
-    found = set()
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
-        if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") in names):
-            continue
-        for argument in node.args[:2]:
-            if isinstance(argument, ast.JoinedStr | ast.Constant):
-                found.add(_spoken(argument))
-    return found - {""}
+def test_everything_that_happens_to_an_order_has_a_text():
+    noted = re.compile(r'note\(\s*\w+,\s*"([a-z_]+)"')
+    rooms = (ROOT / "server" / "orders").glob("*.py")
+    kinds = {kind for file in rooms for kind in noted.findall(file.read_text("utf-8"))}
+    assert {"assigned", "credit_kept", "payment_returned"} <= kinds
+    assert {kind for kind in kinds if not words.has_text(f"event.{kind}")} == set()
 
 
-def _spoken(node: ast.JoinedStr | ast.Constant) -> str:
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else ""
-    return "".join(
-        str(part.value) if isinstance(part, ast.Constant) else "12.50" for part in node.values
-    )
+def test_every_ground_of_the_matcher_has_a_sentence_that_needs_what_it_knows(german):
+    known = words.texts("de")
+    assert "number_slip" in SENTENCES
+    for kind, english in SENTENCES.items():
+        facts = {name for _, name, _, _ in Formatter().parse(english) if name}
+        counts = {"n"} if facts & set(sentences.COUNTS) else set()
+        assert _values(known[f"evidence.{kind}"]) <= facts | counts, kind
+        stored = {name: "2" for name in facts}
+        assert sentences.ground({"kind": kind, "facts": stored}).language is None, kind
 
 
-def test_every_sentence_of_the_evidence_is_known_in_german(german):
-    module = ROOT / "server" / "matching" / "rules"
-    spoken = set()
-    for name in ("evidence.py", "decision.py", "candidates.py"):
-        spoken |= _sentences_of(module / name, {"Evidence"})
-    spoken -= {"12.50 12.50"}  # "{name} {agrees}", whose endings follow
-    spoken |= {
-        "Erika Mustermann is the customer's name",
-        "Erika Mustermann is the customer's company",
-        "Erika Mustermann is the customer's family name and initial",
-        "Erika Mustermann has the customer's family name",
-        "Erika Mustermann is not the customer's name",
-        "AA10037 is its order number",
-        "AA10037 is nearly its invoice number",
-        "W9RTY65F is its payment reference, check characters right",
-    }
-    assert len(spoken) > 12
-    assert {one for one in spoken if sentences.say(one).language} == set()
+def test_every_ground_of_a_return_has_a_sentence():
+    source = (ROOT / "server" / "orders" / "return_rules.py").read_text("utf-8")
+    kinds = set(re.findall(r'"(return_[a-z_]+)"', source))
+    assert len(kinds) > 3
+    assert {kind for kind in kinds if not words.has_text(f"evidence.{kind}")} == set()
+
+
+def test_every_word_that_a_ground_may_use_has_a_text():
+    kinds = {kind.removesuffix("_part") for kind in get_args(KeyKind)} - {"name"}
+    assert {kind for kind in kinds if not words.has_text(f"sentence_word.{kind}")} == set()
 
 
 def test_every_reason_not_to_book_has_a_text():
     rules = ROOT / "server" / "matching" / "rules"
     decision = (rules / "decision.py").read_text("utf-8")
-    keys = set(re.findall(r'yield "([a-z_]+)"|vetoes\.append\("([a-z_]+)"\)', decision))
-    candidates = (rules / "candidates.py").read_text("utf-8")
-    doubts = set(re.findall(r'Mention\([^)]*"([a-z_]+)"\)', candidates))
-    found = {key for pair in keys for key in pair if key} | doubts
+    named = r'yield "([a-z_]+)"|vetoes\.append\("([a-z_]+)"\)|vetoes = [(\[]"([a-z_]+)"'
+    found = {key for match in re.findall(named, decision) for key in match if key}
+    found |= {"competing_posting", "undone_by_person"}
     found |= {f"order_{one.value}" for one in PaymentStatus if one is not PaymentStatus.UNPAID}
-    assert {"return", "no_reference"} <= found
+    assert {"return", "no_reference", "not_unique"} <= found
     assert {key for key in found if not words.has_text(f"veto.{key}")} == set()
 
 
+@pytest.mark.feature("C6", "C9", "K21", "K30", "K32", "N16", "S51")
+def test_every_setting_is_named_and_explained():
+    wanted = []
+    for name, setting in SCHEMA.items():
+        wanted += [f"setting.{name}.label", f"setting.{name}.effect"]
+        wanted += [f"setting.{name}.{choice}" for choice in setting.choices]
+        if setting.unit:
+            wanted += [f"setting_unit.{setting.unit}", f"setting_unit_name.{setting.unit}"]
+    assert [key for key in wanted if not words.has_text(key)] == []
+
+
+def ground(kind: str, weight: float, **facts: str) -> dict[str, object]:
+    return {"kind": kind, "weight": weight, "facts": facts, "span": None}
+
+
 @pytest.mark.feature("N2")
-def test_evidence_reads_as_sentences_with_amounts_of_the_language(german):
+def test_grounds_read_as_sentences_the_strongest_first(german):
+    found = sentences.reasons(
+        [
+            ground("name_different", -0.8, name="Max Beispiel"),
+            ground("amount_exact", 2.8, amount="1284.60"),
+            ground("name_unknown", 0.0),
+            ground("number_slip", 4.1, written="AN2O", what="order number", meant="AN20",
+                   slip="look alike"),
+        ],
+        ["order_paid"],
+        "EUR",
+    )  # fmt: skip
+    assert [one.kind for one in found] == ["for", "for", "neither", "against", "veto"]
+    assert [one.sentence.text for one in found] == [
+        "„AN2O“ ist fast die Bestellnummer AN20: nur ähnlich aussehende Zeichen sind anders",
+        "1.284,60\u00a0€ ist genau der offene Betrag",
+        "Die Bank nennt keinen Namen, der sich vergleichen ließe",
+        "„Max Beispiel“ ist ein anderer Name als in der Bestellung",
+        "Die Bestellung ist schon bezahlt.",
+    ]
+    assert [one.strength for one in found[:2]] == ["strong", "medium"]
+    assert 100 > found[0].share > found[1].share > found[3].share > 0 == found[2].share
+
+
+def test_what_a_ground_counts_is_written_as_its_number(german):
+    one = ground("payer_known", 1.0, payer="DE89370400440532013000", times="1")
+    assert sentences.ground(one).text == (
+        "„DE89 3704 0044 0532 0130 00“ hat schon einmal für diese Kundschaft bezahlt"
+    )
+    many = one | {"facts": {"payer": "Anna", "times": "12"}}
+    assert "12-mal" in sentences.ground(many).text
+
+
+def test_a_ground_that_nobody_knows_is_shown_as_it_is(german):
+    assert sentences.ground(ground("moon_phase", 1.0, moon="full")) == sentences.Sentence(
+        "moon phase: moon full", "en"
+    )
+    assert sentences.ground(ground("amount_exact", 1.0)).language == "en"
+
+
+def test_values_of_a_ground_are_text_and_nothing_else(german):
+    said = sentences.ground(ground("name_full", 1.0, name="<b>{amount}</b> & Co"))
+    assert said.text == "„<b>{amount}</b> & Co“ ist der Name der Bestellung"
+
+
+def spanned(*span: object) -> dict[str, object]:
+    return ground("number", 1.0) | {"span": list(span)}
+
+
+def test_what_was_found_is_marked_exactly_where_it_stands():
+    texts = {"remittance_information": "a <AN 1> b", "end_to_end_id": None}
+    found = sentences.marked(texts, [spanned("remittance_information", 3, 7), "an old sentence"])
+    assert found["remittance_information"] == "a &lt;<mark>AN 1</mark>&gt; b"
+    assert found["end_to_end_id"] == ""
+
+
+@pytest.mark.parametrize("spans", [[(0, 99)], [(5, 5)], [(4, 2)], [(-3, 2)]])
+def test_a_mark_that_is_not_in_the_text_is_left_out(spans):
+    grounds = [spanned("remittance_information", *one) for one in spans]
+    found = sentences.marked({"remittance_information": "abcdef"}, grounds)
+    assert found["remittance_information"] == "abcdef"
+
+
+def test_marks_within_each_other_are_one():
+    grounds = [spanned("remittance_information", *one) for one in [(0, 4), (2, 6), (4, 5)]]
+    found = sentences.marked({"remittance_information": "abcdef"}, grounds)
+    assert found["remittance_information"] == "<mark>abcd</mark><mark>e</mark>f"
+
+
+@pytest.mark.feature("N2")
+def test_evidence_of_before_reads_as_sentences_with_amounts_of_the_language(german):
     first, second, third = sentences.reasons(
         ["12.50 is less than 1284.60 (-1.5)", "AA10037 is its order number (+6.5)"],
         ["order_paid"],
     )
     (neither,) = sentences.reasons(["no name to compare (+0.0)"], [])
-    assert (neither.kind, neither.icon) == ("neither", "search")
+    assert (neither.kind, neither.icon) == ("neither", "neither")
     assert (first.kind, first.sentence.text) == ("for", "„AA10037“ ist die Bestellnummer")
     assert second.kind == "against"
     assert second.sentence.text == "12,50 ist weniger als die offenen 1.284,60"
