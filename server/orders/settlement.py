@@ -121,7 +121,8 @@ def _write_mails(
     mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
     taken_back = [mail for mail in mails if (mail.status, mail.error) == ("withheld", UNDONE)]
     surplus = _surplus(order, ledger, left_over)
-    says = _has_money(ledger, order) and (is_new or surplus > ZERO)
+    untrue = any(mail.status == "queued" and mail.kind in RECEIPTS for mail in mails)
+    says = _has_money(ledger, order) and (is_new or untrue or surplus > ZERO)
     if is_restored:
         says = says and bool(taken_back)
     is_paid = after is wire.PaymentStatus.PAID

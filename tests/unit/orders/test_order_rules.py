@@ -44,6 +44,15 @@ def test_status_follows_from_what_is_paid(total, paid, status):
     assert payment_status(Decimal(total), Decimal(paid)) == status
 
 
+@pytest.mark.feature("K32")
+@pytest.mark.parametrize(
+    ("total", "paid", "status"),
+    [("0.00", "0", "unpaid"), ("-5.00", "0", "unpaid"), ("0.00", "5.00", "paid")],
+)
+def test_a_merchant_may_want_to_look_at_orders_of_nothing(total, paid, status):
+    assert payment_status(Decimal(total), Decimal(paid), zero_is_paid=False) == status
+
+
 @pytest.mark.feature("K21")
 @pytest.mark.parametrize(
     ("paid", "status"),
