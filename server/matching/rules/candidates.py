@@ -66,6 +66,7 @@ MAX_SLIP_DISCOUNT: Final = 0.7
 MIN_LEADING_WORD: Final = 3  # letters in front of a code that may be written together with it
 MAX_SLIP_READINGS: Final = 6  # a posting is searched for slips in so many numbers
 MAX_SLIP_WORDS: Final = 3  # and in so many words
+UNKNOWN_FROM: Final = 4  # digits
 MAX_NAME_WORDS: Final = 5
 MAX_SPOKEN_WORDS: Final = 6
 MIN_SPOKEN_WORD: Final = 3
@@ -122,6 +123,7 @@ class Case:
         "spoken",
         "text",
         "texts",
+        "unknown",
     )
 
     def __init__(self, posting: PostingFacts) -> None:
@@ -138,6 +140,7 @@ class Case:
         self.known: tuple[PaidFor, ...] = ()  # by his account
         self.counted: tuple[PaidFor, ...] = ()  # by his name, where the account is not known
         self.spoken = ""  # words of the text that may be a name
+        self.unknown = ""  # a number that is no order's
         self.name_keys = _name_keys(telling_words(posting.counterparty_name))
         self._names: dict[OrderId, Likely] = {}
         self._relations: dict[tuple[OrderId, Decimal], Relation] = {}
@@ -471,7 +474,10 @@ def _customers_of(case: Case) -> Set[str]:
 
 
 def _listen(case: Case) -> None:
-    """Take the words of the text for a name too, of a payer who writes whom he pays for."""
+    """What else the text tells: a name, of a payer who writes whom he pays for; a strange number."""
+    if not any(mention.is_exact for mention in case.mentions):
+        found = (run[0] for run in case.runs if run[0].isdigit() and len(run[0]) >= UNKNOWN_FROM)
+        case.unknown = next(found, "")
     words = [
         run[0]
         for run in case.runs

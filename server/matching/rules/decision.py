@@ -39,6 +39,7 @@ from server.matching.rules.names import same_name
 from server.matching.rules.weights import (
     NO_NUMBER,
     TWICE,
+    UNKNOWN_NUMBER,
     WITH_KNOWN_PAYER,
     date_evidence,
     prior,
@@ -48,9 +49,20 @@ RULE_VERSION: Final = "2"
 LEVELS: Final[Mapping[Level, float]] = {"careful": 0.9999, "normal": 0.999, "eager": 0.99}
 """From which probability on an answer is booked without a person."""
 
+CALIBRATION: Final[Mapping[str, tuple[float, float]]] = {
+    "number": (1.4, -0.6),
+    "number_slip": (2.5, -4.5),
+    "no_number": (1.3, 0.0),
+}
+"""How weights become probabilities, by what a hypothesis stands on: scale and shift of the
+logarithm of the odds, fitted over generated accounts (docs/matching.md)."""
+
+UNCALIBRATED: Final = (1.0, 0.0)
+LEAST_ODDS: Final = 1e-9
 MARGIN: Final = 2.0  # the best answer is a hundred times likelier than the next
 SUGGESTED_PROBABILITY: Final = 0.01
 MAX_PROBABILITY: Final = 0.99999  # nothing is certain
+WRITTEN: Final = ("number", "number_checked", "number_slip")  # is offered, however unlikely
 MAX_PROPOSALS: Final = 5
 MIN_NAMED_WEIGHT: Final = 2.5  # from here on a number in the text is taken for an order's
 ANOTHER_NAMED: Final = -2.0  # the hypothesis leaves another named order unexplained
@@ -63,9 +75,10 @@ MAX_GROUPS: Final = 16
 CLEARLY_BETTER: Final = 1.0  # a claim must be ten times likelier than another payer's
 
 _RETURNED: Final = re.compile(
-    r"\bRETOUREN?\b|\bRETURN(?:ED)?\b|RUE?CK(?:UE?B|LASTSCHRIFT|BUCHUNG|LEITUNG|RUF)"
+    r"\bRETOUREN?\b|\bRETURN(?:ED)?\b|RUE?CK(?:UE?B|LASTS|BUCH|LEIT|LAE?UF|RUF|GABE)"
     r"|\b(?:AC0[1-6]|AG0[12]|AM0[45]|BE0[14]|[CD]NOR|FOCR|MD0[1-7]|MS0[23]|RC01|RR0[1-4]|SL01)\b"
     r"|KONTO[ \n]?(?:ERLOSCHEN|GESPERRT|GESCHLOSSEN|AUFGELOE?ST)|UNZUSTELLBAR"
+    r"|\bIBAN[ \n](?:FALSCH|FEHLERHAFT|UNGUE?LTIG|UNBEKANNT)"
     r"|NICHT[ \n]AUSFUE?HRBAR|CHARGEBACK|STORNO|(?:RUE?CK)?ERSTATTUNG|RUE?CKZAHLUNG"
     r"|\bR-TRANSA[CK]TION"
 )
@@ -84,6 +97,11 @@ class Hypothesis(NamedTuple):
     evidence: tuple[Evidence, ...]
     is_exact: bool
     vetoes: tuple[str, ...] = ()
+
+    @property
+    def basis(self) -> str:
+        """On what it stands, as far as it can be calibrated: the kind of its first evidence."""
+        return self.evidence[0].kind
 
     @property
     def order_ids(self) -> frozenset[OrderId]:
@@ -222,10 +240,11 @@ def _decision(posting: PostingFacts, verdict: Verdict, level: Level) -> Decision
             best.evidence,
             runner_up=runner_up[0] if runner_up else None,
         )
+    answers = list(zip(verdict.hypotheses, verdict.probabilities, strict=True))
     proposals = tuple(
         Proposal(hypothesis.shares, probability, hypothesis.evidence)
-        for hypothesis, probability in zip(verdict.hypotheses, verdict.probabilities, strict=True)
-        if probability >= SUGGESTED_PROBABILITY or hypothesis.evidence[0].kind == "number"
+        for hypothesis, probability in answers
+        if probability >= SUGGESTED_PROBABILITY or hypothesis.basis in WRITTEN
     )[:MAX_PROPOSALS]
     if not proposals:
         return Decision(posting, "none")
@@ -256,22 +275,26 @@ def weigh(case: Case, left: Mapping[OrderId, Decimal], world: World) -> Verdict:
         named = _named_open(places, left)
         hypotheses = list(_singles(case, places, named, left, world))
         hypotheses += _groups(case, places, named, left, world)
-        hypotheses.sort(key=_by_odds)
     else:
         hypotheses = [_only(case, left, world)]
     if not hypotheses:
         return NOTHING
-    best = hypotheses[0]
+    ranked = _ranked(hypotheses)
+    best, probability = ranked[0]
     vetoes = [*_posting_vetoes(case, world.today), *best.vetoes]
     if len(named) > 1 and not all(ids & best.order_ids for ids in named):
         vetoes.append("several_orders_named")
-    probabilities = _probabilities(hypotheses)
     is_auto = (
         not vetoes
-        and probabilities[0] >= LEVELS[world.policy.level]
-        and (len(hypotheses) < 2 or best.log_odds - hypotheses[1].log_odds >= MARGIN)
+        and probability >= LEVELS[world.policy.level]
+        and all(best.log_odds - other.log_odds >= MARGIN for other, _ in ranked[1:])
     )
-    return Verdict(tuple(hypotheses), probabilities, tuple(dict.fromkeys(vetoes)), is_auto)
+    return Verdict(
+        tuple(hypothesis for hypothesis, _ in ranked),
+        tuple(probability for _, probability in ranked),
+        tuple(dict.fromkeys(vetoes)),
+        is_auto,
+    )
 
 
 def _means_several(mentions: Sequence[Mention]) -> bool:
@@ -279,15 +302,35 @@ def _means_several(mentions: Sequence[Mention]) -> bool:
     return any(mention.order.id != first for mention in mentions)
 
 
-def _by_odds(hypothesis: Hypothesis) -> tuple[float, list[str], list[OrderId]]:
-    numbers = [share.order.number for share in hypothesis.shares]
-    return -hypothesis.log_odds, sorted(numbers), sorted(hypothesis.order_ids)
-
-
-def _probabilities(hypotheses: Sequence[Hypothesis]) -> tuple[float, ...]:
+def _ranked(hypotheses: Sequence[Hypothesis]) -> list[tuple[Hypothesis, float]]:
+    """With their probabilities, the likeliest first, between equals by number."""
     odds = [10.0**hypothesis.log_odds for hypothesis in hypotheses]
     total = 1.0 + sum(odds)  # 1.0 is "none of them"
-    return tuple(min(each / total, MAX_PROBABILITY) for each in odds)
+    probabilities = [
+        calibrated(each / (total - each), hypothesis.basis)
+        for each, hypothesis in zip(odds, hypotheses, strict=True)
+    ]
+    if len(hypotheses) == 1:
+        return [(hypotheses[0], probabilities[0])]
+    most = max(sum(probabilities), 1.0)
+    ranked = [
+        (hypothesis, probability / most)
+        for hypothesis, probability in zip(hypotheses, probabilities, strict=True)
+    ]
+    return sorted(ranked, key=_rank)
+
+
+def _rank(answer: tuple[Hypothesis, float]) -> tuple[float, float, list[str], list[OrderId]]:
+    hypothesis, probability = answer
+    numbers = sorted(share.order.number for share in hypothesis.shares)
+    return -probability, -hypothesis.log_odds, numbers, sorted(hypothesis.order_ids)
+
+
+def calibrated(odds: float, basis: str) -> float:
+    """The probability that came true in generated accounts where the weights gave these odds."""
+    scale, shift = CALIBRATION.get(basis, UNCALIBRATED)
+    log_odds = scale * log10(max(odds, LEAST_ODDS)) + shift
+    return min(1.0 / (1.0 + 10.0**-log_odds), MAX_PROBABILITY)
 
 
 def _posting_vetoes(case: Case, today: date | None) -> Iterator[str]:
@@ -439,9 +482,12 @@ def _single(
     owed = left.get(order.id, order.outstanding)
     is_open = order.is_open and owed > ZERO
     relation = case.relation(order, owed if is_open else order.total, world.crowd, world.policy)
-    is_asked = relation.is_whole or relation.evidence.weight > 0
+    is_checked = mention is not None and mention.is_checked
+    is_asked = is_checked or relation.is_whole or relation.evidence.weight > 0
     name, payer = case.who(order, world.crowd, is_whole=is_asked)
     evidence = [mention.evidence if mention else _NO_NUMBER, relation.evidence]
+    if mention is None and case.unknown:
+        evidence.append(Evidence("number_unknown", UNKNOWN_NUMBER, {"written": case.unknown}))
     if payer is not None and payer.weight > 0:
         evidence.append(name._replace(weight=min(max(name.weight, 0.0), WITH_KNOWN_PAYER)))
     else:

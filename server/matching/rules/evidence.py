@@ -56,6 +56,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "number": "{written} is its {what}",
     "number_checked": "{written} is its {what}, check characters right",
     "number_slip": "{written} is nearly its {what} {meant} ({slip})",
+    "number_unknown": "{written} is no order's number",
     "number_twice": "{written}, its {what}, is written as well",
     "amount_exact": "{amount} is what the order owes",
     "amount_tolerated": "{amount} is {owed}, {difference} off, which counts as exact",

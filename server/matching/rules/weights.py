@@ -38,10 +38,11 @@ SLIPS: Final = {
 }
 """How much likelier than a wrong character each slip is, as a power of ten."""
 
+UNKNOWN_NUMBER: Final = -1.0  # and one is written that is no order's
 TWICE: Final = 1.0  # two numbers of one order: not both by chance
 REFERENCE_WORD: Final = 1.3
 COUNTER_WORD: Final = -4.0
-NO_NUMBER: Final = -1.3  # one payer in twenty writes none that can be read
+NO_NUMBER: Final = -0.3  # one payer in twenty writes none, and half of what is not an order's
 
 _REFERENCE_WORD: Final = re.compile(
     r"(?:.*BEST|BESTELL.*|.*ORDER|.*ORDERNR|AUFTRAG.*|RE|RG|RGNR|RENR|RNR|RECHN.*|INVOICE.*|BEZAHLUNG"
@@ -107,7 +108,7 @@ SMOOTHING: Final = 200  # orders' worth of general knowledge beside the merchant
 MOST_OF_A_NAME: Final = 4.0
 DIFFERENT_NAME: Final = -1.0  # one payer in ten has another name: parents, partners, companies
 SPOKEN: Final = 0.5
-STRANGER: Final = -1.7  # and pays another amount than is asked
+STRANGER: Final = -2.5  # and pays another amount than is asked
 
 _KINDS: Final[dict[Likeness, str]] = {
     "full": "name_full",
