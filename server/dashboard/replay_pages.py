@@ -9,7 +9,6 @@ from flask import Blueprint, Response, g, request
 from server.dashboard import bank_queries, queries
 from server.dashboard.pages import page, part
 from server.db import now
-
 from server.merchants import service as merchants
 
 pages = Blueprint("settings_replay", __name__)

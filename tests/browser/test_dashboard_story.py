@@ -27,13 +27,20 @@ def order(shop):
 
 
 def suggest(posting, order, amount: str) -> None:
+    at = posting.remittance_information.find(order.number)
+    found = {
+        "kind": "number",
+        "weight": 6.5,
+        "facts": {"written": order.number, "what": "order number", "number": order.number},
+        "span": ["remittance_information", at, at + len(order.number)] if at >= 0 else None,
+    }
     row = Suggestion(
         merchant_id=posting.merchant_id,
         posting_id=posting.id,
         rank=0,
         orders=[{"order_id": order.id, "amount": amount}],
         probability="0.97",
-        evidence=[f"{order.number.replace('-', '')} is its order number (+6.5)"],
+        evidence=[found],
         vetoes=["competing_posting"],
     )
     db.session.add(row)
@@ -226,6 +233,11 @@ def every_path(merchant, shop) -> list[str]:
         f"/shops/{shop.id}",
         "/bank-account",
         "/account",
+        "/credits",
+        "/postings/proposals",
+        "/settings/assignment",
+        f"/settings/assignment?shop={shop.id}",
+        "/settings/payers",
     ]
 
 

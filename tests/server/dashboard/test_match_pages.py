@@ -217,8 +217,8 @@ def returned(merchant, shop):
     part = [(order.id, Decimal("49.90"))]
     service.assign(merchant.id, paid.id, part, actor=ACTOR, at=AT)
     back = make_posting(merchant, "-49.90", "RUECKGABE", is_return=True, is_open=False)
-    suggest(back, returns_id=paid.id, vetoes=["return"],
-            evidence=[{"kind": "return_amount", "weight": 2.0, "facts": {"amount": "49.90"}}])  # fmt: skip
+    found = {"kind": "return_amount", "weight": 2.0, "facts": {"amount": "49.90"}, "span": None}
+    suggest(back, returns_id=paid.id, vetoes=["return"], evidence=[found])
     return order, paid, back
 
 

@@ -58,8 +58,8 @@ def test_the_inbox_says_why_and_marks_what_was_found(merchant, shop, anna):
     posting = make_posting(merchant, "19.90", f"Best. {written} <danke>")
     found = ground("number", 6.5, written=written, what="order number", number=order.number)
     found["span"] = ["remittance_information", 6, 6 + len(written)]
-    suggest(posting, (order, "19.90"), evidence=[found, ground("amount_exact", 2.0, amount="19.90")],
-            vetoes=["competing_posting"])  # fmt: skip
+    exact = ground("amount_exact", 2.0, amount="19.90")
+    suggest(posting, (order, "19.90"), evidence=[found, exact], vetoes=["competing_posting"])
     page = anna.get("/postings").text
     assert f"<mark>{written}</mark> &lt;danke&gt;" in page
     assert "19,90\u00a0€ ist genau der offene Betrag" in page

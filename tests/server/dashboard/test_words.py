@@ -128,7 +128,7 @@ def test_every_ground_of_the_matcher_has_a_sentence_that_needs_what_it_knows(ger
         facts = {name for _, name, _, _ in Formatter().parse(english) if name}
         counts = {"n"} if facts & set(sentences.COUNTS) else set()
         assert _values(known[f"evidence.{kind}"]) <= facts | counts, kind
-        stored = {name: "2" for name in facts}
+        stored = dict.fromkeys(facts, "2")
         assert sentences.ground({"kind": kind, "facts": stored}).language is None, kind
 
 
