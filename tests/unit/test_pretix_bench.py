@@ -28,6 +28,7 @@ FIGURES = {
     "pure_found": 2,
     "pure_statements": 6,
     "booking_seconds": 1.5,
+    "booking_cpu_seconds": 1.25,
     "booking_statements": 90,
 }
 

@@ -12,14 +12,15 @@ Truth: one ``{"id", "orders": [numbers]}`` a posting, an empty list where nothin
 without asking. A decision is *right* if it was made automatically and names exactly these orders,
 *wrong* if it was made automatically and names others.
 
-What is measured, in wall-clock seconds:
+What is measured:
 
-``pure``     finding the orders, nothing stored. pretix: pattern and look-ups in its database, the
-             best of three. Ours: deciding, the best of three, with building the index of the
-             orders (``index_seconds``, which the server keeps in the database) counted against us.
-``booking``  pretix alone: its import as merchants run it, mails queued but not sent. On a Postgres
-             and a Redis of our own, started for this run with the settings our server uses
-             (``--database sqlite`` does without both).
+``pure``     finding the orders, nothing stored, the best of three in seconds of the one process, so
+             that other work on the machine counts little. pretix: pattern and look-ups; what its
+             Postgres works meanwhile is not counted, in its favour. Ours: deciding, and building
+             the index of the orders (``index_seconds``), which the server keeps in its database.
+``booking``  pretix alone, by the clock: its import as merchants run it, mails queued but not sent,
+             on a Postgres and a Redis of our own, started for this run with the settings our
+             server uses (``--database sqlite`` does without both).
 
 Setting pretix up, a few hundred migrations, takes a minute or two and is not measured.
 """
