@@ -9,6 +9,7 @@ from flask import Blueprint, Response, g, request
 from server.dashboard import bank_queries, queries
 from server.dashboard.pages import page, part
 from server.db import now
+from server.matching import replay
 from server.merchants import service as merchants
 
 pages = Blueprint("settings_replay", __name__)
@@ -24,8 +25,6 @@ def what_if() -> Response:
     """The three levels on the postings of the past; as a part of the page for htmx."""
     wanted = request.args.get("days", "")
     days = int(wanted) if wanted in {str(one) for one in PERIODS} else PERIODS[0]
-    from server.matching import replay
-
     found = replay.what_if(g.merchant_id, days=days, at=now())
     examples = [one for level in found.levels.values() for one in level.examples[:EXAMPLES_SHOWN]]
     facts = {
@@ -51,8 +50,6 @@ def what_if() -> Response:
 def shadow() -> Response:
     """What Kontor decided in the shadow, beside what was done."""
     since = _since()
-    from server.matching import replay
-
     found = replay.shadow_report(g.merchant_id, since=since)
     rows = found.rows[:ROWS_SHOWN]
     return page(

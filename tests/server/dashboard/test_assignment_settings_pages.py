@@ -8,12 +8,13 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import func, select
 
-from server.db import db
+from server.db import db, now
+from server.matching.service import match_postings
 from server.merchants.models import SettingChange
 from server.merchants.service import change_setting, set_values, settings_of
 from server.merchants.settings import SCHEMA
 from server.orders import service
-from tests.factories import AT, make_merchant, make_order, make_posting, make_shop
+from tests.factories import AT, make_merchant, make_order, make_posting, make_shop, today
 from tests.server.dashboard.visitor import member
 
 ACTOR = "anna@example.org"
@@ -156,6 +157,53 @@ def test_in_the_shadow_every_page_says_so_until_it_goes_live(merchant, anna):
     assert "Kontor bucht ab jetzt." in anna.get(answer.location).text
     assert settings_of(merchant.id).assignment == "auto"
     assert banner not in anna.get("/").text
+
+
+# --- what would have been -----------------------------------------------------------------------
+
+WHAT_IF = f"{PATH}/what-if"
+
+
+@pytest.mark.feature("C6", "N3")
+def test_the_levels_are_compared_on_the_past_and_one_is_chosen(merchant, shop, anna):
+    order = make_order(shop, total="31.70", ordered_at=f"{today()}T08:00:00+00:00")
+    text = f"Bestellung {order.number}"
+    posting = make_posting(merchant, "31.70", text, booking_date=today(), value_date=today())
+    part = [(order.id, Decimal("31.70"))]
+    service.assign(merchant.id, posting.id, part, actor=ACTOR, at=AT)
+    db.session.commit()
+    page = anna.get(f"{WHAT_IF}?days=90").text
+    assert "1 Umsatz, davon 1 von Menschen zugeordnet." in page
+    assert page.count('id="level-') == 3
+    assert re.search(r'aria-current="true"[^>]*>90', page)
+    part_of_it = anna.get(WHAT_IF, headers={"HX-Request": "true"}).text
+    assert "<html" not in part_of_it and 'id="level-careful"' in part_of_it
+    anna.post(PATH, {"match_level": "careful"})
+    assert settings_of(merchant.id).match_level == "careful"
+    careful = anna.get(WHAT_IF).text.split('id="level-careful"')[1]
+    assert careful.index("heute gewählt") < careful.index('id="level-normal"')
+
+
+@pytest.mark.parametrize("days", ["", "7", "x", "9" * 30])
+def test_other_periods_are_the_shortest(anna, days):
+    page = anna.get(f"{WHAT_IF}?days={days}").text
+    assert "Keine Umsätze in dieser Zeit" in page
+    assert re.search(r'aria-current="true"[^>]*>30', page)
+
+
+@pytest.mark.feature("N3")
+def test_the_shadow_reports_what_kontor_would_have_done(merchant, shop, anna):
+    assert "Noch nichts zu berichten" in anna.get(f"{PATH}/shadow").text
+    change_setting(merchant.id, "assignment", "shadow", actor=ACTOR, at=now())
+    order = make_order(shop, total="31.70", ordered_at=f"{today()}T08:00:00+00:00")
+    make_posting(merchant, "31.70", f"Bestellung {order.number}", booking_date=today())
+    while match_postings(merchant.id, now()):
+        pass
+    db.session.commit()
+    assert order.payment_status == "unpaid"
+    page = anna.get(f"{PATH}/shadow").text
+    assert "Ab jetzt buchen" in page and order.number in page
+    assert "nur von Kontor erkannt" in page
 
 
 # --- payers -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from server.banking.models import Posting, Statement
 from server.dashboard import export
 from server.dashboard.bank_queries import SORTS, STATES
 from server.db import db, now
-from server.orders import service
+from server.orders import credit, returns, service
 from server.orders.models import Suggestion
 from tests.factories import AT, make_account, make_merchant, make_order, make_posting, make_shop
 from tests.server.dashboard.test_order_pages import words
@@ -63,6 +63,8 @@ def one_of_each(merchant, shop) -> dict[str, Posting]:
         "outgoing": make_posting(merchant, "-19.00", "in outgoing"),
         "replaced": shut(merchant, "20.00", "in replaced", is_batch_total=True, is_replaced=True),
     }  # fmt: skip
+    for name, amount in (("kept", "9.00"), ("returned", "8.00")):
+        made[name] = make_posting(merchant, amount, f"in {name}")
     twin = {"duplicate_of_id": made["assigned"].id}
     made["possible_duplicate"] = make_posting(merchant, "14.00", "in possible_duplicate", **twin)
     db.session.add(
@@ -74,9 +76,13 @@ def one_of_each(merchant, shop) -> dict[str, Posting]:
             probability="0.97",
         )
     )
-    for name, amount in (("partly_assigned", "3.00"), ("assigned", "14.00")):
+    for name, amount in (("partly_assigned", "3.00"), ("assigned", "14.00"), ("returned", "8.00")):
         part = [(order.id, Decimal(amount))]
         service.assign(merchant.id, made[name].id, part, actor="anna@example.org", at=AT)
+    actor = {"actor": "anna@example.org", "at": AT}
+    credit.keep_as_credit(merchant.id, made["kept"].id, order.id, **actor)
+    back = shut(merchant, "-8.00", "back", is_return=True)
+    returns.book_return(merchant.id, back.id, made["returned"].id, **actor)
     db.session.commit()
     return made
 
@@ -113,6 +119,8 @@ def test_a_posting_says_where_it_stands_with_icon_colour_and_word(merchant, shop
         ("off", "overdue", "Vorgemerkt"),
         ("off", "cancelled", "Ignoriert"),
         ("back", "refunded", "Rückbuchung"),
+        ("back", "refunded", "Zurückgeholt"),
+        ("ok", "credit", "Guthaben"),
         ("off", "unmanaged", "Ohne Zuordnung"),
     } <= set(found)
     assert "noch 10,00\u00a0€ übrig" in page
