@@ -133,8 +133,10 @@ def _payments(posting_ids: Sequence[int]) -> dict[int, ReturnedPayment]:
     if not posting_ids:
         return {}
     paid = bank_queries.orders_paid_by(posting_ids)
-    rows = bank_queries.postings_of(g.merchant_id, posting_ids)
-    return {one.id: ReturnedPayment(one, paid.get(one.id, ())) for one in rows}
+    rows = {one.id: one for one in bank_queries.postings_of(g.merchant_id, posting_ids)}
+    return {
+        one: ReturnedPayment(rows[one], paid.get(one, ())) for one in posting_ids if one in rows
+    }
 
 
 def _grounds(

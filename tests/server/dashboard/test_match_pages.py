@@ -228,7 +228,7 @@ def test_a_return_waits_in_the_inbox_and_is_booked_in_one_click(returned, anna):
     page = anna.get("/postings").text
     assert f"/postings/{back.id}" in page and "1 ohne Zuordnung" in page
     shown = " ".join(re.sub(r"<[^>]+>", "", page).split())
-    assert f"Das nimmt zurück: die Zahlung vom 3.11.2026 über 49,90 € für {order.number}" in shown
+    assert f"Das nimmt zurück: Zahlung vom 3.11.2026 über 49,90 € für {order.number}" in shown
     assert "49,90 € ist genau der damalige Betrag" in shown
     answer = anna.post(f"/postings/{back.id}/return", {"returned": paid.id})
     assert answer.status_code == 303
