@@ -369,7 +369,7 @@ def undo_return(merchant_id: int, posting_id: int, *, actor: str, at: datetime) 
         of_order = [row for row in booked if row.order_id == order.id]
         amount = sum((row.amount for row in of_order), ZERO)
         note(order, "return_undone", actor, at, amount=amount_text(amount), posting_id=posting.id)
-        withhold_notices(order, ("payment_returned",))
+        withhold_notices(order, posting.id)
         settle(order, at, ledger, row=of_order[-1], is_restored=True)
     offer_returns(merchant_id, [posting], at)
     if returned.is_open:

@@ -28,7 +28,7 @@ from server.orders.notices import (
 )
 from server.orders.rules import payment_status
 from server.shops import service as shops
-from server.shops.models import Shop
+from server.shops.models import PaymentUpdate, Shop
 from server.shops.rules import intent_of, status_to_write
 
 ASKING = "payment_information"
@@ -38,6 +38,7 @@ RECEIPTS = ("payment_received", "partially_paid", "overpaid")
 PAID_FIRST = "the order was paid before it was sent"
 OVERTAKEN = "more money was booked before it was sent"
 UNDONE = "the order is not paid any more"
+RETURNED = "the bank took the payment back"
 UNTRUE = "it was undone before it was sent"
 """Why a mail was withheld. What was overtaken is said after all if the overtaking is undone."""
 
@@ -81,7 +82,8 @@ def settle(
         _ask_after_all(order)
     tells = after != before or after is wire.PaymentStatus.PARTIALLY_PAID
     if order.removed_at is None and tells:
-        _tell_shop(order, after, paid, at)
+        is_back = row is not None and row.reverses_id is not None
+        _tell_shop(order, after, paid, at, is_back=is_back or is_restored)
 
 
 def _status(order: Order, paid: Decimal, ledger: Ledger) -> wire.PaymentStatus:
@@ -119,15 +121,15 @@ def _write_mails(
         | (Mail.kind.in_(RECEIPTS) & Mail.status.in_(["queued", "withheld"])),
     )
     mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
-    taken_back = [mail for mail in mails if (mail.status, mail.error) == ("withheld", UNDONE)]
+    taken_back = [mail for mail in mails if _is_taken_back(mail)]
     surplus = _surplus(order, ledger, left_over)
     untrue = any(mail.status == "queued" and mail.kind in RECEIPTS for mail in mails)
     says = _has_money(ledger, order) and (is_new or untrue or surplus > ZERO)
     if is_restored:
-        says = says and bool(taken_back)
+        says = _has_money(ledger, order) and any(mail.error == RETURNED for mail in taken_back)
     is_paid = after is wire.PaymentStatus.PAID
     for mail in (mail for mail in mails if mail.status == "queued"):
-        if mail.kind == ASKING and (says or is_paid):
+        if mail.kind == ASKING and (says or is_paid or is_restored):
             mail.withhold(PAID_FIRST)
         elif says or (is_paid and mail.kind == "partially_paid"):
             mail.withhold(OVERTAKEN)
@@ -141,13 +143,14 @@ def _take_back_mails(
     order: Order, after: wire.PaymentStatus, row: Assignment, ledger: Ledger
 ) -> None:
     """What was said of money that is gone is not sent; what it had overtaken is said after all."""
-    untold = withhold_mails(order, RECEIPTS, UNDONE)
-    withhold_notices(order, ("payment_for_cancelled", "payment_for_removed"))
+    untold = withhold_mails(order, RECEIPTS, RETURNED if row.origin == "return" else UNDONE)
+    if row.posting_id is not None:
+        withhold_notices(order, row.posting_id)
     if after not in LEAVE or not _has_money(ledger, order):
         return
     receipts = select(Mail).where(Mail.order_id == order.id, Mail.kind.in_(RECEIPTS))
     mails = list(db.session.scalars(receipts.order_by(Mail.id)))
-    gone = [mail for mail in mails if (mail.status, mail.error) == ("withheld", UNDONE)]
+    gone = [mail for mail in mails if _is_taken_back(mail)]
     last = [mail for mail in mails if mail not in gone][-1:]
     overtaken = [mail for mail in last if (mail.status, mail.error) == ("withheld", OVERTAKEN)]
     assert row.reverses_id is not None, "of a reversal"
@@ -158,6 +161,10 @@ def _take_back_mails(
         return
     _drop([*gone, *overtaken])
     _say_what_came(order, after, ledger, _surplus(order, ledger, ZERO))
+
+
+def _is_taken_back(mail: Mail) -> bool:
+    return mail.status == "withheld" and mail.error in (UNDONE, RETURNED)
 
 
 def _has_money(ledger: Ledger, order: Order) -> bool:
@@ -223,22 +230,34 @@ def withhold_mails(order: Order, kinds: Sequence[str], why: str) -> list[Mail]:
     return mails
 
 
-def withhold_notices(order: Order, kinds: Sequence[str]) -> None:
-    """What the merchant would be told is not so any more; if it is so again, he is told then."""
-    for mail in withhold_mails(order, kinds, UNTRUE):
+def withhold_notices(order: Order, posting_id: int) -> None:
+    """What the merchant would be told of the order and this posting is not so any more.
+
+    If it is so again, he is told then.
+    """
+    of_both = Mail.once.startswith(f"order:{order.id}:posting:{posting_id}:")
+    waiting = select(Mail).where(Mail.order_id == order.id, Mail.status == "queued", of_both)
+    for mail in db.session.scalars(waiting.with_for_update(skip_locked=True)):
+        mail.withhold(UNTRUE)
         mail.once = f"{mail.once}:{mail.id}"
 
 
 # --- the shop ----------------------------------------------------------------------------------
 
 
-def _tell_shop(order: Order, status: wire.PaymentStatus, paid: Decimal, at: datetime) -> None:
+def _tell_shop(
+    order: Order, status: wire.PaymentStatus, paid: Decimal, at: datetime, *, is_back: bool
+) -> None:
+    """``is_back``: something was undone, so this may be what the shop has heard last."""
     shop = db.session.get_one(Shop, order.shop_id)
     code = wire.PaymentCode(order.payment_code)
     intent = intent_of(status, code)
     if intent is None or (intent is wire.Intent.UNPAID and not shops.must_hear_of_unpaid(order.id)):
         shops.withhold_updates(order.id)
         return  # the shop never heard of the payment, so there is nothing to take back
+    if is_back and _has_heard(order, intent, paid):
+        shops.withhold_updates(order.id)
+        return
     mapping = shops.mapping_of(shop)
     open_statuses = mapping.get(code.value, {}).get("open_statuses") or ()
     shop_status = status_to_write(mapping, code, intent)
@@ -263,3 +282,16 @@ def _tell_shop(order: Order, status: wire.PaymentStatus, paid: Decimal, at: date
         order.id,
         at,
     )
+
+
+def _has_heard(order: Order, intent: wire.Intent, paid: Decimal) -> bool:
+    """Is this the last that the shop was given, and did it take it?"""
+    last = db.session.execute(
+        select(PaymentUpdate.intent, PaymentUpdate.paid_total, PaymentUpdate.status)
+        .where(PaymentUpdate.order_id == order.id, PaymentUpdate.attempts > 0)
+        .order_by(PaymentUpdate.id.desc())
+        .limit(1)
+    ).first()
+    if last is None or (last.intent, last.status) != (intent.value, "done"):
+        return False
+    return intent is wire.Intent.PAID or bool(last.paid_total == paid)

@@ -359,6 +359,15 @@ def test_undo_of_a_second_booking_still_tells_a_shop_that_heard_of_the_first(sho
     assert [u for u in updates(order) if u[1] == "queued"] == [("unpaid", "queued")]
 
 
+def test_an_undo_does_not_tell_the_shop_what_it_has_heard_last(shop, merchant):
+    order = make_order(shop, total="30.00")
+    pay(make_posting(merchant, "10.00"), (order, "10.00"))
+    apply_updates(shop)
+    (row,) = pay(make_posting(merchant, "20.00"), (order, "20.00"))
+    take_back(row)
+    assert updates(order) == [("partially_paid", "done"), ("paid", "withheld")]
+
+
 def test_undo_tells_a_shop_that_may_have_written_although_it_failed(shop, merchant):
     """A time-out says nothing about what the shop did."""
     order = make_order(shop)

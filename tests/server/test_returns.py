@@ -335,6 +335,19 @@ def test_a_return_takes_back_what_was_paid_from_credit(shop, merchant):
     assert not paid.is_open
 
 
+@pytest.mark.feature("N4", "N18")
+def test_a_part_that_was_read_of_is_not_asked_for_in_full_again(shop, merchant):
+    order, paid = make_order(shop, total="30.00"), make_posting(merchant)
+    pay(paid, (order, "19.90"))
+    mail(order, "partially_paid").succeed(LATER)
+    db.session.commit()
+    back = make_return(merchant)
+    book(back, paid)
+    assert "payment_information" in [kind for kind, _ in waiting(order)]
+    take_return_back(back)
+    assert (status(order), waiting(order)) == ("partially_paid", [])
+
+
 @pytest.mark.feature("N18")
 def test_a_customer_who_has_read_our_thanks_is_not_thanked_again(shop, merchant):
     order, paid = make_order(shop), make_posting(merchant)
