@@ -15,7 +15,7 @@ from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import queries, words
-from server.dashboard.pages import page
+from server.dashboard.pages import page, typed_id
 from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.models import SettingChange
@@ -32,7 +32,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """What is shown together, in its order. A name of the schema that is in none comes last."""
 OTHERS = "others"
-MAX_ID_DIGITS = 18
 MAX_TYPED_LENGTH = 32
 CHANGES_READ = 500
 CHANGES_SHOWN = 30
@@ -43,18 +42,15 @@ class Row:
     """One line of the form. ``typed`` is what its field holds, ``inherited`` what else would be.
 
     ``origin``: ``default`` (Kontor's), ``merchant`` (set for all shops) or ``shop`` (only here).
+    ``is_own``: set at the very place that the form is about, so it can be taken back.
     """
 
     setting: Setting
     typed: str
     origin: str
     inherited: str
+    is_own: bool
     problem: str | None = None
-
-    @property
-    def is_own(self) -> bool:
-        """Set at the very place that the form is about, so it can be taken back."""
-        return self.origin == ("shop" if shop_id_asked() else "merchant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +68,13 @@ class Change:
 # --- the form ---------------------------------------------------------------------------------
 
 
-def shop_id_asked() -> int | None:
-    wanted = request.values.get("shop", "")
-    return int(wanted) if wanted.isdecimal() and len(wanted) <= MAX_ID_DIGITS else None
-
-
 def _shop() -> Shop | None:
     """The shop that the form is about; 404 if it is nobody's or another's."""
-    wanted = shop_id_asked()
-    if wanted is None:
+    wanted = request.values.get("shop")
+    if not wanted:
         return None
-    found = next((shop for shop in queries.shops(g.merchant_id) if shop.id == wanted), None)
+    shop_id = typed_id(wanted)
+    found = next((shop for shop in queries.shops(g.merchant_id) if shop.id == shop_id), None)
     return found or abort(404)
 
 
@@ -116,7 +108,8 @@ def _rows(shop: Shop | None, problems: Mapping[str, str]) -> list[Row]:
         origin = next((word for word, values in layers if name in values), "default")
         in_use = as_typed((own if name in own else general).get(name, setting.default))
         typed = request.form.get(name, in_use)[:MAX_TYPED_LENGTH] if problems else in_use
-        rows.append(Row(setting, typed, origin, other, problems.get(name)))
+        is_own = origin == ("shop" if shop else "merchant")
+        rows.append(Row(setting, typed, origin, other, is_own, problems.get(name)))
     return rows
 
 

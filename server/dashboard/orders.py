@@ -17,7 +17,7 @@ from plugin_sdk.types import PaymentCode
 from server.banking.rules.accounts import Payee
 from server.banking.service import payees
 from server.dashboard import match_queries, queries, status, words
-from server.dashboard.pages import page
+from server.dashboard.pages import page, typed_id
 from server.dashboard.queries import Cursor, OrderFilter, OrderRow
 from server.db import db, now
 from server.mail.girocode import girocode_png
@@ -32,7 +32,6 @@ from server.orders.service import NotPossible
 pages = Blueprint("orders", __name__)
 
 MAX_TEXT_LENGTH = 200
-MAX_ID_DIGITS = 18
 YEARS = range(1970, 2200)
 PERIODS = {"today": 0, "7": 6, "30": 29, "365": 364}
 DEFAULT_PERIOD = "365"
@@ -266,7 +265,13 @@ def apply_credit(order_id: int) -> BaseResponse:
     """What is kept of ``posting`` for the customer pays this order (C12)."""
     _order_or_404(order_id)
     try:
-        credit.apply_credit(g.merchant_id, order_id, _id("posting"), actor=g.user.email, at=now())
+        credit.apply_credit(
+            g.merchant_id,
+            order_id,
+            typed_id(request.form.get("posting")),
+            actor=g.user.email,
+            at=now(),
+        )
     except NotPossible as problem:
         db.session.rollback()
         return _order_page(order_id, problem)
@@ -284,7 +289,12 @@ def move_surplus(order_id: int) -> BaseResponse:
         if typed and amount is None:
             raise NotPossible("amount_unreadable", typed=typed)
         service.move_surplus(
-            g.merchant_id, order_id, _id("to"), actor=g.user.email, at=now(), amount=amount
+            g.merchant_id,
+            order_id,
+            typed_id(request.form.get("to")),
+            actor=g.user.email,
+            at=now(),
+            amount=amount,
         )
     except NotPossible as problem:
         db.session.rollback()
@@ -323,12 +333,6 @@ def set_additional(order_id: int) -> BaseResponse:
         return _order_page(order_id, problem)
     db.session.commit()
     return redirect(url_for(".show", order_id=order_id, done="additional_saved"), 303)
-
-
-def _id(name: str) -> int:
-    """An id of the form; 0, which nothing has, where it is none."""
-    typed = request.form.get(name, "")
-    return int(typed) if typed.isdecimal() and len(typed) <= MAX_ID_DIGITS else 0
 
 
 @pages.get("/orders/<int:order_id>/invoices/<int:invoice_id>")

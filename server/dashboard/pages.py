@@ -21,6 +21,7 @@ from server.orders.models import Assignment, Order, OrderEvent
 STATIC = Path(__file__).parent / "static"
 MAX_PAGE_PARAMETER = 200
 MAX_COUNT_DIGITS = 6
+MAX_ID_DIGITS = 18
 WITH_AMOUNT = "_amount"
 
 
@@ -79,6 +80,12 @@ def count_done() -> int:
     """How many it was done to, as the redirect says."""
     count = request.args.get("n", "")
     return int(count) if count.isdecimal() and len(count) <= MAX_COUNT_DIGITS else 0
+
+
+def typed_id(text: str | None) -> int:
+    """An id as it came with a form or URL; 0, which nothing has, where it is none."""
+    is_id = text is not None and text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS
+    return int(text) if is_id and text else 0
 
 
 def register(app: Flask) -> None:

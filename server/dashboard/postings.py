@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from server.banking.service import add_rule
 from server.dashboard import bank_queries, match_queries, posting_list, queries, words
 from server.dashboard.bank_queries import PostingFilter
-from server.dashboard.pages import page, part
+from server.dashboard.pages import page, part, typed_id
 from server.dashboard.posting_detail import (
     DIFFERENCES,
     MAX_SPLIT,
@@ -27,8 +27,6 @@ from server.orders import credit, returns, service
 from server.orders.service import NotPossible
 
 pages = Blueprint("postings", __name__)
-
-MAX_ID_DIGITS = 18
 
 
 # --- the list and one posting -----------------------------------------------------------------
@@ -103,9 +101,7 @@ def find_orders(posting_id: int) -> str:
 def confirm(posting_id: int) -> BaseResponse:
     """Take a suggestion: one click. With ``rest=credit`` what is left is the customer's."""
     _row_or_404(posting_id)
-    wanted = request.form.get("suggestion", "")
-    is_id = wanted.isdecimal() and len(wanted) <= MAX_ID_DIGITS
-    suggestion = queries.suggestion_of(g.merchant_id, int(wanted) if is_id else 0)
+    suggestion = queries.suggestion_of(g.merchant_id, typed_id(request.form.get("suggestion")))
     try:
         if suggestion is None or suggestion.posting_id != posting_id:
             raise NotPossible("suggestion_gone")
@@ -175,11 +171,9 @@ def _keep_rest(posting_id: int, order_ids: list[int]) -> None:
 def keep(posting_id: int) -> BaseResponse:
     """What is left of the posting is credit of the customer of ``order`` (C12)."""
     _row_or_404(posting_id)
-    order = request.form.get("order", "")
+    order_id = typed_id(request.form.get("order"))
     try:
-        if not order.isdecimal() or len(order) > MAX_ID_DIGITS:
-            raise NotPossible("order_unknown")
-        credit.keep_as_credit(g.merchant_id, posting_id, int(order), actor=g.user.email, at=now())
+        credit.keep_as_credit(g.merchant_id, posting_id, order_id, actor=g.user.email, at=now())
     except NotPossible as problem:
         db.session.rollback()
         return _inbox(posting_id, problem)
@@ -204,11 +198,9 @@ def release(posting_id: int) -> BaseResponse:
 def book_return(posting_id: int) -> BaseResponse:
     """The bank took back the money of the payment ``returned``: its orders owe again (N18)."""
     _row_or_404(posting_id)
-    returned = request.form.get("returned", "")
+    returned_id = typed_id(request.form.get("returned"))
     try:
-        if not returned.isdecimal() or len(returned) > MAX_ID_DIGITS:
-            raise NotPossible("posting_unknown")
-        returns.book_return(g.merchant_id, posting_id, int(returned), actor=g.user.email, at=now())
+        returns.book_return(g.merchant_id, posting_id, returned_id, actor=g.user.email, at=now())
     except NotPossible as problem:
         db.session.rollback()
         return _inbox(posting_id, problem)
@@ -308,10 +300,7 @@ def _next(done: str, posting_id: int) -> BaseResponse:
 
 def _undoable() -> PostingRow | None:
     """The posting that was just dealt with, as the redirect says."""
-    wanted = request.args.get("undo", "")
-    if not wanted.isdecimal() or len(wanted) > MAX_ID_DIGITS:
-        return None
-    return queries.posting_row(g.merchant_id, int(wanted))
+    return queries.posting_row(g.merchant_id, typed_id(request.args.get("undo")))
 
 
 def _row_or_404(posting_id: int) -> PostingRow:

@@ -9,14 +9,12 @@ from flask import Blueprint, Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import match_queries
-from server.dashboard.pages import page
+from server.dashboard.pages import page, typed_id
 from server.db import db, now
 from server.matching import service as matching
 from server.orders.service import NotPossible
 
 pages = Blueprint("proposals", __name__)
-
-MAX_ID_DIGITS = 18
 
 
 @pages.get("/postings/proposals")
@@ -37,8 +35,7 @@ def _page(problem: str | None = None) -> Response:
 
 
 def _ticked() -> list[int]:
-    typed = request.form.getlist("posting")
-    return [int(one) for one in typed if one.isdecimal() and len(one) <= MAX_ID_DIGITS]
+    return [found for one in request.form.getlist("posting") if (found := typed_id(one))]
 
 
 @pages.post("/postings/proposals/book")

@@ -142,6 +142,8 @@ def test_a_shop_of_others_has_no_settings_here(anna):
     reset = {"shop": str(others.id), "name": "tolerance_cents"}
     assert anna.post(f"{PATH}/reset", reset).status_code == 404
     assert anna.post(f"{PATH}/reset", {"name": "nonsense"}).status_code == 404
+    for wrong in ("x", "0", "9" * 30):
+        assert anna.post(PATH, form | {"shop": wrong}).status_code == 404
     assert changes() == 0
 
 
