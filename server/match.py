@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -24,6 +25,7 @@ from server.matching.rules import (
     PostingFacts,
     decide,
 )
+from server.matching.rules.candidates import NOT_PROVIDED
 from server.matching.rules.memory import Confirmed, customer_names, remembered
 from server.orders.rules import order_keys, payment_status
 
@@ -43,9 +45,10 @@ def main(argv: list[str]) -> int:
     """Decides over the files named in ``argv``. 0, or 2 if a file could not be read."""
     options = _options(argv)
     try:
-        orders = _read(options.orders, _order)
-        postings = _read(options.postings, _posting)
-        booked = _read(options.history, _booked) if options.history is not None else []
+        orders = _read(options.orders, read_order)
+        postings = _read(options.postings, read_posting)
+        postings = _told_of_refunds(postings)
+        booked = _read(options.history, read_booked) if options.history is not None else []
     except BadInput as problem:
         sys.stderr.write(f"match: {problem}\n")
         return EXIT_BAD_INPUT
@@ -54,6 +57,21 @@ def main(argv: list[str]) -> int:
     print_decisions = _print_json if options.json else _print_report
     print_decisions(decisions)
     return 0
+
+
+def _told_of_refunds(postings: Sequence[PostingFacts]) -> list[PostingFacts]:
+    """Money that comes back with the end-to-end id of money that went out is no payment."""
+    sent = {
+        posting.end_to_end_id
+        for posting in postings
+        if posting.end_to_end_id and posting.amount is not None and posting.amount < 0
+    } - NOT_PROVIDED
+    return [
+        replace(posting, is_own_refund=True)
+        if posting.end_to_end_id in sent and posting.available > 0
+        else posting
+        for posting in postings
+    ]
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
@@ -96,7 +114,8 @@ def _built(path: Path, number: int, line: str, build: Callable[[Line, int], T]) 
         raise BadInput(f"{path}:{number + 1}: {problem}") from None
 
 
-def _order(line: Line, number: int) -> OpenOrder:
+def read_order(line: Line, number: int) -> OpenOrder:
+    """A line in the wire format, as the rules see it. Raises ValueError saying what is wrong."""
     total = _amount(line, "total")
     if total is None:
         raise ValueError("total is missing")
@@ -149,7 +168,8 @@ def _discount(terms: Line) -> Discount | None:
     return Discount(percent, days)
 
 
-def _posting(line: Line, number: int) -> PostingFacts:
+def read_posting(line: Line, number: int) -> PostingFacts:
+    """A line as ``parse`` prints it. Raises ValueError saying what is wrong."""
     return PostingFacts(
         id=line.get("id", number),
         amount=_amount(line, "amount"),
@@ -167,7 +187,8 @@ def _posting(line: Line, number: int) -> PostingFacts:
     )
 
 
-def _booked(line: Line, number: int) -> Confirmed:
+def read_booked(line: Line, number: int) -> Confirmed:
+    """A line of the history. Raises ValueError saying what is wrong."""
     names = ("counterparty_iban", "counterparty_name", "customer_number", "customer_email")
     iban, name, customer_number, email = (_text(line, each) for each in names)
     return Confirmed(

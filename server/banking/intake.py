@@ -431,7 +431,7 @@ class PostingWriter:
             "particulars": _particulars(posting),
             "created_at": self._at,
             "is_open": is_open,
-            "needs_match": is_open,
+            "needs_match": is_open or (posting.amount < 0 and not posting.is_pending),
             "is_blocked": False,
             "no_assignment": is_old,
             "is_replaced": False,

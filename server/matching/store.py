@@ -97,7 +97,8 @@ class DatabaseStore:
 
     def _of_rare_names(self, names: Set[str]) -> dict[str, list[int]]:
         """The first open orders of each name, one more than a rare name has."""
-        asked = func.unnest(cast(sorted(names), ARRAY(String))).table_valued("name", name="asked")
+        unnested = func.unnest(cast(sorted(names), ARRAY(String)))
+        asked = unnested.table_valued("name", name="asked").render_derived()
         some = (
             select(OrderKey.order_id)
             .join(Order, Order.id == OrderKey.order_id)
@@ -113,10 +114,12 @@ class DatabaseStore:
         return found
 
     def _of_common_names(self, pairs: Sequence[tuple[str, Decimal]]) -> dict[str, list[int]]:
-        asked = func.unnest(
+        columns = column("name", String), column("total", Numeric)
+        unnested = func.unnest(
             cast([name for name, _ in pairs], ARRAY(String)),
             cast([total for _, total in pairs], ARRAY(Numeric)),
-        ).table_valued(column("name", String), column("total", Numeric), name="asked")
+        )
+        asked = unnested.table_valued(*columns, name="asked").render_derived()
         query = (
             select(asked.c.name, Order.id)
             .select_from(asked)

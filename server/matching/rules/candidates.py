@@ -474,7 +474,7 @@ def _customers_of(case: Case) -> Set[str]:
 
 
 def _listen(case: Case) -> None:
-    """What else the text tells: a name, of a payer who writes whom he pays for; a strange number."""
+    """What else the text tells: a name, where he writes whom he pays for; a strange number."""
     if not any(mention.is_exact for mention in case.mentions):
         found = (run[0] for run in case.runs if run[0].isdigit() and len(run[0]) >= UNKNOWN_FROM)
         case.unknown = next(found, "")

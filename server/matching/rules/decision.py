@@ -330,7 +330,7 @@ def calibrated(odds: float, basis: str) -> float:
     """The probability that came true in generated accounts where the weights gave these odds."""
     scale, shift = CALIBRATION.get(basis, UNCALIBRATED)
     log_odds = scale * log10(max(odds, LEAST_ODDS)) + shift
-    return min(1.0 / (1.0 + 10.0**-log_odds), MAX_PROBABILITY)
+    return min(1.0 / (1.0 + float(10.0**-log_odds)), MAX_PROBABILITY)
 
 
 def _posting_vetoes(case: Case, today: date | None) -> Iterator[str]:
