@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from email.headerregistry import Address
@@ -59,10 +59,12 @@ def queue_mail(  # noqa: PLR0913  a mail has that many columns
     sender_address: str,
     reply_to: str | None = None,
     at: datetime | None = None,
+    outbox: list[dict[str, Any]] | None = None,
 ) -> bool:
     """Write the mail in the caller's transaction; False if this ``once`` was ever queued.
 
-    ``at`` is the moment of what it tells, for those whose next mail goes on from there.
+    ``at`` is the moment of what it tells, for those whose next mail goes on from there. Into an
+    ``outbox`` it is only laid; the caller writes what is in it by ``insert_mails``.
 
     The address is checked when the mail is delivered, not here: a typing error in it must not
     keep an order out, and the merchant sees it on the mail (S5). Facts that the kind does not
@@ -79,7 +81,11 @@ def queue_mail(  # noqa: PLR0913  a mail has that many columns
         reply_to=reply_to,
     )
     ids = {"merchant_id": merchant_id, "shop_id": shop_id, "order_id": order_id, "once": once}
-    return insert_mail(content | ids | ({"created_at": at} if at is not None else {}))
+    values = content | ids | ({"created_at": at} if at is not None else {})
+    if outbox is None:
+        return insert_mail(values)
+    outbox.append(values)
+    return True
 
 
 def mail_content(
@@ -115,6 +121,14 @@ def insert_mail(values: Mapping[str, Any]) -> bool:
     if written:
         announce(Mail)
     return written
+
+
+def insert_mails(many: Sequence[Mapping[str, Any]]) -> None:
+    """As ``insert_mail``, for many at once: those whose ``once`` is there are left out."""
+    if many:
+        stored = insert(Mail).on_conflict_do_nothing(index_elements=["once"])
+        db.session.execute(stored, [dict(values) for values in many])
+        announce(Mail)
 
 
 def deliver_mail(mail: Mail, session: SmtpSession) -> None:

@@ -29,6 +29,7 @@ from server.merchants.models import Merchant
 from server.merchants.service import lock_merchant, settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.credit import apply_automatically, orders_with_credit
+from server.orders.ledger import is_any
 from server.orders.models import Order, OrderKey, Suggestion
 from server.orders.notices import tell_of_unassigned
 from server.orders.returns import offer_returns, own_outgoings
@@ -211,7 +212,7 @@ def _keys_of_orders(merchant_id: int, order_ids: Sequence[int]) -> set[str]:
     query = (
         select(OrderKey.key, OrderKey.kind, Order.total)
         .join(Order, Order.id == OrderKey.order_id)
-        .where(OrderKey.merchant_id == merchant_id, OrderKey.order_id.in_(order_ids))
+        .where(OrderKey.merchant_id == merchant_id, is_any(OrderKey.order_id, order_ids))
     )
     keys: set[str] = set()
     for key, kind, total in db.session.execute(query):
@@ -236,7 +237,9 @@ def _mark_looked_at(postings: Iterable[Posting], order_ids: Sequence[int]) -> No
     for posting in postings:
         posting.needs_match = False
     if order_ids:
-        db.session.execute(update(Order).where(Order.id.in_(order_ids)).values(needs_match=False))
+        db.session.execute(
+            update(Order).where(is_any(Order.id, order_ids)).values(needs_match=False)
+        )
 
 
 # --- shared accounts ---------------------------------------------------------------------------
@@ -313,6 +316,7 @@ def _carry_out(
     booked = {share.order.id for d in decisions if d.choice == "auto" for share in d.shares}
     orders = _orders(merchant_id, booked)
     ledger = Ledger(booked, [posting.id for posting in postings])
+    ledger.listen()
     shops = _shops(orders.values())
     for posting, decision in zip(postings, decisions, strict=True):
         is_auto = decision.choice == "auto" and not posting.is_blocked
@@ -324,6 +328,7 @@ def _carry_out(
             rows += _suggestions(posting, decision, at, is_proposed=is_proposed)
         if posting.is_open and posting.keys is None:
             posting.keys = _kept_keys(posting)
+    ledger.post()
     if rows:
         db.session.execute(insert(Suggestion), rows)
     del shops  # the session finds them again only as long as somebody holds them
@@ -340,7 +345,7 @@ def _keep_decisions(
     ids = [posting.id for posting in postings]
     newest = (
         select(MatchDecision)
-        .where(MatchDecision.merchant_id == merchant_id, MatchDecision.posting_id.in_(ids))
+        .where(MatchDecision.merchant_id == merchant_id, is_any(MatchDecision.posting_id, ids))
         .ext(distinct_on(MatchDecision.posting_id))
         .order_by(MatchDecision.posting_id, MatchDecision.id.desc())
     )
@@ -351,7 +356,7 @@ def _keep_decisions(
     ]
     rows = [row for row in rows if _answer(row) != before.get(row["posting_id"])]
     if rows:
-        db.session.execute(insert(MatchDecision), rows)
+        db.session.execute(insert(MatchDecision.__table__), rows)  # type: ignore[arg-type]
 
 
 def _answer(row: Mapping[str, Any]) -> tuple[object, ...]:
@@ -396,7 +401,7 @@ def _stored(shares: Iterable[Share]) -> list[dict[str, Any]]:
 def _orders(merchant_id: int, ids: Set[int]) -> dict[int, Order]:
     if not ids:
         return {}
-    query = select(Order).where(Order.merchant_id == merchant_id, Order.id.in_(ids))
+    query = select(Order).where(Order.merchant_id == merchant_id, is_any(Order.id, ids))
     return {row.id: row for row in db.session.scalars(query)}
 
 

@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Numeric, Select, String, cast, column, func, select
+from sqlalchemy import Numeric, Select, String, any_, bindparam, cast, column, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from server.db import db
@@ -19,12 +19,12 @@ from server.matching.payers import memory_of
 from server.matching.rules import Crowd, Discount, KeyHit, OpenOrder, PaidFor, Payer
 from server.matching.rules.facts import MOST_OF_A_NAME, MOST_OF_AN_AMOUNT
 from server.matching.rules.memory import customer_names
+from server.orders.ledger import is_any
 from server.orders.models import Order, OrderKey
 from server.orders.rules import normalise_reference
 from server.orders.service import paid_totals
 
-KEYS_ASKED_AT_ONCE = 2_000
-KEYS_READ = 50_000
+KEYS_ASKED_AT_ONCE = 50_000  # the neighbours of a number with a slip are hundreds
 LONGEST_KEY = 64
 OPEN = ("unpaid", "partially_paid")
 MAIL, NUMBER = "mail:", "number:"
@@ -34,51 +34,31 @@ class DatabaseStore:
     """See ``rules.CandidateStore``.
 
     Of one merchant; of all that share an account only to tell whose money it is.
-
-    Few keys are asked for. Where many are (the neighbours of a number with a slip are hundreds),
-    the merchant's own keys are read once, if they are not too many themselves.
     """
 
     def __init__(self, merchant_ids: Sequence[int]) -> None:
         self.merchant_ids = merchant_ids
-        self._all: dict[str, list[KeyHit]] | None = None
-        self._has_too_many = False
         self._memory: Mapping[str, Sequence[PaidFor]] | None = None
 
     def find(self, keys: Set[str]) -> Mapping[str, Sequence[KeyHit]]:
         """See CandidateStore."""
-        if len(keys) > KEYS_ASKED_AT_ONCE and self._all is None and not self._has_too_many:
-            self._read_all()
-        if self._all is not None:
-            return {key: self._all[key] for key in keys & self._all.keys()}
         found: dict[str, list[KeyHit]] = {}
         wanted = sorted(key for key in keys if len(key) <= LONGEST_KEY)
         for start in range(0, len(wanted), KEYS_ASKED_AT_ONCE):
-            part = cast(wanted[start : start + KEYS_ASKED_AT_ONCE], ARRAY(String))
-            self._add(found, self._keys().where(OrderKey.key == func.any(part)))
+            part = wanted[start : start + KEYS_ASKED_AT_ONCE]
+            query = (
+                select(OrderKey.key, OrderKey.kind, OrderKey.order_id)
+                .where(OrderKey.merchant_id.in_(self.merchant_ids), OrderKey.kind != "name")
+                .where(OrderKey.key == func.any(bindparam("keys", part, ARRAY(String))))
+                .order_by(OrderKey.order_id)
+            )
+            for key, kind, order_id in db.session.execute(query):
+                found.setdefault(key, []).append(KeyHit(key, kind, order_id))
         return found
-
-    def _read_all(self) -> None:
-        count = select(func.count()).select_from(self._keys().limit(KEYS_READ + 1).subquery())
-        self._has_too_many = (db.session.scalar(count) or 0) > KEYS_READ
-        if not self._has_too_many:
-            self._all = {}
-            self._add(self._all, self._keys())
-
-    def _keys(self) -> Select[str, str, int]:
-        return (
-            select(OrderKey.key, OrderKey.kind, OrderKey.order_id)
-            .where(OrderKey.merchant_id.in_(self.merchant_ids), OrderKey.kind != "name")
-            .order_by(OrderKey.order_id)
-        )
-
-    def _add(self, found: dict[str, list[KeyHit]], query: Select[str, str, int]) -> None:
-        for row in db.session.execute(query):
-            found.setdefault(row.key, []).append(KeyHit(row.key, row.kind, row.order_id))
 
     def lengths(self) -> Set[int] | None:
         """See CandidateStore."""
-        return None if self._all is None else {len(key) for key in self._all}
+        return None
 
     def named(
         self, names: Set[str], pairs: Set[tuple[str, Decimal]]
@@ -152,7 +132,7 @@ class DatabaseStore:
         return (
             select(Order.total)
             .where(Order.merchant_id.in_(self.merchant_ids), Order.payment_status.in_(OPEN))
-            .where(Order.total.in_(totals), Order.total > 0)
+            .where(Order.total == func.any(cast(sorted(totals), ARRAY(Numeric))), Order.total > 0)
             .group_by(Order.total)
         )
 
@@ -165,21 +145,31 @@ class DatabaseStore:
             Order.merchant_id.in_(self.merchant_ids), Order.payment_status.in_(OPEN)
         )
         if emails:
-            told = waiting.where(func.lower(Order.customer_email).in_(emails))
+            asked = cast(sorted(emails), ARRAY(String))
+            told = waiting.where(func.lower(Order.customer_email) == any_(asked))
             for order_id, _, email in db.session.execute(told):
                 found[MAIL + email].add(order_id)
-        if numbers:
-            keys = {normalise_reference(each.split(":", 2)[2]): each for each in numbers}
-            told = waiting.join(OrderKey, OrderKey.order_id == Order.id).add_columns(OrderKey.key)
-            told = told.where(
-                OrderKey.merchant_id.in_(self.merchant_ids),
-                OrderKey.kind == "customer_number",
-                OrderKey.key.in_(keys),
-            )
-            for order_id, shop_id, _, key in db.session.execute(told):
-                if keys[key].startswith(f"{NUMBER}{shop_id}:"):
-                    found[keys[key]].add(order_id)
+        keys = {normalise_reference(each.split(":", 2)[2]): each for each in numbers}
+        told_numbers = self._of_numbers(keys)
+        if told_numbers:
+            for order_id, shop_id, _ in db.session.execute(
+                waiting.where(is_any(Order.id, told_numbers))
+            ):
+                customer = keys[told_numbers[order_id]]
+                if customer.startswith(f"{NUMBER}{shop_id}:"):
+                    found[customer].add(order_id)
         return {each: sorted(ids) for each, ids in found.items()}
+
+    def _of_numbers(self, keys: Collection[str]) -> Mapping[int, str]:
+        """Order id to the key of its customer's number."""
+        if not keys:
+            return {}
+        query = select(OrderKey.order_id, OrderKey.key).where(
+            OrderKey.merchant_id.in_(self.merchant_ids),
+            OrderKey.kind == "customer_number",
+            OrderKey.key == func.any(cast(sorted(keys), ARRAY(String))),
+        )
+        return {order_id: key for order_id, key in db.session.execute(query)}
 
     def payers(self, payers: Set[str]) -> Mapping[str, Sequence[PaidFor]]:
         """See CandidateStore."""
@@ -211,7 +201,7 @@ class DatabaseStore:
         if not order_ids:
             return {}
         query = select(Order).where(
-            Order.merchant_id.in_(self.merchant_ids), Order.id.in_(order_ids)
+            Order.merchant_id.in_(self.merchant_ids), is_any(Order.id, order_ids)
         )
         paid = paid_totals(order_ids)
         return {row.id: open_order(row, paid[row.id]) for row in db.session.scalars(query)}

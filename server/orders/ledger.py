@@ -12,13 +12,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import BigInteger, cast, delete, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from server.banking.models import Posting
 from server.db import db
+from server.mail.models import Mail
+from server.mail.service import insert_mails
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.models import Assignment, Order, OrderEvent, Suggestion
+from server.shops.models import PaymentUpdate
 
 ZERO = Decimal(0)
 
@@ -48,10 +52,15 @@ def _sums(column: Any, ids: Collection[int]) -> dict[int, Decimal]:
     totals: dict[int, Decimal] = dict.fromkeys(ids, ZERO)
     if ids:
         rows = db.session.execute(
-            select(column, func.sum(Assignment.amount)).where(column.in_(ids)).group_by(column)
+            select(column, func.sum(Assignment.amount)).where(is_any(column, ids)).group_by(column)
         )
         totals.update((row[0], row[1]) for row in rows)
     return totals
+
+
+def is_any(column: Any, ids: Collection[int]) -> Any:
+    """``column IN ids`` as one parameter: the statement stays the same, however many there are."""
+    return column == func.any(cast(sorted(ids), ARRAY(BigInteger)))
 
 
 class Ledger:
@@ -66,8 +75,11 @@ class Ledger:
         self._of_order: dict[int, list[Assignment]] = defaultdict(list)
         self._of_posting: dict[int | None, list[Assignment]] = defaultdict(list)
         self._settings: dict[int, MerchantSettings] = {}
+        self._quiet: set[int] = set()
+        self.outbox: list[dict[str, Any]] = []
         rows = select(Assignment).where(
-            Assignment.order_id.in_(self.order_ids) | Assignment.posting_id.in_(self.posting_ids)
+            is_any(Assignment.order_id, self.order_ids)
+            | is_any(Assignment.posting_id, self.posting_ids)
         )
         for row in db.session.scalars(rows.order_by(Assignment.id)):
             self._take(row)
@@ -75,6 +87,33 @@ class Ledger:
     def _take(self, row: Assignment) -> None:
         self._of_order[row.order_id].append(row)
         self._of_posting[row.posting_id].append(row)
+
+    def listen(self) -> None:
+        """Find out at once which orders have no mail and no news for the shop waiting.
+
+        For whoever books many; what those are told is laid into the ``outbox``, and the caller
+        writes it at the end by ``post``.
+        """
+        mails = select(Mail.order_id).where(
+            is_any(Mail.order_id, self.order_ids), Mail.status.in_(["queued", "withheld"])
+        )
+        news = select(PaymentUpdate.order_id).where(
+            is_any(PaymentUpdate.order_id, self.order_ids), PaymentUpdate.status == "queued"
+        )
+        self._quiet = self.order_ids - set(db.session.scalars(mails.union(news)))
+
+    def is_quiet(self, order_id: int) -> bool:
+        """Nothing waits that the next mail or news would have to take back."""
+        return order_id in self._quiet
+
+    def break_silence(self, order_id: int) -> None:
+        """From now on something waits for this order."""
+        self._quiet.discard(order_id)
+
+    def post(self) -> None:
+        """Write the mails of the outbox."""
+        insert_mails(self.outbox)
+        self.outbox.clear()
 
     def paid(self, order_id: int) -> Decimal:
         """What counts as paid: money, what a person marked, and differences."""

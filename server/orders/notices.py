@@ -252,7 +252,13 @@ def queue_payment_information(
 # --- to customers, of money that came -----------------------------------------------------------
 
 
-def queue_payment_received(order: Order, rows: Sequence[Assignment], paid: Decimal) -> bool:
+Outbox = list[dict[str, Any]]
+"""Mails of a batch that are written together; see ``mail.service.queue_mail``."""
+
+
+def queue_payment_received(
+    order: Order, rows: Sequence[Assignment], paid: Decimal, outbox: Outbox | None = None
+) -> bool:
     """Thank for the money. Once an order, however often it is undone and booked again.
 
     ``rows`` are the standing assignments, ``paid`` is their sum. What was written off is not
@@ -268,10 +274,13 @@ def queue_payment_received(order: Order, rows: Sequence[Assignment], paid: Decim
             "received_total": money(received_total, order.currency, language),
             "payments": _payments(received, order.currency, language),
         },
+        outbox,
     )
 
 
-def queue_partially_paid(order: Order, rows: Sequence[Assignment], paid: Decimal) -> bool:
+def queue_partially_paid(
+    order: Order, rows: Sequence[Assignment], paid: Decimal, outbox: Outbox | None = None
+) -> bool:
     """Thank for a part and ask for the rest: once an order and paid sum (K40).
 
     ``rows`` are the standing assignments, ``paid`` is all that counts as paid, in the order's
@@ -297,11 +306,16 @@ def queue_partially_paid(order: Order, rows: Sequence[Assignment], paid: Decimal
             **_transfer_of_rest(order, shop, rest, language),
         }
 
-    return _queue_to_customer("partially_paid", order, f"partially_paid:{amount_text(paid)}", facts)
+    once = f"partially_paid:{amount_text(paid)}"
+    return _queue_to_customer("partially_paid", order, once, facts, outbox)
 
 
 def queue_overpaid(
-    order: Order, rows: Sequence[Assignment], paid: Decimal, surplus: Decimal
+    order: Order,
+    rows: Sequence[Assignment],
+    paid: Decimal,
+    surplus: Decimal,
+    outbox: Outbox | None = None,
 ) -> bool:
     """Say that more came than was owed: once an order and surplus (K40).
 
@@ -329,11 +343,16 @@ def queue_overpaid(
             ),
         }
 
-    return _queue_to_customer("overpaid", order, f"overpaid:{amount_text(surplus)}", facts)
+    once = f"overpaid:{amount_text(surplus)}"
+    return _queue_to_customer("overpaid", order, once, facts, outbox)
 
 
 def _queue_to_customer(
-    kind: str, order: Order, once: str, facts: Callable[[Shop, str], dict[str, Any]]
+    kind: str,
+    order: Order,
+    once: str,
+    facts: Callable[[Shop, str], dict[str, Any]],
+    outbox: Outbox | None,
 ) -> bool:
     """A mail about one order in the customer's language; False if it was written before."""
     if not order.customer_email:
@@ -360,6 +379,7 @@ def _queue_to_customer(
         sender_name=shop.sender_name or shop.name,
         sender_address=system_address(),
         reply_to=shop.reply_to,
+        outbox=outbox,
     )
 
 

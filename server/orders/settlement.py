@@ -83,7 +83,9 @@ def settle(
     tells = after != before or after is wire.PaymentStatus.PARTIALLY_PAID
     if order.removed_at is None and tells:
         is_back = row is not None and row.reverses_id is not None
-        _tell_shop(order, after, paid, at, is_back=is_back or is_restored)
+        is_only = ledger.is_quiet(order.id)
+        _tell_shop(order, after, paid, at, is_back=is_back or is_restored, is_only=is_only)
+    ledger.break_silence(order.id)
 
 
 def _status(order: Order, paid: Decimal, ledger: Ledger) -> wire.PaymentStatus:
@@ -120,7 +122,10 @@ def _write_mails(
         ((Mail.kind == ASKING) & (Mail.status == "queued"))
         | (Mail.kind.in_(RECEIPTS) & Mail.status.in_(["queued", "withheld"])),
     )
-    mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
+    mails: list[Mail] = []
+    if not ledger.is_quiet(order.id):
+        ledger.post()
+        mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
     taken_back = [mail for mail in mails if _is_taken_back(mail)]
     surplus = _surplus(order, ledger, left_over)
     untrue = any(mail.status == "queued" and mail.kind in RECEIPTS for mail in mails)
@@ -182,11 +187,12 @@ def _say_what_came(
     order: Order, after: wire.PaymentStatus, ledger: Ledger, surplus: Decimal
 ) -> bool:
     rows, paid = ledger.standing(order.id), ledger.paid(order.id)
+    outbox = ledger.outbox if ledger.is_quiet(order.id) else None
     if after is wire.PaymentStatus.PARTIALLY_PAID:
-        return queue_partially_paid(order, rows, paid)
+        return queue_partially_paid(order, rows, paid, outbox)
     if surplus > ZERO:
-        return queue_overpaid(order, rows, paid, surplus)
-    return queue_payment_received(order, rows, paid)
+        return queue_overpaid(order, rows, paid, surplus, outbox)
+    return queue_payment_received(order, rows, paid, outbox)
 
 
 def _ask_after_all(order: Order) -> None:
@@ -246,9 +252,18 @@ def withhold_notices(order: Order, posting_id: int) -> None:
 
 
 def _tell_shop(
-    order: Order, status: wire.PaymentStatus, paid: Decimal, at: datetime, *, is_back: bool
+    order: Order,
+    status: wire.PaymentStatus,
+    paid: Decimal,
+    at: datetime,
+    *,
+    is_back: bool,
+    is_only: bool,
 ) -> None:
-    """``is_back``: something was undone, so this may be what the shop has heard last."""
+    """``is_back``: something was undone, so this may be what the shop has heard last.
+
+    ``is_only``: nothing waits to be told.
+    """
     shop = db.session.get_one(Shop, order.shop_id)
     code = wire.PaymentCode(order.payment_code)
     intent = intent_of(status, code)
@@ -281,6 +296,7 @@ def _tell_shop(
         shop,
         order.id,
         at,
+        is_only=is_only,
     )
 
 

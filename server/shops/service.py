@@ -118,9 +118,15 @@ def heal(shop: Shop, source: str, at: datetime) -> None:
     )
 
 
-def queue_update(order: wire.PaymentUpdate, shop: Shop, order_id: int, at: datetime) -> None:
-    """Write what the shop is to be told; whatever waits for the same order is superseded."""
-    withhold_updates(order_id)
+def queue_update(
+    order: wire.PaymentUpdate, shop: Shop, order_id: int, at: datetime, *, is_only: bool = False
+) -> None:
+    """Write what the shop is to be told; whatever waits for the same order is superseded.
+
+    ``is_only``: the caller knows that nothing waits.
+    """
+    if not is_only:
+        withhold_updates(order_id)
     db.session.add(
         PaymentUpdate(
             merchant_id=shop.merchant_id,
