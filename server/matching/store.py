@@ -6,7 +6,7 @@ A file of its own beside ``service``: it only reads, and tests hold it against `
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -169,16 +169,17 @@ class DatabaseStore:
             OrderKey.kind == "customer_number",
             OrderKey.key == func.any(cast(sorted(keys), ARRAY(String))),
         )
-        return {order_id: key for order_id, key in db.session.execute(query)}
+        return {row.order_id: row.key for row in db.session.execute(query)}
 
-    def payers(self, payers: Set[str]) -> Mapping[str, Sequence[PaidFor]]:
+    def payers(self, payers: Iterable[str]) -> Mapping[str, Sequence[PaidFor]]:
         """See CandidateStore."""
         if self._memory is None:
             self._memory = memory_of(self.merchant_ids)
         return {each: self._memory[each] for each in payers if each in self._memory}
 
-    def crowd(self, totals: Set[Decimal], names: Set[str]) -> Crowd:
+    def crowd(self, totals: Iterable[Decimal], names: Iterable[str]) -> Crowd:
         """See CandidateStore."""
+        totals, names = set(totals), set(names)
         mine = Order.merchant_id.in_(self.merchant_ids)
         waiting = select(func.count()).where(mine, Order.payment_status.in_(OPEN), Order.total > 0)
         everything = select(func.count()).select_from(Order).where(mine)

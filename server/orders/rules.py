@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, Literal, Protocol
 
 from plugin_sdk.types import PaymentStatus
@@ -238,6 +239,7 @@ def name_words(name: str) -> list[str]:
     return [word for word in words if normalise_reference(word) not in LEGAL_FORMS]
 
 
+@lru_cache(maxsize=100_000)
 def name_key(word: str) -> str:
     """The key of a word of a name; empty for a word too short to say anything.
 

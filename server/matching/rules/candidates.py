@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from decimal import Decimal
 from functools import lru_cache
 from itertools import combinations
@@ -32,7 +32,7 @@ from server.matching.rules.facts import (
     payer_key,
 )
 from server.matching.rules.names import Likely, likeness, telling_words
-from server.matching.rules.slips import near
+from server.matching.rules.slips import near, slip_of
 from server.matching.rules.text import (
     BARRIER,
     Reading,
@@ -73,6 +73,7 @@ MIN_SPOKEN_WORD: Final = 3
 MAX_BY_NAME: Final = 60  # orders of the payer's name that are looked at
 CLEAR: Final = 3.0  # a reference this sure, the exact amount, and
 CLEAR_NAMES: Final = ("full", "company", "initial")  # more than the family name: no question
+NOT_CUT: Final[frozenset[int]] = frozenset()
 SEPARATORS: Final = " -_/.:#\n"
 NOT_PROVIDED: Final = frozenset(("NOTPROVIDED", "NOT PROVIDED", "NOTAVAILABLE"))
 
@@ -108,6 +109,7 @@ class Case:
     """A posting with its cleaned texts, their readings, and the orders it may pay."""
 
     __slots__ = (
+        "_name_keys",
         "_names",
         "_relations",
         "available",
@@ -117,7 +119,7 @@ class Case:
         "fields",
         "known",
         "mentions",
-        "name_keys",
+        "nearby",
         "posting",
         "runs",
         "spoken",
@@ -141,7 +143,8 @@ class Case:
         self.counted: tuple[PaidFor, ...] = ()  # by his name, where the account is not known
         self.spoken = ""  # words of the text that may be a name
         self.unknown = ""  # a number that is no order's
-        self.name_keys = _name_keys(telling_words(posting.counterparty_name))
+        self.nearby: Set[OrderId] = frozenset()  # orders of the payer's name
+        self._name_keys: set[str] | None = None
         self._names: dict[OrderId, Likely] = {}
         self._relations: dict[tuple[OrderId, Decimal], Relation] = {}
 
@@ -155,11 +158,30 @@ class Case:
         for field, text in zip(FIELDS, written, strict=True):
             if text and text.upper() not in NOT_PROVIDED:
                 cleaned = _without_amount(clean(text), self.available)
-                cut = cuts(text)
-                self.runs += readings(cleaned, len(self.texts), cut)
+                self.runs += readings(cleaned, len(self.texts))
                 self.texts.append(cleaned)
-                self.cuts.append(cut)
                 self.fields.append(field)
+
+    @property
+    def name_keys(self) -> set[str]:
+        """Under which keys orders of the payer's name are kept."""
+        if self._name_keys is None:
+            self._name_keys = _name_keys(telling_words(self.posting.counterparty_name))
+        return self._name_keys
+
+    def read_closely(self) -> list[Run]:
+        """Divide what is written together; returns the runs that this adds."""
+        posting = self.posting
+        more: list[Run] = []
+        for number, field in enumerate(self.fields):
+            cut = cuts(getattr(posting, field))
+            self.cuts.append(cut)
+            if cut:
+                known = set(self.runs)
+                found = readings(self.texts[number], number, cut)
+                more += [run for run in found if run not in known]
+        self.runs += more
+        return more
 
     @property
     def provider(self) -> str | None:
@@ -184,7 +206,8 @@ class Case:
 
     def off(self, reading: Reading) -> float:
         """What had to be assumed for a reading, as a power of ten."""
-        return discount(self.texts[reading.field], reading, self.cuts[reading.field])
+        cut = self.cuts[reading.field] if self.cuts else NOT_CUT
+        return discount(self.texts[reading.field], reading, cut)
 
     def relation(self, order: OpenOrder, owed: Decimal, crowd: Crowd, policy: Policy) -> Relation:
         """How the amount relates to what the order owes."""
@@ -261,33 +284,34 @@ def find_candidates(
         found = {**found, **store.find(extra)}
     orders = dict(store.load({hit.order_id for hits in found.values() for hit in hits}))
     crowd = store.crowd(
-        {case.available for case in waiting},
-        {key for case in waiting for key in case.name_keys},
+        (case.available for case in waiting),
+        (key for case in waiting for key in case.name_keys),
     )
     _recognise(waiting, store)
     for case in waiting:
-        _name_exactly(case, checked.get(case, ()), found, orders)
+        _name_exactly(case, checked.get(case, ()), case.runs, found, orders)
     unclear = [case for case in waiting if not _is_clear(case)]
     if unclear:
         _look_further(unclear, store, orders, crowd, policy)
     return Found(cases, crowd)
 
 
-def _recognise(cases: Iterable[Case], store: CandidateStore) -> None:
+def _recognise(cases: Sequence[Case], store: CandidateStore) -> None:
     """Whom the payers are known to have paid for."""
-    names = {
-        case: payer_key(case.posting.counterparty_name)
-        for case in cases
-        if case.posting.counterparty_name
-    }
-    ibans = {case.posting.counterparty_iban for case in cases} - {None, ""}
-    known = store.payers({*names.values(), *(iban for iban in ibans if iban)})
+    known = store.payers(payer for case in cases for payer in _payers_of(case.posting))
     if not known:
         return
     for case in cases:
         case.known = tuple(known.get(case.posting.counterparty_iban or "", ()))
-        if not case.known:
-            case.counted = tuple(known.get(names.get(case, ""), ()))
+        if not case.known and case.posting.counterparty_name:
+            case.counted = tuple(known.get(payer_key(case.posting.counterparty_name), ()))
+
+
+def _payers_of(posting: PostingFacts) -> Iterator[str]:
+    if posting.counterparty_iban:
+        yield posting.counterparty_iban
+    if posting.counterparty_name:
+        yield payer_key(posting.counterparty_name)
 
 
 # --- What is written --------------------------------------------------------------------------
@@ -296,6 +320,7 @@ def _recognise(cases: Iterable[Case], store: CandidateStore) -> None:
 def _name_exactly(
     case: Case,
     checked: Sequence[Reading],
+    runs: Sequence[Run],
     found: Mapping[str, Sequence[KeyHit]],
     orders: Mapping[OrderId, OpenOrder],
 ) -> None:
@@ -304,7 +329,7 @@ def _name_exactly(
             if hit.order_id in orders:
                 case.mentions.append(_checked(case, reading, hit, orders[hit.order_id]))
     longest: dict[OrderId, Reading] = {}
-    for run in case.runs:
+    for run in runs:
         hits = found.get(run[0])
         if hits is None:
             continue
@@ -434,31 +459,71 @@ def _look_further(
     crowd: Crowd,
     policy: Policy,
 ) -> None:
+    more = {case: case.read_closely() for case in cases}
     for case in cases:
         _listen(case)
+    _find_by_payer(cases, store, orders)
     lengths = store.lengths()
-    known_lengths = frozenset(lengths) if lengths is not None else None
-    slips = {case: _slips(case, known_lengths) for case in cases}
-    meant = store.find({key for own in slips.values() for _, keys in own for key in keys})
+    slips = {case: _slips(case, lengths) for case in cases if _may_mean_another(case)}
+    wanted = {run[0] for runs in more.values() for run in runs}
+    meant = store.find(wanted.union(*(keys for own in slips.values() for _, keys in own)))
+    ids = {hit.order_id for hits in meant.values() for hit in hits}
+    orders.update(store.load(ids - orders.keys()))
+    for case in cases:
+        if more[case]:
+            _name_exactly(case, (), more[case], meant, orders)
+        if case in slips:
+            _mean_nearly(case, slips[case], meant, orders, crowd)
+
+
+def _find_by_payer(
+    cases: Sequence[Case], store: CandidateStore, orders: dict[OrderId, OpenOrder]
+) -> None:
+    """Open orders of the payer's name, of customers he is known for, and of a rare amount."""
     named = store.named(
         {key for case in cases for key in case.name_keys},
         {(key, case.available) for case in cases for key in case.name_keys},
     )
     owing = store.owing({case.available for case in cases if not case.mentions})
     customers = store.of_customers({each for case in cases for each in _customers_of(case)})
-    ids = {hit.order_id for hits in meant.values() for hit in hits}
+    ids: set[OrderId] = set()
     for table in (named, owing, customers):
         ids.update(id for some in table.values() for id in some)
     orders.update(store.load(ids - orders.keys()))
     for case in cases:
-        _mean_nearly(case, slips[case], meant, orders, crowd)
-        near_ids = [named.get(key, ()) for key in case.name_keys]
-        near_ids += [customers.get(each, ()) for each in _customers_of(case)]
+        case.nearby = {id for key in case.name_keys for id in named.get(key, ())}
+        near_ids = set(case.nearby)
+        near_ids.update(id for each in _customers_of(case) for id in customers.get(each, ()))
         if not case.mentions:
-            near_ids.append(owing.get(case.available, ()))
-        ids = {id for some in near_ids for id in some if id in orders}
-        ranked = sorted((orders[id] for id in ids), key=lambda order: (order.number, order.id))
+            near_ids.update(owing.get(case.available, ()))
+        ranked = sorted(
+            (orders[id] for id in near_ids if id in orders),
+            key=lambda order: (order.number, order.id),
+        )
         case.by_name = ranked[:MAX_BY_NAME]
+
+
+def _may_mean_another(case: Case) -> bool:
+    """Whether a slip is worth a search.
+
+    Not where an order is written that asks for just this amount, and nobody of the payer's name
+    owes it: another order could not be meant more likely.
+    """
+    written = [
+        mention.order.id
+        for mention in case.mentions
+        if mention.is_exact
+        and mention.evidence.weight > CLEAR
+        and mention.order.is_open
+        and case.available == mention.order.outstanding
+    ]
+    if not written:
+        return True
+    return any(
+        order.id not in written and agrees(case, order, ZERO)
+        for order in case.by_name
+        if order.id in case.nearby
+    )
 
 
 def _customers_of(case: Case) -> Set[str]:
@@ -487,13 +552,13 @@ def _listen(case: Case) -> None:
     spoken = [word for word in dict.fromkeys(atoms) if not word_weight(word)][:MAX_SPOKEN_WORDS]
     if len(spoken) > 1:
         case.spoken = " ".join(spoken)
-        case.name_keys |= {key for key in _name_keys(spoken) if "+" in key}
+        case.name_keys.update(key for key in _name_keys(spoken) if "+" in key)
 
 
-_Slips = list[tuple[Reading, Mapping[str, str]]]
+_Slips = list[tuple[Reading, Set[str]]]
 
 
-def _slips(case: Case, lengths: frozenset[int] | None) -> _Slips:
+def _slips(case: Case, lengths: Set[int] | None) -> _Slips:
     """For each number worth a search, the keys that may have been meant."""
     return [(reading, near(reading.key, lengths)) for reading in _worth_a_search(case)]
 
@@ -568,14 +633,14 @@ def _mean_nearly(
     named = {mention.order.id for mention in case.mentions if mention.is_exact}
     base = prior(crowd)
     for reading, keys in slips:
-        there = sorted(keys.keys() & found.keys())
+        there = sorted(keys & found.keys())
         hits = [hit for key in there for hit in found[key] if hit.kind != "customer_number"]
         neighbours = len({hit.order_id for hit in hits})
         for hit in hits:
             order = orders.get(hit.order_id)
             if order is None or order.id in named or not _agrees(case, order):
                 continue
-            slip = keys[hit.key]
+            slip = slip_of(reading.key, hit.key)
             facts = {
                 "written": reading.key,
                 "what": hit.kind.removesuffix("_part"),
@@ -590,9 +655,7 @@ def _mean_nearly(
 
 def _agrees(case: Case, order: OpenOrder) -> bool:
     """Whether anything but the number speaks for the order; else it is only a neighbour."""
-    if agrees(case, order, ZERO):
-        return True
-    return case.likeness(order).likeness not in ("unknown", "different")
+    return agrees(case, order, ZERO) or order.id in case.nearby
 
 
 def agrees(case: Case, order: OpenOrder, tolerance: Decimal) -> bool:

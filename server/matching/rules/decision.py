@@ -333,24 +333,20 @@ def calibrated(odds: float, basis: str) -> float:
     return min(1.0 / (1.0 + float(10.0**-log_odds)), MAX_PROBABILITY)
 
 
-def _posting_vetoes(case: Case, today: date | None) -> Iterator[str]:
+def _posting_vetoes(case: Case, today: date | None) -> list[str]:
     posting = case.posting
-    if posting.is_return or _RETURNED.search(case.text):
-        yield "return"
-    if posting.is_own_refund:
-        yield "own_refund"
-    if posting.is_pending:
-        yield "pending"
-    if posting.is_batch_total:
-        yield "batch_total"
-    if posting.is_possible_duplicate:
-        yield "possible_duplicate"
-    if posting.currency is None:
-        yield "currency_unknown"
-    if posting.remaining is not None and posting.remaining != posting.amount:
-        yield "partly_assigned"
-    if today is not None and posting.booking_date is not None and posting.booking_date > today:
-        yield "booked_in_future"
+    is_later = today is not None and posting.booking_date is not None
+    forbidden = {
+        "return": posting.is_return or _RETURNED.search(case.text) is not None,
+        "own_refund": posting.is_own_refund,
+        "pending": posting.is_pending,
+        "batch_total": posting.is_batch_total,
+        "possible_duplicate": posting.is_possible_duplicate,
+        "currency_unknown": posting.currency is None,
+        "partly_assigned": posting.remaining is not None and posting.remaining != posting.amount,
+        "booked_in_future": is_later and posting.booking_date > today,  # type: ignore[operator]
+    }
+    return [veto for veto, applies in forbidden.items() if applies]
 
 
 # --- Where orders are named ---------------------------------------------------------------------

@@ -173,12 +173,12 @@ class CandidateStore(Protocol):
         """Open orders by customer."""
         ...
 
-    def payers(self, payers: Set[str]) -> Mapping[str, Sequence[PaidFor]]:
+    def payers(self, payers: Iterable[str]) -> Mapping[str, Sequence[PaidFor]]:
         """Whom an IBAN, or a name, is known to have paid for."""
         ...
 
-    def crowd(self, totals: Set[Decimal], names: Set[str]) -> Crowd:
-        """How common these totals and names are."""
+    def crowd(self, totals: Iterable[Decimal], names: Iterable[str]) -> Crowd:
+        """How common these totals and names are, and perhaps others."""
         ...
 
     def load(self, order_ids: Set[OrderId]) -> Mapping[OrderId, OpenOrder]:
@@ -200,8 +200,9 @@ class MemoryStore:
         self._names: dict[str, list[OrderId]] = defaultdict(list)
         self._totals: dict[Decimal, list[OrderId]] = defaultdict(list)
         self._customers: dict[str, list[OrderId]] = defaultdict(list)
+        self._owing: dict[Decimal, int] = {}
         self._lengths: set[int] = set()
-        self._named: dict[str, int] = defaultdict(int)
+        self._named: dict[str, int] = {}
         self._of_common_name: dict[str, Set[OrderId]] = {}
         self._open = 0
         for _, order in sorted(self._orders.items()):
@@ -211,7 +212,7 @@ class MemoryStore:
         is_open = order.is_open
         for key, kind in order.keys:
             if kind == "name":
-                self._named[key] += 1
+                self._named[key] = self._named.get(key, 0) + 1
                 if is_open:
                     self._names[key].append(order.id)
                 continue
@@ -225,6 +226,7 @@ class MemoryStore:
         if is_open:
             self._open += 1
             self._totals[order.total].append(order.id)
+            self._owing[order.total] = len(self._totals[order.total])
             for customer in order.customer:
                 self._customers[customer].append(order.id)
 
@@ -269,18 +271,15 @@ class MemoryStore:
         """See CandidateStore."""
         return {each: self._customers[each] for each in customers if each in self._customers}
 
-    def payers(self, payers: Set[str]) -> Mapping[str, Sequence[PaidFor]]:
+    def payers(self, payers: Iterable[str]) -> Mapping[str, Sequence[PaidFor]]:
         """See CandidateStore."""
+        if not self._history:
+            return {}
         return {each: self._history[each] for each in payers if each in self._history}
 
-    def crowd(self, totals: Set[Decimal], names: Set[str]) -> Crowd:
+    def crowd(self, totals: Iterable[Decimal], names: Iterable[str]) -> Crowd:
         """See CandidateStore."""
-        return Crowd(
-            self._open,
-            len(self._orders),
-            {total: len(self._totals.get(total, ())) for total in totals},
-            {name: self._named.get(name, 0) for name in names},
-        )
+        return Crowd(self._open, len(self._orders), self._owing, self._named)
 
     def load(self, order_ids: Set[OrderId]) -> Mapping[OrderId, OpenOrder]:
         """See CandidateStore."""

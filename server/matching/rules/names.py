@@ -94,6 +94,7 @@ def likeness(counterparty_name: str | None, payers: Iterable[Payer]) -> Likely:
     return best
 
 
+@lru_cache(maxsize=50_000)
 def telling_words(name: str | None) -> tuple[str, ...]:
     """The words of an account holder's name by which an order may be looked for."""
     words = _split(name or "")

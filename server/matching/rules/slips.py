@@ -1,7 +1,6 @@
 """Slips of the pen: what may have been meant by a number that is written otherwise."""
 
 from collections.abc import Iterator, Set
-from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Final
@@ -18,39 +17,51 @@ _ALIKE: Final = {
 LETTERS_AND_DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
-@lru_cache(maxsize=2_000)
-def near(key: str, lengths: frozenset[int] | None) -> dict[str, str]:
-    """Keys one slip away, each with the slip by which ``key`` was written instead.
+def near(key: str, lengths: Set[int] | None) -> set[str]:
+    """Keys one slip away: characters exchanged, wrong, missing, too many, or mistaken for others.
 
-    ``look_alike`` (however many characters), ``swapped``, ``missing`` (the payer left one out),
-    ``doubled``, ``extra``, ``substituted``. Only of the lengths that some key has, if they are
-    known.
+    Only of the lengths that some key has, if they are known.
     """
-    found: dict[str, str] = {}
-    for other, slip in _near(key, lengths):
-        if other not in found:
-            found[other] = slip
-    found.pop(key, None)
-    return found
-
-
-def _near(key: str, lengths: Set[int] | None) -> Iterator[tuple[str, str]]:
     folded = fold_look_alikes(key)
     alphabet = DIGITS if folded.isdigit() else LETTERS_AND_DIGITS
     size = len(key)
+    found: set[str] = set()
     if lengths is None or size in lengths:
-        yield folded, "look_alike"
-        yield from ((other, "look_alike") for other in _alike(key))
-        yield from _same_length(key, alphabet)
+        found.add(folded)
+        found.update(_alike(key))
+        for at in range(size - 1):
+            found.add(key[:at] + key[at + 1] + key[at] + key[at + 2 :])
+        for at in range(size):
+            left, right = key[:at], key[at + 1 :]
+            found.update([left + character + right for character in alphabet])
     if lengths is None or size + 1 in lengths:
         for cut in range(size + 1):
             left, right = key[:cut], key[cut:]
-            for character in alphabet:
-                yield left + character + right, "missing"
+            found.update([left + character + right for character in alphabet])
     if lengths is None or size - 1 in lengths:
-        for at in range(size):
-            is_double = at > 0 and key[at] == key[at - 1]
-            yield key[:at] + key[at + 1 :], "doubled" if is_double else "extra"
+        found.update([key[:at] + key[at + 1 :] for at in range(size)])
+    found.discard(key)
+    return found
+
+
+def slip_of(written: str, meant: str) -> str:
+    """The slip by which ``meant``, one of ``near(written)``, became ``written``.
+
+    ``look_alike`` (however many characters), ``swapped``, ``missing`` (the payer left one out),
+    ``doubled``, ``extra``, ``substituted``.
+    """
+    if len(written) < len(meant):
+        return "missing"
+    at = next(
+        (n for n, pair in enumerate(zip(written, meant, strict=False)) if pair[0] != pair[1]), -1
+    )
+    if len(written) > len(meant):
+        at = len(meant) if at < 0 else at
+        return "doubled" if at > 0 and written[at] == written[at - 1] else "extra"
+    if fold_look_alikes(written) == fold_look_alikes(meant):
+        return "look_alike"
+    is_swapped = written[at : at + 2] == meant[at : at + 2][::-1]
+    return "swapped" if is_swapped and written[at + 2 :] == meant[at + 2 :] else "substituted"
 
 
 def _alike(key: str) -> Iterator[str]:
@@ -60,13 +71,3 @@ def _alike(key: str) -> Iterator[str]:
         return
     for characters in product(*ways):
         yield "".join(characters)
-
-
-def _same_length(key: str, alphabet: str) -> Iterator[tuple[str, str]]:
-    for at in range(len(key) - 1):
-        yield key[:at] + key[at + 1] + key[at] + key[at + 2 :], "swapped"
-    for at, written in enumerate(key):
-        left, right, eye = key[:at], key[at + 1 :], fold_look_alikes(written)
-        for character in alphabet:
-            alike = fold_look_alikes(character) == eye
-            yield left + character + right, "look_alike" if alike else "substituted"

@@ -117,8 +117,10 @@ def clean(text: str) -> str:
     """
     text = text[:MAX_TEXT_LENGTH]
     plain = text.upper() if text.isascii() else text.translate(_PLAIN).upper()
-    plain = plain.translate(_OTHER_SPACE)
-    plain = _without_ibans(plain)
+    if not plain.isprintable() or BARRIER in plain:
+        plain = plain.translate(_OTHER_SPACE)
+    if _IBAN_START.search(plain):
+        plain = _without_ibans(plain)
     if _MAY_BE_NO_REFERENCE.search(plain):
         plain = _NO_REFERENCE.sub(_blanked, plain)
     return plain
