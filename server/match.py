@@ -26,6 +26,7 @@ from server.matching.rules import (
     decide,
 )
 from server.matching.rules.candidates import NOT_PROVIDED
+from server.matching.rules.evidence import VETOES
 from server.matching.rules.memory import Confirmed, customer_names, remembered
 from server.orders.rules import order_keys, payment_status
 
@@ -322,7 +323,7 @@ def _print_report(decisions: Sequence[Decision]) -> None:
         for evidence in decision.evidence:
             sys.stdout.write(f"    because {evidence}\n")
         for veto in decision.vetoes:
-            sys.stdout.write(f"    but {veto.replace('_', ' ')}\n")
+            sys.stdout.write(f"    but {VETOES[veto]}\n")
     counts = dict.fromkeys(("auto", "suggest", "none"), 0)
     for decision in decisions:
         counts[decision.choice] += 1

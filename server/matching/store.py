@@ -21,7 +21,7 @@ from server.matching.rules.facts import MOST_OF_A_NAME, MOST_OF_AN_AMOUNT
 from server.matching.rules.memory import customer_names
 from server.orders.ledger import is_any
 from server.orders.models import Order, OrderKey
-from server.orders.rules import normalise_reference
+from server.orders.rules import name_words, normalise_reference
 from server.orders.service import paid_totals
 
 KEYS_ASKED_AT_ONCE = 50_000  # the neighbours of a number with a slip are hundreds
@@ -244,9 +244,19 @@ def _payers(row: Order) -> Collection[Payer]:
         if address
     ]
     if row.additional_name:
-        first, _, last = row.additional_name.rpartition(" ")
-        payers.append(Payer(first, last, row.additional_name))
+        payers.append(_added(row.additional_name))
     return payers
+
+
+def _added(name: str) -> Payer:
+    """Two words are read as a person's name, anything else as a company's.
+
+    Never as both: "& Co. KG" would be the first and the family name of half of all companies.
+    """
+    words = name.split()
+    if len(words) == len(name_words(name)) == 2:
+        return Payer(words[0], words[1], is_added=True)
+    return Payer(company=name, is_added=True)
 
 
 def _discount(terms: Mapping[str, Any]) -> Discount | None:

@@ -26,11 +26,15 @@ Level = Literal["careful", "normal", "eager"]
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """A name under which the order may be paid: of an address, or the additional name (S85)."""
+    """A name under which the order may be paid.
+
+    Of an address; or ``is_added``: a person told that this payer will pay the order (S85).
+    """
 
     first_name: str = ""
     last_name: str = ""
     company: str = ""
+    is_added: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,12 +56,14 @@ class Person(NamedTuple):
 class Likely(NamedTuple):
     """How far two names agree, and the word of the family or company that did.
 
-    ``is_spoken``: not the account holder's name, but one that he wrote.
+    ``is_spoken``: not the account holder's name, but one that he wrote; ``is_added``: the name of
+    the payer whom a person has told.
     """
 
     likeness: Likeness
     word: str = ""
     is_spoken: bool = False
+    is_added: bool = False
 
 
 UNKNOWN: Final = Likely("unknown")
@@ -87,10 +89,10 @@ def likeness(counterparty_name: str | None, payers: Iterable[Payer]) -> Likely:
                 best, rank = DIFFERENT, 0
             continue
         found = _compare(words, person)
+        if payer.is_added and _RANK[found.likeness] >= _RANK["company"]:
+            return found._replace(is_added=True)
         if _RANK[found.likeness] > rank:
             best, rank = found, _RANK[found.likeness]
-            if rank >= _RANK["company"]:
-                break
     return best
 
 

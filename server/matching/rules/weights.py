@@ -107,6 +107,7 @@ OF_FIRST_NAMES: Final = 0.03
 SMOOTHING: Final = 200  # orders' worth of general knowledge beside the merchant's own
 MOST_OF_A_NAME: Final = 4.0
 DIFFERENT_NAME: Final = -1.0  # one payer in ten has another name: parents, partners, companies
+ADDED_NAME: Final = 5.5
 SPOKEN: Final = 0.5
 STRANGER: Final = -2.5  # and pays another amount than is asked
 
@@ -138,6 +139,8 @@ def name_evidence(
     if found.likeness == "different":
         weight = DIFFERENT_NAME if is_whole else STRANGER
         return Evidence("name_different", weight, {"name": name})
+    if found.is_added:
+        return Evidence("name_added", ADDED_NAME, {"name": name})
     named = crowd.named.get(name_key(found.word), 0)
     share = (named + SMOOTHING * OF_A_THOUSAND_NAMES) / (crowd.orders + SMOOTHING)
     true, by_chance = _AGREEING[found.likeness]

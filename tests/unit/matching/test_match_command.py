@@ -110,7 +110,7 @@ def test_the_report_is_for_reading(match):
     code, out, _ = match([ORDER], [POSTING, POSTING, {"amount": "1", "currency": "EUR"}])
     assert code == 0
     assert "pays ANNA-20017: 49.90" in out
-    assert "but order paid" in out
+    assert "but the order is paid" in out
     assert out.endswith("1 auto, 1 suggest, 1 none\n")
 
 

@@ -18,6 +18,7 @@ from server.matching.rules import (
     PostingFacts,
     decide,
 )
+from server.matching.rules.evidence import VETOES
 from server.orders.rules import creditor_reference, order_keys
 
 OWN = "HX8J2N9A"
@@ -436,6 +437,7 @@ def test_money_is_never_made(postings):
         for share in decision.shares:
             paid[share.order.id] = paid.get(share.order.id, Decimal(0)) + share.amount
             assert paid[share.order.id] <= share.order.outstanding
+        assert set(decision.vetoes) <= set(VETOES)
         if decision.choice == "none":
             assert not (decision.evidence or decision.vetoes or decision.proposals)
         for proposal in decision.proposals:  # what a person can confirm as it stands
