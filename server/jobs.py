@@ -32,7 +32,7 @@ from server.config import Settings, installed
 from server.db import db, now
 from server.mail.models import Mail
 from server.mail.service import SmtpSession, deliver_mail
-from server.matching.service import match_postings
+from server.matching.service import match_postings, tell_of_the_day
 from server.orders.models import MatchRequest
 from server.orders.notices import tell_of_bank, tell_of_recognised
 from server.orders.service import (
@@ -181,6 +181,8 @@ def _match(request: MatchRequest) -> bool:
     is_more = match_postings(request.merchant_id, at)
     if is_more:
         request_match(request.merchant_id, now())  # behind whoever asked meanwhile
+    else:
+        tell_of_the_day(request.merchant_id, at)
     db.session.delete(request)
     return is_more
 

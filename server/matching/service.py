@@ -8,7 +8,7 @@ its payer's names with the amount; kept as long as it is open.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,7 +31,7 @@ from server.merchants.settings import MerchantSettings
 from server.orders.credit import apply_automatically, orders_with_credit
 from server.orders.ledger import is_any
 from server.orders.models import Order, OrderKey, Suggestion
-from server.orders.notices import tell_of_unassigned
+from server.orders.notices import tell_of_differences, tell_of_unassigned
 from server.orders.returns import offer_returns, own_outgoings
 from server.orders.rules import name_key, name_words
 from server.orders.service import (
@@ -46,7 +46,6 @@ from server.orders.service import (
 from server.shops.models import Shop
 
 POSTINGS_AT_ONCE = 100
-TOLD_OF = 200
 ORDERS_AT_ONCE = 500
 SUGGESTIONS_KEPT = 5
 KEYS_KEPT = 200
@@ -56,6 +55,7 @@ MIN_SLIP_LENGTH, MAX_SLIP_LENGTH = 4, 16
 PROPOSALS_AT_ONCE = 500
 LIKELY = 0.5
 ACTOR = "Kontor"
+ONE_DAY = timedelta(days=1)
 
 
 def match_postings(merchant_id: int, at: datetime) -> bool:
@@ -112,13 +112,13 @@ def policy_of(settings: MerchantSettings) -> Policy:
     )
 
 
-def tell_what_waits(merchant_id: int, at: datetime) -> bool:
-    """The merchant hears of postings that need a person, at most once in his day (K41)."""
-    waiting = select(Posting).where(
-        Posting.merchant_id == merchant_id, Posting.is_open, ~Posting.needs_match
-    )
-    postings = list(db.session.scalars(waiting.order_by(Posting.id.desc()).limit(TOLD_OF)))
-    return bool(postings) and tell_of_unassigned(merchant_id, postings, at)
+def tell_of_the_day(merchant_id: int, at: datetime) -> None:
+    """What the merchant hears at most once in his day: what needs a person, and what was accepted
+    with a difference (K41, C7). In the shadow he only looks."""
+    if settings_of(merchant_id).assignment == "shadow":
+        return
+    tell_of_unassigned(merchant_id, [], at)
+    tell_of_differences(merchant_id, at - ONE_DAY, at)
 
 
 # --- for the doors ------------------------------------------------------------------------------
