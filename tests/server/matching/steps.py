@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from plugin_sdk.schemas import OrderSchema
 from server.banking.models import Posting
 from server.db import db
 from server.mail.models import Mail
@@ -15,10 +16,12 @@ from server.matching.models import MatchDecision
 from server.matching.service import look_again, match_postings
 from server.merchants.models import Merchant
 from server.merchants.service import change_setting
+from server.orders.intake import Arrival, receive_orders
 from server.orders.ledger import Ledger
 from server.orders.models import Assignment, Order, Suggestion
+from server.orders.receiver import receiver_of
 from server.orders.service import assign, undo
-from server.shops.models import PaymentUpdate
+from server.shops.models import PaymentUpdate, Shop
 from tests.factories import AT as ARRIVED
 
 ANNA = "anna@example.org"
@@ -44,6 +47,12 @@ def look_at_all_again(merchant: Merchant) -> int:
     db.session.commit()
     match_all(merchant)
     return count
+
+
+def push(shop: Shop, raw: dict[str, Any]) -> None:
+    """The shop sends an order (again)."""
+    receive_orders(receiver_of(shop.id), [Arrival(OrderSchema().load(raw), raw)], ARRIVED)
+    db.session.commit()
 
 
 def settle_on(merchant: Merchant, **wishes: str) -> None:

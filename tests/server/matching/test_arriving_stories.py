@@ -9,7 +9,7 @@ from server.banking.sharing import add_member, share_account
 from server.db import db
 from server.orders.service import NotPossible, set_additional
 from tests.factories import make_merchant, make_order, make_posting, make_shop
-from tests.server.matching.steps import ANNA, AT, BOB, booked, match_all, offers, person, status
+from tests.server.matching.steps import ANNA, AT, BOB, booked, match_all, offers, status
 
 
 def order_then_posting(merchant, shop, order, posting):
