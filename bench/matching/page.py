@@ -158,8 +158,8 @@ def with_results(page: str, results: str) -> str:
 def svg(reliability: Iterable[Sequence[float]]) -> str:
     """A reliability plot of (count, sum of what was said, how many came true) a bin.
 
-    A dot a bin, the larger the more answers, their count beside it. On the dashed line what was said
-    is what came.
+    A dot a bin, the larger the more answers, with their count. On the dashed line what was said is
+    what came.
     """
     bins = [
         Bin(round(count), said / count, came / count) for count, said, came in reliability if count
