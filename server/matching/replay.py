@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -153,10 +153,13 @@ def _as_it_was(
     for some in rows.values():
         for row in some:
             paid_by_them[row.order_id] += row.amount
-    first = min((posting.created_at for posting in postings), default=None)
+    first = min(
+        (posting.booking_date for posting in postings if posting.booking_date), default=None
+    )
     query = select(Order).where(Order.merchant_id == merchant_id)
     if first is not None:
-        query = query.where(Order.ordered_at >= first - ORDERED_BEFORE)
+        oldest = datetime.combine(first - ORDERED_BEFORE, time.min, UTC)
+        query = query.where(Order.ordered_at >= oldest)
     orders = list(db.session.scalars(query.order_by(Order.id.desc()).limit(MOST_ORDERS)))
     paid = paid_totals([order.id for order in orders])
     keys = _keys(merchant_id, [order.id for order in orders])

@@ -41,6 +41,7 @@ from server.orders.service import (
     book_payment,
     confirm_suggestion,
     drop_suggestions,
+    paid_totals,
     request_match,
 )
 from server.shops.models import Shop
@@ -149,20 +150,32 @@ def book_proposals(
     Of these postings, or of all, at most ``PROPOSALS_AT_ONCE``; what no longer fits is left.
     """
     lock_merchant(merchant_id)
-    query = select(Suggestion.id).where(
+    query = select(Suggestion).where(
         Suggestion.merchant_id == merchant_id, Suggestion.is_proposed, Suggestion.rank == 0
     )
     if posting_ids is not None:
         query = query.where(Suggestion.posting_id.in_(posting_ids))
+    query = query.order_by(Suggestion.id).limit(PROPOSALS_AT_ONCE)
+    tolerance = settings_of(merchant_id).tolerance
     booked = 0
-    for suggestion_id in db.session.scalars(query.order_by(Suggestion.id).limit(PROPOSALS_AT_ONCE)):
+    for suggestion in db.session.scalars(query).all():
+        if not _is_still_owed(suggestion, tolerance):
+            continue
         try:
             with db.session.begin_nested():
-                confirm_suggestion(merchant_id, suggestion_id, actor=actor, at=at)
+                confirm_suggestion(merchant_id, suggestion.id, actor=actor, at=at)
         except NotPossible:
             continue
         booked += 1
     return booked
+
+
+def _is_still_owed(suggestion: Suggestion, tolerance: Decimal) -> bool:
+    """Whether no other posting has paid the orders since: nobody looks at each as it is booked."""
+    amounts = {int(part["order_id"]): Decimal(part["amount"]) for part in suggestion.orders}
+    paid = paid_totals(amounts.keys())
+    totals = db.session.execute(select(Order.id, Order.total).where(is_any(Order.id, amounts)))
+    return all(amounts[id] <= total - paid[id] + tolerance for id, total in totals)
 
 
 # --- what is looked at --------------------------------------------------------------------------
