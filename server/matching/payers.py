@@ -6,7 +6,7 @@ Nothing is learned from what the matcher booked by itself: it would only confirm
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +19,8 @@ from server.matching.models import ForgottenPayer
 from server.matching.rules.facts import PaidFor, payer_key
 from server.matching.rules.memory import Confirmed, customer_names, remembered
 from server.matching.rules.weights import MOST_CUSTOMERS
-from server.orders.models import Assignment, Order
+from server.orders.ledger import is_any
+from server.orders.models import Assignment, Order, OrderKey
 
 REMEMBERED = 5_000
 """So many of the newest confirmations count."""
@@ -63,6 +64,33 @@ def memory_of(merchant_ids: Sequence[int]) -> Mapping[str, Sequence[PaidFor]]:
             )
         )
     return remembered(confirmed)
+
+
+def accounts_of_customers(merchant_id: int, order_ids: Collection[int]) -> list[str]:
+    """The accounts from which people confirmed payments for the customers of these orders.
+
+    What was undone or is forgotten is among them: this only says at which postings to look.
+    """
+    own, paid, key, own_key = aliased(Order), aliased(Order), aliased(OrderKey), aliased(OrderKey)
+    by_address = (
+        select(paid.id)
+        .join(own, func.lower(own.customer_email) == func.lower(paid.customer_email))
+        .where(is_any(own.id, order_ids), paid.merchant_id == merchant_id)
+    )
+    by_number = (
+        select(key.order_id)
+        .join(own_key, (own_key.key == key.key) & (own_key.kind == key.kind))
+        .where(is_any(own_key.order_id, order_ids), own_key.kind == "customer_number")
+        .where(key.merchant_id == merchant_id)
+    )
+    query = (
+        select(Posting.counterparty_iban)
+        .join(Assignment, Assignment.posting_id == Posting.id)
+        .where(Assignment.merchant_id == merchant_id, Assignment.origin == "person")
+        .where(Assignment.order_id.in_(by_address.union(by_number)))
+        .where(Posting.counterparty_iban.is_not(None))
+    )
+    return [iban for iban in db.session.scalars(query.distinct()) if iban]
 
 
 def known_payers(merchant_id: int) -> list[KnownPayer]:

@@ -22,6 +22,7 @@ from server.banking import sharing
 from server.banking.models import Posting
 from server.db import db
 from server.matching.models import MatchDecision
+from server.matching.payers import accounts_of_customers
 from server.matching.rules import RULE_VERSION, Decision, Policy, PostingFacts, Share, decide
 from server.matching.rules.text import clean, readings
 from server.matching.store import DatabaseStore
@@ -210,7 +211,11 @@ def _look_again_at_those_meant_by(merchant_id: int, order_ids: Sequence[int], at
     if not order_ids:
         return
     keys = _keys_of_orders(merchant_id, order_ids)
-    named = Posting.is_open & Posting.keys.overlap(cast(sorted(keys), ARRAY(String(LONGEST_KEY))))
+    may_mean = Posting.keys.overlap(cast(sorted(keys), ARRAY(String(LONGEST_KEY))))
+    accounts = accounts_of_customers(merchant_id, order_ids)
+    if accounts:
+        may_mean = may_mean | Posting.counterparty_iban.in_(accounts)
+    named = Posting.is_open & may_mean
     again = update(Posting).values(needs_match=True)
     db.session.execute(again.where(Posting.merchant_id == merchant_id, named))
     shared = sharing.operators_of(merchant_id)
