@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 
 PARTS = ("push", "latency", "mails", "agents")
-WITHOUT_SERVER = ("statements", "imports")
+WITHOUT_SERVER = ("statements", "imports", "decisions", "matching")
 
 
 def main(names: list[str]) -> int:

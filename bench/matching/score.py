@@ -112,6 +112,7 @@ class Tally:
             "top_1": ratio(self.first, self.left),
             "top_3": ratio(self.among_three, self.left),
             "calibration_error": self.calibration_error,
+            "reliability": self.reliability,
         }
 
 

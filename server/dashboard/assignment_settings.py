@@ -102,7 +102,7 @@ def _rows(shop: Shop | None, problems: Mapping[str, str]) -> list[Row]:
     own = merchants.set_values(g.merchant_id, shop.id) if shop else {}
     inherited = in_force(general if shop else {})
     rows = []
-    for name, setting in SCHEMA.items():
+    for name, setting in _settings_of(shop).items():
         other = as_typed(getattr(inherited, name))
         layers = (("shop", own), ("merchant", general))
         origin = next((word for word, values in layers if name in values), "default")
@@ -111,6 +111,11 @@ def _rows(shop: Shop | None, problems: Mapping[str, str]) -> list[Row]:
         is_own = origin == ("shop" if shop else "merchant")
         rows.append(Row(setting, typed, origin, other, is_own, problems.get(name)))
     return rows
+
+
+def _settings_of(shop: Shop | None) -> Mapping[str, Setting]:
+    """What can be set for all shops, or for this one."""
+    return {name: one for name, one in SCHEMA.items() if shop is None or one.per_shop}
 
 
 def as_typed(value: Any) -> str:
@@ -136,7 +141,7 @@ def save() -> BaseResponse:
     shop = _shop()
     in_use = merchants.settings_of(g.merchant_id, shop.id if shop else None)
     problems = {}
-    for name in SCHEMA:
+    for name in _settings_of(shop):
         if name not in request.form or request.form[name] == as_typed(getattr(in_use, name)):
             continue
         try:
@@ -154,7 +159,7 @@ def save() -> BaseResponse:
 def reset() -> BaseResponse:
     """Back to what is inherited."""
     shop, name = _shop(), request.form.get("name", "")
-    if name not in SCHEMA:
+    if name not in _settings_of(shop):
         abort(404)
     _change(name, None, shop)
     db.session.commit()

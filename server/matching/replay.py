@@ -22,8 +22,8 @@ from server.db import db
 from server.matching.models import MatchDecision
 from server.matching.payers import memory_of
 from server.matching.rules import Decision, Level, MemoryStore, OpenOrder, decide
-from server.matching.service import facts_of, policy_of
-from server.matching.store import open_order
+from server.matching.service import facts_of
+from server.matching.store import open_order, policy_of
 from server.merchants.service import settings_of
 from server.orders.models import Assignment, Order, OrderKey
 from server.orders.service import paid_totals

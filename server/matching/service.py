@@ -23,9 +23,9 @@ from server.banking.models import Posting
 from server.db import db
 from server.matching.models import MatchDecision
 from server.matching.payers import accounts_of_customers
-from server.matching.rules import RULE_VERSION, Decision, Policy, PostingFacts, Share, decide
+from server.matching.rules import RULE_VERSION, Decision, PostingFacts, Share, decide
 from server.matching.rules.text import clean, readings
-from server.matching.store import DatabaseStore
+from server.matching.store import DatabaseStore, policy_of
 from server.merchants.models import Merchant
 from server.merchants.service import lock_merchant, settings_of
 from server.merchants.settings import MerchantSettings
@@ -91,6 +91,7 @@ def _decide_and_book(
     decisions = [
         decision
         for part in (free, blocked)
+        if part
         for decision in decide(
             [facts_of(p, totals[p.id], is_own_refund=p.id in sent) for p in part],
             store,
@@ -99,19 +100,6 @@ def _decide_and_book(
         )
     ]
     _carry_out(merchant.id, [*free, *blocked], decisions, settings, at)
-
-
-def policy_of(settings: MerchantSettings) -> Policy:
-    """What of the merchant's settings the rules obey."""
-    return Policy(
-        level=settings.match_level,
-        tolerance=settings.tolerance,
-        claims_bank_fees=settings.claim_bank_fees,
-        max_order_age_days=settings.max_order_age_days,
-        discount_grace_days=settings.discount_grace_days,
-        accepts_late_discount=settings.accept_late_discount,
-        assigns_cancelled=settings.assign_cancelled,
-    )
 
 
 def tell_of_the_day(merchant_id: int, at: datetime) -> None:

@@ -11,14 +11,27 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Numeric, Select, String, any_, bindparam, cast, column, func, select
+from sqlalchemy import (
+    Numeric,
+    Select,
+    String,
+    any_,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from server.db import db
 from server.matching.payers import memory_of
-from server.matching.rules import Crowd, Discount, KeyHit, OpenOrder, PaidFor, Payer
+from server.matching.rules import Crowd, Discount, KeyHit, OpenOrder, PaidFor, Payer, Policy
 from server.matching.rules.facts import MOST_OF_A_NAME, MOST_OF_AN_AMOUNT
 from server.matching.rules.memory import customer_names
+from server.merchants.service import settings_of
+from server.merchants.settings import MerchantSettings
 from server.orders.ledger import is_any
 from server.orders.models import Order, OrderKey
 from server.orders.rules import name_words, normalise_reference
@@ -26,7 +39,10 @@ from server.orders.service import paid_totals
 
 KEYS_ASKED_AT_ONCE = 50_000  # the neighbours of a number with a slip are hundreds
 LONGEST_KEY = 64
-OPEN = ("unpaid", "partially_paid")
+IS_OWING = Order.payment_status.in_(
+    [literal_column("'unpaid'"), literal_column("'partially_paid'")]
+)
+"""Written out, not as parameters: else no plan may use the index of orders that owe."""
 MAIL, NUMBER = "mail:", "number:"
 
 
@@ -39,6 +55,7 @@ class DatabaseStore:
     def __init__(self, merchant_ids: Sequence[int]) -> None:
         self.merchant_ids = merchant_ids
         self._memory: Mapping[str, Sequence[PaidFor]] | None = None
+        self._policies: dict[int, Policy] = {}
 
     def find(self, keys: Set[str]) -> Mapping[str, Sequence[KeyHit]]:
         """See CandidateStore."""
@@ -83,7 +100,7 @@ class DatabaseStore:
             select(OrderKey.order_id)
             .join(Order, Order.id == OrderKey.order_id)
             .where(OrderKey.merchant_id.in_(self.merchant_ids), OrderKey.kind == "name")
-            .where(OrderKey.key == asked.c.name, Order.payment_status.in_(OPEN), Order.total > 0)
+            .where(OrderKey.key == asked.c.name, IS_OWING, Order.total > 0)
             .order_by(OrderKey.order_id)
             .limit(MOST_OF_A_NAME + 1)
             .lateral("some")
@@ -111,7 +128,7 @@ class DatabaseStore:
                 & (OrderKey.kind == "name")
                 & (OrderKey.order_id == Order.id),
             )
-            .where(Order.merchant_id.in_(self.merchant_ids), Order.payment_status.in_(OPEN))
+            .where(Order.merchant_id.in_(self.merchant_ids), IS_OWING)
             .order_by(Order.id)
         )
         found: dict[str, list[int]] = defaultdict(list)
@@ -131,7 +148,7 @@ class DatabaseStore:
     def _owing(self, totals: Set[Decimal]) -> Select[Any]:
         return (
             select(Order.total)
-            .where(Order.merchant_id.in_(self.merchant_ids), Order.payment_status.in_(OPEN))
+            .where(Order.merchant_id.in_(self.merchant_ids), IS_OWING)
             .where(Order.total == func.any(cast(sorted(totals), ARRAY(Numeric))), Order.total > 0)
             .group_by(Order.total)
         )
@@ -142,7 +159,7 @@ class DatabaseStore:
         numbers = {each for each in customers if each.startswith(NUMBER)}
         found: dict[str, set[int]] = defaultdict(set)
         waiting = select(Order.id, Order.shop_id, func.lower(Order.customer_email)).where(
-            Order.merchant_id.in_(self.merchant_ids), Order.payment_status.in_(OPEN)
+            Order.merchant_id.in_(self.merchant_ids), IS_OWING
         )
         if emails:
             asked = cast(sorted(emails), ARRAY(String))
@@ -181,7 +198,7 @@ class DatabaseStore:
         """See CandidateStore."""
         totals, names = set(totals), set(names)
         mine = Order.merchant_id.in_(self.merchant_ids)
-        waiting = select(func.count()).where(mine, Order.payment_status.in_(OPEN), Order.total > 0)
+        waiting = select(func.count()).where(mine, IS_OWING, Order.total > 0)
         everything = select(func.count()).select_from(Order).where(mine)
         owing = self._owing(totals).add_columns(func.count()) if totals else None
         named = (
@@ -205,14 +222,37 @@ class DatabaseStore:
             Order.merchant_id.in_(self.merchant_ids), is_any(Order.id, order_ids)
         )
         paid = paid_totals(order_ids)
-        return {row.id: open_order(row, paid[row.id]) for row in db.session.scalars(query)}
+        return {
+            row.id: open_order(row, paid[row.id], self._policy(row))
+            for row in db.session.scalars(query)
+        }
+
+    def _policy(self, row: Order) -> Policy:
+        found = self._policies.get(row.shop_id)
+        if found is None:
+            found = policy_of(settings_of(row.merchant_id, row.shop_id))
+            self._policies[row.shop_id] = found
+        return found
 
 
 def _counts(rows: Any) -> dict[Any, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def open_order(row: Order, paid: Decimal) -> OpenOrder:
+def policy_of(settings: MerchantSettings) -> Policy:
+    """What of the merchant's settings the rules obey."""
+    return Policy(
+        level=settings.match_level,
+        tolerance=settings.tolerance,
+        claims_bank_fees=settings.claim_bank_fees,
+        max_order_age_days=settings.max_order_age_days,
+        discount_grace_days=settings.discount_grace_days,
+        accepts_late_discount=settings.accept_late_discount,
+        assigns_cancelled=settings.assign_cancelled,
+    )
+
+
+def open_order(row: Order, paid: Decimal, policy: Policy | None = None) -> OpenOrder:
     """An order as the rules see it."""
     told = row.wire
     customer = told.get("customer") or {}
@@ -229,6 +269,7 @@ def open_order(row: Order, paid: Decimal) -> OpenOrder:
         discount=_discount(told.get("payment_terms") or {}),
         terms_date=date.fromisoformat(min(days)) if days else None,
         customer=customer_names(row.customer_email, customer.get("number"), row.shop_id),
+        policy=policy,
     )
 
 

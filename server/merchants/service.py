@@ -31,7 +31,7 @@ from server.merchants.rules import (
     split_api_key,
     token_hash,
 )
-from server.merchants.settings import MerchantSettings, checked, in_force
+from server.merchants.settings import SCHEMA, MerchantSettings, checked, in_force
 
 # OWASP's second recommended setting: 41 ms here, and no more memory than many log-ins can have.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -298,6 +298,8 @@ def change_setting(
     Raises ValueError with a message key where the value is none of this setting.
     """
     value = None if typed is None else checked(name, typed)
+    if shop_id is not None and name in SCHEMA and not SCHEMA[name].per_shop:
+        raise ValueError("setting_not_of_a_shop")
     if set_values(merchant_id, shop_id).get(name) == value:
         return False
     db.session.add(

@@ -17,8 +17,8 @@ Assignment = Literal["auto", "review", "shadow"]
 CreditMode = Literal["manual", "automatic"]
 
 
-def _choice(default: str, *choices: str) -> Any:
-    return field(default=default, metadata={"choices": choices})
+def _choice(default: str, *choices: str, per_shop: bool = True) -> Any:
+    return field(default=default, metadata={"choices": choices, "per_shop": per_shop})
 
 
 def _whole(default: int, lowest: int, highest: int, unit: str) -> Any:
@@ -28,7 +28,8 @@ def _whole(default: int, lowest: int, highest: int, unit: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class MerchantSettings:
-    """The values in force. ``shop`` in the metadata: a shop may have its own (S43).
+    """The values in force. A shop may have its own (S43), but of how postings are decided: a
+    posting is nobody's until it is.
 
     ``assignment``: ``auto`` books what is sure; ``review`` proposes it and a person books (C5);
     ``shadow`` decides and shows, beside the process that runs today (N3).
@@ -42,8 +43,8 @@ class MerchantSettings:
     ``credit_mode``: what a customer has too much waits for a person, or pays his next order (C12).
     """
 
-    assignment: Assignment = _choice("auto", "auto", "review", "shadow")
-    match_level: Level = _choice("normal", "careful", "normal", "eager")
+    assignment: Assignment = _choice("auto", "auto", "review", "shadow", per_shop=False)
+    match_level: Level = _choice("normal", "careful", "normal", "eager", per_shop=False)
     tolerance_cents: int = _whole(1, 0, 10_000, "cents")
     claim_bank_fees: bool = field(default=False)
     zero_is_paid: bool = field(default=True)
@@ -61,7 +62,10 @@ class MerchantSettings:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One name of the schema. ``kind``: ``choice``, ``whole`` (a number) or ``switch``."""
+    """One name of the schema. ``kind``: ``choice``, ``whole`` (a number) or ``switch``.
+
+    ``per_shop``: a shop may have its own value.
+    """
 
     name: str
     kind: Literal["choice", "whole", "switch"]
@@ -70,6 +74,7 @@ class Setting:
     lowest: int = 0
     highest: int = 0
     unit: str = ""
+    per_shop: bool = True
 
 
 def _setting(name: str, default: Any, metadata: Mapping[str, Any]) -> Setting:

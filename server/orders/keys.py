@@ -31,6 +31,7 @@ def keys_of(
         payment_reference=reference,
         references=order.references,
         names=[*names, additional_name] if additional_name else names,
+        people=[(a.first_name or "", a.last_name or "") for a in addresses],
         customer_number=order.customer.number,
         additional_number=additional_number,
     )

@@ -45,15 +45,13 @@ _SEPA: Final = frozenset(
 class Relation(NamedTuple):
     """What is said, how much would be booked, and why the rest need not be paid.
 
-    ``is_whole``: nothing is left to ask for. ``veto``: a person must look, however sure the
-    order is.
+    ``is_whole``: nothing is left to ask for.
     """
 
     evidence: Evidence
     booked: Decimal
     is_whole: bool = False
     because: str | None = None
-    veto: str | None = None
 
 
 def relate(

@@ -213,7 +213,7 @@ class Case:
         """How the amount relates to what the order owes."""
         found = self._relations.get((order.id, owed))
         if found is None:
-            found = relate(self.posting, order, owed, crowd, policy, self.text)
+            found = relate(self.posting, order, owed, crowd, order.policy or policy, self.text)
             self._relations[order.id, owed] = found
         return found
 

@@ -435,7 +435,7 @@ def _singles(
         again = _again(written[mention.order.id]) if mention.is_exact else None
         yield _single(case, mention.order, mention, again, others, left, world)
     for order in case.by_name:
-        if order.id not in best and agrees(case, order, world.policy.tolerance):
+        if order.id not in best and agrees(case, order, (order.policy or world.policy).tolerance):
             yield _single(case, order, None, None, len(naming), left, world)
 
 
@@ -501,7 +501,7 @@ def _single(
     if order.is_open and not is_open:
         evidence.append(_PAID_BY_OTHER)
     vetoes = (
-        *_status_vetoes(order, is_open=is_open, policy=world.policy),
+        *_status_vetoes(order, is_open=is_open, policy=order.policy or world.policy),
         *_order_vetoes(case, order, mention, relation, payer, world),
     )
     # What a person would book: a second payment of a paid order is a surplus there.
@@ -546,7 +546,10 @@ def _order_vetoes(
         yield "no_reference"
     if relation.evidence.kind == "amount_more" and _may_mean_more(case, order):
         yield "several_orders_named"
-    limit, day = world.policy.max_order_age_days, posting.booking_date or world.today
+    limit, day = (
+        (order.policy or world.policy).max_order_age_days,
+        posting.booking_date or world.today,
+    )
     if limit and day is not None and (day - order.ordered_date).days > limit:
         yield "older_than_limit"
     if not is_checked and case.provider:

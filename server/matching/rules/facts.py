@@ -46,14 +46,28 @@ class Discount:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """What the merchant wishes; see ``server.merchants.settings``."""
+
+    level: Level = "normal"
+    tolerance: Decimal = ZERO
+    claims_bank_fees: bool = False
+    max_order_age_days: int = 0
+    discount_grace_days: int = 3
+    accepts_late_discount: bool = False
+    assigns_cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OpenOrder:
     """An order as the matcher sees it, open or not.
 
     ``outstanding`` is what it still owes, never negative. An order whose ``payment_status`` is
     not ``unpaid`` or ``partially_paid`` is never paid automatically. ``terms_date`` is the day
     from which discount days count: of the invoice, else of the order. ``customer`` are the names
-    by which a customer is known: his e-mail in small letters, his number with its shop. ``keys``
-    are (key, kind) of ``server.orders.rules.order_keys``; a store of a database leaves them empty.
+    by which a customer is known: his e-mail in small letters, his number with its shop.
+    ``policy`` is that of its shop; None is the batch's. ``keys`` are (key, kind) of
+    ``server.orders.rules.order_keys``; a store of a database leaves them empty.
     """
 
     id: OrderId
@@ -67,6 +81,7 @@ class OpenOrder:
     discount: Discount | None = None
     terms_date: date | None = None
     customer: tuple[str, ...] = ()
+    policy: Policy | None = None
     keys: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -115,19 +130,6 @@ class PaidFor:
     customer: tuple[str, ...]
     times: int
     last_date: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the merchant wishes; see ``server.merchants.settings``."""
-
-    level: Level = "normal"
-    tolerance: Decimal = ZERO
-    claims_bank_fees: bool = False
-    max_order_age_days: int = 0
-    discount_grace_days: int = 3
-    accepts_late_discount: bool = False
-    assigns_cancelled: bool = False
 
 
 class KeyHit(NamedTuple):

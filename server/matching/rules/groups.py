@@ -50,6 +50,7 @@ def item(
     options = [Share(order, owed)]
     less = discounted(order)
     if less is not None and owed == order.total:
+        policy = order.policy or policy
         in_time = days_late(posting, order, policy.discount_grace_days) <= 0
         if in_time or policy.accepts_late_discount:
             options.append(Share(order, less, "discount"))
