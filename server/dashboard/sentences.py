@@ -111,7 +111,7 @@ def _kind(weight: Decimal) -> str:
 
 AMOUNTS = {"amount", "owed", "difference", "discount", "fee"}
 TRANSLATED = {"what": "sentence_word", "slip": "slip"}
-COUNTS = ("count", "times", "parts")
+COUNTS = ("count", "times", "parts", "days")
 
 
 def ground(one: Mapping[str, Any], currency: str = "") -> Sentence:

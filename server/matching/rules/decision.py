@@ -42,6 +42,7 @@ from server.matching.rules.weights import (
     UNKNOWN_NUMBER,
     WITH_KNOWN_PAYER,
     date_evidence,
+    delay_evidence,
     prior,
 )
 
@@ -50,9 +51,9 @@ LEVELS: Final[Mapping[Level, float]] = {"careful": 0.9999, "normal": 0.999, "eag
 """From which probability on an answer is booked without a person."""
 
 CALIBRATION: Final[Mapping[str, tuple[float, float]]] = {
-    "number": (1.4, -0.6),
-    "number_slip": (2.5, -4.5),
-    "no_number": (1.3, 0.0),
+    "number": (1.6, -1.1),
+    "number_slip": (3.5, -7.8),
+    "no_number": (0.9, 1.2),
 }
 """How weights become probabilities, by what a hypothesis stands on: scale and shift of the
 logarithm of the odds, fitted over generated accounts (docs/matching.md)."""
@@ -305,19 +306,12 @@ def _means_several(mentions: Sequence[Mention]) -> bool:
 def _ranked(hypotheses: Sequence[Hypothesis]) -> list[tuple[Hypothesis, float]]:
     """With their probabilities, the likeliest first, between equals by number."""
     odds = [10.0**hypothesis.log_odds for hypothesis in hypotheses]
-    total = 1.0 + sum(odds)  # 1.0 is "none of them"
-    probabilities = [
-        calibrated(each / (total - each), hypothesis.basis)
+    total = sum(odds)
+    ranked = [
+        (hypothesis, each / total * calibrated(total, hypothesis.basis))
         for each, hypothesis in zip(odds, hypotheses, strict=True)
     ]
-    if len(hypotheses) == 1:
-        return [(hypotheses[0], probabilities[0])]
-    most = max(sum(probabilities), 1.0)
-    ranked = [
-        (hypothesis, probability / most)
-        for hypothesis, probability in zip(hypotheses, probabilities, strict=True)
-    ]
-    return sorted(ranked, key=_rank)
+    return sorted(ranked, key=_rank) if len(ranked) > 1 else ranked
 
 
 def _rank(answer: tuple[Hypothesis, float]) -> tuple[float, float, list[str], list[OrderId]]:
@@ -327,7 +321,10 @@ def _rank(answer: tuple[Hypothesis, float]) -> tuple[float, float, list[str], li
 
 
 def calibrated(odds: float, basis: str) -> float:
-    """The probability that came true in generated accounts where the weights gave these odds."""
+    """The probability that one of the answers is right, if they have these odds together.
+
+    As it came true in generated accounts for answers that stand on ``basis``.
+    """
     scale, shift = CALIBRATION.get(basis, UNCALIBRATED)
     log_odds = scale * log10(max(odds, LEAST_ODDS)) + shift
     return min(1.0 / (1.0 + float(10.0**-log_odds)), MAX_PROBABILITY)
@@ -482,6 +479,8 @@ def _single(
     is_asked = is_checked or relation.is_whole or relation.evidence.weight > 0
     name, payer = case.who(order, world.crowd, is_whole=is_asked)
     evidence = [mention.evidence if mention else _NO_NUMBER, relation.evidence]
+    if mention is None:
+        evidence.append(delay_evidence(posting.booking_date, order))
     if mention is None and case.unknown:
         evidence.append(Evidence("number_unknown", UNKNOWN_NUMBER, {"written": case.unknown}))
     if payer is not None and payer.weight > 0:

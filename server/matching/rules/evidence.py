@@ -84,6 +84,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "payer_of_others": "{payer} paid for other customers before",
     "before_order": "booked before the order was placed",
     "others_named": "the text names other orders too",
+    "paid_after": "paid {days} days after the order",
     "paid_by_other": "another posting pays this order",
     "no_number": "no number that could be an order's",
 }

@@ -204,3 +204,13 @@ def date_evidence(booked: date | None, order: OpenOrder) -> Evidence | None:
     if booked is None or order.ordered_date <= booked:
         return None
     return None if order.ordered_date <= booked + _ONE_DAY else _BEFORE
+
+
+A_DAY_LATER: Final = -0.04  # most pay within days: of two alike, the younger order is meant
+MOST_LATE: Final = -0.8
+
+
+def delay_evidence(booked: date | None, order: OpenOrder) -> Evidence:
+    """How long after the order the money came."""
+    days = max((booked - order.ordered_date).days, 0) if booked else 0
+    return Evidence("paid_after", max(A_DAY_LATER * days, MOST_LATE), {"days": days})
