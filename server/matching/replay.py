@@ -23,7 +23,7 @@ from server.matching.models import MatchDecision
 from server.matching.payers import memory_of
 from server.matching.rules import Decision, Level, MemoryStore, OpenOrder, decide
 from server.matching.service import facts_of
-from server.matching.store import open_order, policy_of
+from server.matching.store import open_order, policy_of, zone_of
 from server.merchants.service import settings_of
 from server.orders.models import Assignment, Order, OrderKey
 from server.orders.service import paid_totals
@@ -163,9 +163,12 @@ def _as_it_was(
     orders = list(db.session.scalars(query.order_by(Order.id.desc()).limit(MOST_ORDERS)))
     paid = paid_totals([order.id for order in orders])
     keys = _keys(merchant_id, [order.id for order in orders])
+    zone = zone_of(merchant_id)
     return MemoryStore(
         [
-            _reopened(open_order(order, paid[order.id]), paid_by_them[order.id], keys[order.id])
+            _reopened(
+                open_order(order, paid[order.id], zone), paid_by_them[order.id], keys[order.id]
+            )
             for order in orders
         ],
         memory_of([merchant_id]),

@@ -7,9 +7,9 @@ its payer's names with the amount; kept as long as it is open.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -42,7 +42,6 @@ from server.orders.service import (
     book_payment,
     confirm_suggestion,
     drop_suggestions,
-    paid_totals,
     request_match,
 )
 from server.shops.models import Shop
@@ -54,7 +53,9 @@ KEYS_KEPT = 200
 LONGEST_KEY = 64
 SLIP_MARK = "^"
 MIN_SLIP_LENGTH, MAX_SLIP_LENGTH = 4, 16
+MOST_CENTS = 5  # of a tolerance by which an earlier posting is found
 PROPOSALS_AT_ONCE = 500
+CENT = Decimal("0.01")
 LIKELY = 0.5
 ACTOR = "Kontor"
 ONE_DAY = timedelta(days=1)
@@ -145,10 +146,9 @@ def book_proposals(
     if posting_ids is not None:
         query = query.where(Suggestion.posting_id.in_(posting_ids))
     query = query.order_by(Suggestion.id).limit(PROPOSALS_AT_ONCE)
-    tolerance = settings_of(merchant_id).tolerance
     booked = 0
     for suggestion in db.session.scalars(query).all():
-        if not _is_still_owed(suggestion, tolerance):
+        if not _is_still_owed(suggestion):
             continue
         try:
             with db.session.begin_nested():
@@ -159,12 +159,15 @@ def book_proposals(
     return booked
 
 
-def _is_still_owed(suggestion: Suggestion, tolerance: Decimal) -> bool:
+def _is_still_owed(suggestion: Suggestion) -> bool:
     """Whether no other posting has paid the orders since: nobody looks at each as it is booked."""
     amounts = {int(part["order_id"]): Decimal(part["amount"]) for part in suggestion.orders}
-    paid = paid_totals(amounts.keys())
-    totals = db.session.execute(select(Order.id, Order.total).where(is_any(Order.id, amounts)))
-    return all(amounts[id] <= total - paid[id] + tolerance for id, total in totals)
+    orders = _orders(suggestion.merchant_id, amounts.keys())
+    ledger = Ledger(amounts.keys())
+    return all(
+        amounts[id] <= order.total - ledger.paid(id) + ledger.settings(order).tolerance
+        for id, order in orders.items()
+    )
 
 
 # --- what is looked at --------------------------------------------------------------------------
@@ -215,20 +218,29 @@ def _look_again_at_those_meant_by(merchant_id: int, order_ids: Sequence[int], at
 
 def _keys_of_orders(merchant_id: int, order_ids: Sequence[int]) -> set[str]:
     """Their keys as an earlier posting may have kept them; see ``posting_keys``."""
+    percent = Order.wire["payment_terms"]["discount_percent"].as_string()
     query = (
-        select(OrderKey.key, OrderKey.kind, Order.total)
+        select(OrderKey.key, OrderKey.kind, Order.total, percent)
         .join(Order, Order.id == OrderKey.order_id)
         .where(OrderKey.merchant_id == merchant_id, is_any(OrderKey.order_id, order_ids))
     )
+    cents = min(settings_of(merchant_id).tolerance_cents, MOST_CENTS)
     keys: set[str] = set()
-    for key, kind, total in db.session.execute(query):
+    for key, kind, total, discount in db.session.execute(query):
         if kind == "name":
-            keys.add(f"{key}:{total:.2f}")
+            keys.update(f"{key}:{amount:.2f}" for amount in _asked(total, discount, cents))
             continue
         keys.add(key)
         if kind.startswith(("order_number", "invoice_number")):
             keys |= _shortened(key)
     return keys
+
+
+def _asked(total: Decimal, discount_percent: str | None, cents: int) -> Iterator[Decimal]:
+    """What a payer who writes no number may pay: the total, so many cents off, less discount."""
+    yield from (total + CENT * off for off in range(-cents, cents + 1))
+    if discount_percent:
+        yield total - (total * Decimal(discount_percent) / 100).quantize(CENT, ROUND_HALF_UP)
 
 
 def _shortened(key: str) -> set[str]:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     Numeric,
@@ -30,6 +31,7 @@ from server.matching.payers import memory_of
 from server.matching.rules import Crowd, Discount, KeyHit, OpenOrder, PaidFor, Payer, Policy
 from server.matching.rules.facts import MOST_OF_A_NAME, MOST_OF_AN_AMOUNT
 from server.matching.rules.memory import customer_names
+from server.merchants.models import Merchant
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.ledger import is_any
@@ -56,6 +58,7 @@ class DatabaseStore:
         self.merchant_ids = merchant_ids
         self._memory: Mapping[str, Sequence[PaidFor]] | None = None
         self._policies: dict[int, Policy] = {}
+        self._zones: dict[int, ZoneInfo] = {}
 
     def find(self, keys: Set[str]) -> Mapping[str, Sequence[KeyHit]]:
         """See CandidateStore."""
@@ -166,15 +169,17 @@ class DatabaseStore:
             told = waiting.where(func.lower(Order.customer_email) == any_(asked))
             for order_id, _, email in db.session.execute(told):
                 found[MAIL + email].add(order_id)
-        keys = {normalise_reference(each.split(":", 2)[2]): each for each in numbers}
+        keys: dict[str, list[str]] = defaultdict(list)
+        for each in numbers:  # two shops may have given the same number
+            keys[normalise_reference(each.split(":", 2)[2])].append(each)
         told_numbers = self._of_numbers(keys)
         if told_numbers:
             for order_id, shop_id, _ in db.session.execute(
                 waiting.where(is_any(Order.id, told_numbers))
             ):
-                customer = keys[told_numbers[order_id]]
-                if customer.startswith(f"{NUMBER}{shop_id}:"):
-                    found[customer].add(order_id)
+                for customer in keys[told_numbers[order_id]]:
+                    if customer.startswith(f"{NUMBER}{shop_id}:"):
+                        found[customer].add(order_id)
         return {each: sorted(ids) for each, ids in found.items()}
 
     def _of_numbers(self, keys: Collection[str]) -> Mapping[int, str]:
@@ -223,9 +228,15 @@ class DatabaseStore:
         )
         paid = paid_totals(order_ids)
         return {
-            row.id: open_order(row, paid[row.id], self._policy(row))
+            row.id: open_order(row, paid[row.id], self._zone(row.merchant_id), self._policy(row))
             for row in db.session.scalars(query)
         }
+
+    def _zone(self, merchant_id: int) -> ZoneInfo:
+        found = self._zones.get(merchant_id)
+        if found is None:
+            found = self._zones[merchant_id] = zone_of(merchant_id)
+        return found
 
     def _policy(self, row: Order) -> Policy:
         found = self._policies.get(row.shop_id)
@@ -252,8 +263,15 @@ def policy_of(settings: MerchantSettings) -> Policy:
     )
 
 
-def open_order(row: Order, paid: Decimal, policy: Policy | None = None) -> OpenOrder:
-    """An order as the rules see it."""
+def zone_of(merchant_id: int) -> ZoneInfo:
+    """Where the merchant's days begin and end."""
+    return ZoneInfo(db.session.get_one(Merchant, merchant_id).timezone)
+
+
+def open_order(
+    row: Order, paid: Decimal, zone: ZoneInfo, policy: Policy | None = None
+) -> OpenOrder:
+    """An order as the rules see it; its day is the merchant's."""
     told = row.wire
     customer = told.get("customer") or {}
     days = [day for invoice in told.get("invoices") or () if (day := invoice.get("date"))]
@@ -264,7 +282,7 @@ def open_order(row: Order, paid: Decimal, policy: Policy | None = None) -> OpenO
         total=row.total,
         outstanding=max(row.total - paid, Decimal(0)),
         payment_status=row.payment_status,
-        ordered_date=row.ordered_at.date(),
+        ordered_date=row.ordered_at.astimezone(zone).date(),
         payers=tuple(_payers(row)),
         discount=_discount(told.get("payment_terms") or {}),
         terms_date=date.fromisoformat(min(days)) if days else None,

@@ -158,6 +158,22 @@ def test_discount_counts_by_value_date_with_days_of_grace(
     assert because_of(order) == ([("3.00", "discount")] if becomes == "paid" else [])
 
 
+@pytest.mark.feature("N16")
+@pytest.mark.parametrize(("day", "becomes"), [(7, "paid"), (8, "partially_paid")])
+def test_the_days_of_a_discount_are_the_merchants(merchant, shop, day, becomes):
+    """Ordered at half past midnight in Berlin, when UTC still has the day before."""
+    settle_on(merchant, discount_grace_days="0")
+    order = make_order(
+        shop,
+        total="150.00",
+        ordered_at="2026-03-01T23:30:00+00:00",
+        payment_terms={"discount_percent": "2", "discount_days": 5, "net_days": 30},
+    )
+    paid_on = date(2026, 3, day)
+    pay(merchant, order, "147.00", LATER, value_date=paid_on, booking_date=paid_on)
+    assert status(order) == becomes
+
+
 # --- orders of nothing, cancelled and old ones ---------------------------------------------------
 
 

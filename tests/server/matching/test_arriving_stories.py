@@ -11,6 +11,8 @@ from server.orders.service import NotPossible, set_additional
 from tests.factories import make_merchant, make_order, make_posting, make_shop
 from tests.server.matching.steps import ANNA, AT, BOB, booked, match_all, offers, status
 
+TERMS = {"discount_percent": "2", "discount_days": 14, "net_days": 30}
+
 
 def order_then_posting(merchant, shop, order, posting):
     made = make_order(shop, **order)
@@ -35,6 +37,7 @@ def posting_then_order(merchant, shop, order, posting):
         {"text": "Rechnung RE-2026-0815", **BOB},
         {"text": "", "end_to_end_id": "AA-70017", **BOB},
         {"text": "Danke!"},  # no number at all
+        {"text": "Danke!", "amount": "38.46"},  # and a cent is missing
     ],
 )
 def test_either_may_arrive_first(merchant, shop, arrive, posting):
@@ -45,7 +48,16 @@ def test_either_may_arrive_first(merchant, shop, arrive, posting):
     }
     order, paid = arrive(merchant, shop, told, {"amount": "38.47"} | posting)
     match_all(merchant)
-    assert (status(order), booked(paid)) == ("paid", {"AA-70017": "38.47"})
+    assert (status(order), booked(paid)) == ("paid", {"AA-70017": f"{paid.amount:.2f}"})
+
+
+@pytest.mark.feature("S18", "N16")
+@pytest.mark.parametrize("arrive", [order_then_posting, posting_then_order])
+def test_discount_without_a_number_is_offered_either_way(merchant, shop, arrive):
+    told = {"total": "150.00", "payment_terms": TERMS}
+    order, paid = arrive(merchant, shop, told, {"amount": "147.00", "text": "Danke!"})
+    match_all(merchant)
+    assert booked(paid) == {} and offers(paid) == [[order.number]]
 
 
 @pytest.mark.feature("S18")

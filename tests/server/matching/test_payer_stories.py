@@ -8,6 +8,7 @@ import pytest
 
 from server.db import db, now
 from server.matching.payers import forget, known_payers
+from server.matching.store import DatabaseStore
 from tests.factories import make_merchant, make_order, make_posting, make_shop
 from tests.server.matching.steps import (
     ANNA,
@@ -162,6 +163,10 @@ def test_an_account_that_pays_two_customers_of_one_number_in_two_shops_knows_bot
     other = make_shop(merchant, "Zweiter Laden")
     for each in (shop, other):
         confirm(merchant, each, **known)
+        earlier = make_order(each, total="9.00", **known)
+        customers = {f"number:{one.id}:K-4711" for one in (shop, other)}
+        found = DatabaseStore([merchant.id]).of_customers(customers)
+        assert found[f"number:{each.id}:K-4711"] == [earlier.id]
     for each, total in ((shop, "38.47"), (other, "71.30")):
         order = make_order(each, total=total, **known)
         posting = make_posting(merchant, total, "Danke", **KARL)
