@@ -74,13 +74,13 @@ def show_all() -> Response:
 
 def _page(problem: NotPossible | None = None) -> Response:
     rows = credit.customer_credits(g.merchant_id)
-    froms = [row.credit.from_order_id for row in rows if row.credit.from_order_id]
+    sources = [row.credit.from_order_id for row in rows if row.credit.from_order_id]
     overpaid = match_queries.overpaid_orders(g.merchant_id, OVERPAID_SHOWN + 1)
     return page(
         "credits.html",
         409 if problem else 200,
         customers=by_customer(rows),
-        orders=queries.order_rows(g.merchant_id, froms),
+        orders=queries.order_rows(g.merchant_id, sources),
         overpaid=overpaid[:OVERPAID_SHOWN],
         has_more=len(overpaid) > OVERPAID_SHOWN,
         general_mode=settings_of(g.merchant_id).credit_mode,
