@@ -57,7 +57,13 @@ from server.matching.rules.weights import (
     slip_weight,
     word_weight,
 )
-from server.orders.rules import fold_look_alikes, name_key, normalise_reference, pair_key
+from server.orders.rules import (
+    MAX_KEY_LENGTH,
+    fold_look_alikes,
+    name_key,
+    normalise_reference,
+    pair_key,
+)
 
 MIN_SLIP_LENGTH: Final = 3
 MIN_SLIP_LETTERS: Final = 4  # of a code with letters
@@ -78,7 +84,8 @@ SEPARATORS: Final = " -_/.:#\n"
 NOT_PROVIDED: Final = frozenset(("NOTPROVIDED", "NOT PROVIDED", "NOTAVAILABLE"))
 
 OTHER_GROUP: Final = -4.0
-_GROUP_BEFORE: Final = re.compile(r"(\d+)[-_/.]\Z")
+_GROUPS_BEFORE: Final = re.compile(r"(?:\d+[-_/.])+\Z")
+_NO_DIGIT: Final = re.compile(r"\D")
 _CHECKED_KINDS: Final = ("payment_reference", "creditor_reference")
 _WORDS: Final = frozenset(
     "DANKE DANK VIELEN MFG VOM VON FUER FUR IHRE IHR MEINE UND FOLGT EINKAUF UEBERWEISUNG "
@@ -404,10 +411,11 @@ def _weight(case: Case, reading: Reading, hit: KeyHit, order: OpenOrder) -> floa
 
 def _contradiction(text: str, start: int, prefix: str) -> float:
     """A part of a number that is written with other digits in front is another number's."""
-    match = _GROUP_BEFORE.search(text, max(start - MAX_SLIP_LENGTH, 0), start)
-    if match is None or not any(character.isdigit() for character in prefix):
+    match = _GROUPS_BEFORE.search(text, max(start - MAX_KEY_LENGTH, 0), start)
+    digits = _NO_DIGIT.sub("", prefix)
+    if match is None or not digits:
         return 0.0
-    return 0.0 if prefix.endswith(match.group(1)) else OTHER_GROUP
+    return 0.0 if digits.endswith(_NO_DIGIT.sub("", match[0])) else OTHER_GROUP
 
 
 @lru_cache(maxsize=100_000)

@@ -107,6 +107,7 @@ OF_FIRST_NAMES: Final = 0.03
 SMOOTHING: Final = 200  # orders' worth of general knowledge beside the merchant's own
 MOST_OF_A_NAME: Final = 4.0
 DIFFERENT_NAME: Final = -1.0  # one payer in ten has another name: parents, partners, companies
+RELATIVE: Final = -1.3  # only the family name, and another amount than is asked
 ADDED_NAME: Final = 5.5
 SPOKEN: Final = 0.5
 STRANGER: Final = -2.5  # and pays another amount than is asked
@@ -148,7 +149,11 @@ def name_evidence(
     if found.is_spoken:
         weight -= SPOKEN
         return Evidence("name_in_text", min(max(weight, 0.1), MOST_OF_A_NAME), {})
-    return Evidence(_KINDS[found.likeness], min(max(weight, 0.1), MOST_OF_A_NAME), {"name": name})
+    if found.likeness == "family" and not is_whole:
+        weight += RELATIVE
+    else:
+        weight = max(weight, 0.1)
+    return Evidence(_KINDS[found.likeness], min(weight, MOST_OF_A_NAME), {"name": name})
 
 
 _NAME_UNKNOWN: Final = Evidence("name_unknown", 0.0, {})
