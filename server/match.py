@@ -25,7 +25,7 @@ from server.matching.rules import (
     PostingFacts,
     decide,
 )
-from server.matching.rules.candidates import NOT_PROVIDED
+from server.matching.rules.case import NOT_PROVIDED
 from server.matching.rules.evidence import VETOES
 from server.matching.rules.memory import Confirmed, customer_names, remembered
 from server.orders.rules import order_keys, payment_status

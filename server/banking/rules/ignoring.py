@@ -22,6 +22,7 @@ KINDS = ("iban", "name", "text", "amount_above", "unassigned", "keep_providers")
 PATTERN_PREFIX = "{regex}"
 MAX_VALUE_LENGTH = 500
 LEAST_NAME_CHARACTERS = 3
+LEAST_CUT_NAME = 12
 PROVIDERS = Path(__file__).with_name("providers.toml")
 
 
@@ -153,8 +154,12 @@ def provider_of(posting: Seen) -> str | None:
 
 
 def provider_named(name: str) -> str | None:
-    """The payment provider with this whole name, or None."""
-    return _providers().get(squash(name)) if name else None
+    """The payment provider with this name, or None. Banks cut long names off."""
+    squashed = squash(name)
+    known = _providers()
+    if squashed in known or len(squashed) < LEAST_CUT_NAME:
+        return known.get(squashed)
+    return next((known[each] for each in known if each.startswith(squashed)), None)
 
 
 @cache

@@ -1,9 +1,10 @@
 """The rules of matching: values in, decisions out, no database, no clock.
 
 ``text`` reads candidates, ``slips`` what may have been meant, ``names`` compares payers,
-``amounts`` what was paid with what is owed; ``weights`` says what each is worth, ``candidates``
-finds, ``groups`` adds up several orders, ``decision`` decides. ``facts`` holds what goes in and
-comes out, ``evidence`` why.
+``amounts`` what was paid with what is owed; ``weights`` says what each is worth. ``case`` is one
+posting while it is decided, ``candidates`` finds its orders, ``groups`` adds up several,
+``hypotheses`` weighs the answers, ``decision`` decides. ``facts`` holds what goes in and comes out,
+``evidence`` why, ``memory`` what is known of payers.
 """
 
 from server.matching.rules.decision import RULE_VERSION, decide

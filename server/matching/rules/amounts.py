@@ -1,6 +1,7 @@
 """How an amount relates to what an order owes: exactly, less a discount or fee, in parts."""
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from math import log10
@@ -14,6 +15,7 @@ OF_ODD_PRICES: Final = 0.0005  # 393.31: hardly another order has this amount
 SMOOTHING: Final = 200  # orders' worth of general knowledge beside the merchant's own
 PAID_EXACTLY: Final = 0.9  # so many payers pay what is asked
 LEAST_EXACT: Final = 0.3
+KNOWN_AROUND: Final = Decimal("0.02")  # so far around an amount it is known how common totals are
 MOST_EXACT: Final = 3.3
 DISCOUNTED: Final = 1.8
 DISCOUNTED_LATE: Final = 0.8
@@ -83,6 +85,14 @@ def relate(
     return Relation(_different(amount, owed, text), min(amount, owed))
 
 
+def totals_around(amount: Decimal) -> Iterator[Decimal]:
+    """The totals of which it is asked how common they are: this amount, and a cent or two off."""
+    yield amount
+    for cent in (_CENT, KNOWN_AROUND):
+        yield amount - cent
+        yield amount + cent
+
+
 def exact_weight(amount: Decimal, crowd: Crowd) -> float:
     """What it says that two amounts are the same: less, if many orders owe that much."""
     is_common = amount < COMMON_BELOW and amount % 1 in _COMMON_ENDINGS
@@ -111,7 +121,8 @@ def days_late(posting: PostingFacts, order: OpenOrder, grace_days: int) -> int:
 
 def _tolerated(amount: Decimal, owed: Decimal, crowd: Crowd) -> Relation:
     facts = {"amount": amount, "owed": owed, "difference": amount - owed}
-    weight = exact_weight(owed, crowd) - 0.5
+    is_known = abs(amount - owed) <= KNOWN_AROUND
+    weight = exact_weight(owed, crowd) - 0.5 if is_known else LEAST_EXACT
     because = "tolerance" if amount < owed else None
     return Relation(Evidence("amount_tolerated", weight, facts), amount, True, because)
 

@@ -68,7 +68,7 @@ def sums(items: Sequence[Item], amount: Decimal, tolerance: Decimal) -> Sums:
     for total, chosen in _pairs(options[:half]):
         for wanted in _within(amount - total, tolerance, behind):
             for rest in behind[wanted]:
-                shares = (*chosen, *rest)
+                shares = _fitted((*chosen, *rest), amount)
                 if len(shares) > 1:
                     found[tuple((share.order.id, share.amount) for share in shares)] = shares
     ranked = sorted(found.values(), key=_rank)
@@ -76,6 +76,18 @@ def sums(items: Sequence[Item], amount: Decimal, tolerance: Decimal) -> Sums:
     for ways in options:
         tried *= len(ways)
     return Sums(tuple(ranked[:MAX_SOLUTIONS]), tried)
+
+
+def _fitted(shares: tuple[Share, ...], amount: Decimal) -> tuple[Share, ...]:
+    """What is tolerated is cut from, or laid on, the largest share: never more than there is."""
+    off = amount - sum((share.amount for share in shares), ZERO)
+    if off == ZERO or not shares:
+        return shares
+    at = max(range(len(shares)), key=lambda n: (shares[n].amount, shares[n].order.number))
+    share = shares[at]
+    because = share.because or ("tolerance" if off < ZERO else None)
+    fitted = Share(share.order, share.amount + off, because)
+    return (*shares[:at], fitted, *shares[at + 1 :])
 
 
 def in_turn(

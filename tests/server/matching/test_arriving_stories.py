@@ -7,6 +7,7 @@ import pytest
 from server.banking.models import BankAccount, Posting
 from server.banking.sharing import add_member, share_account
 from server.db import db
+from server.orders.models import Suggestion
 from server.orders.service import NotPossible, set_additional
 from tests.factories import make_merchant, make_order, make_posting, make_shop
 from tests.server.matching.steps import ANNA, AT, BOB, booked, match_all, offers, status
@@ -37,7 +38,6 @@ def posting_then_order(merchant, shop, order, posting):
         {"text": "Rechnung RE-2026-0815", **BOB},
         {"text": "", "end_to_end_id": "AA-70017", **BOB},
         {"text": "Danke!"},  # no number at all
-        {"text": "Danke!", "amount": "38.46"},  # and a cent is missing
     ],
 )
 def test_either_may_arrive_first(merchant, shop, arrive, posting):
@@ -49,6 +49,15 @@ def test_either_may_arrive_first(merchant, shop, arrive, posting):
     order, paid = arrive(merchant, shop, told, {"amount": "38.47"} | posting)
     match_all(merchant)
     assert (status(order), booked(paid)) == ("paid", {"AA-70017": f"{paid.amount:.2f}"})
+
+
+@pytest.mark.feature("S18")
+@pytest.mark.parametrize("arrive", [order_then_posting, posting_then_order])
+def test_without_a_number_and_a_cent_short_it_is_offered(merchant, shop, arrive):
+    order, paid = arrive(merchant, shop, {"total": "38.47"}, {"amount": "38.46", "text": "Danke!"})
+    match_all(merchant)
+    offered = db.session.query(Suggestion).filter_by(posting_id=paid.id, rank=0).one()
+    assert [part["order_id"] for part in offered.orders] == [order.id]
 
 
 @pytest.mark.feature("S18", "N16")

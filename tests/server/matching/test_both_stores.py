@@ -24,7 +24,7 @@ from server.orders.models import Order, OrderKey
 from server.orders.receiver import receiver_of
 from server.orders.service import mark_as_paid
 from tests.factories import make_merchant, make_posting, make_shop
-from tests.server.matching.steps import ANNA, ARRIVED, assign_by_hand, settle_on
+from tests.server.matching.steps import ANNA, ARRIVED, assign_by_hand
 
 ORDERS, POSTINGS, CONFIRMED = 300, 200, 40
 WEBERS = 40
@@ -113,7 +113,6 @@ def webers_money() -> list[PostingFacts]:
 
 
 def stored(merchant, shop, one: Set) -> None:
-    settle_on(merchant, tolerance_cents="0")
     lines = [*one.orders, *webers()]
     bring_about(merchant, receive(shop, lines), lines)
     confirm(merchant, shop, one.history[:CONFIRMED])

@@ -118,7 +118,7 @@ def _slipped(draw: st.DrawFn, number: str) -> str:
 POLICIES = st.builds(
     Policy,
     level=st.sampled_from(["careful", "normal", "eager"]),
-    tolerance=st.just(Decimal(0)),
+    tolerance=st.sampled_from([Decimal(0), Decimal("0.01"), Decimal("0.50")]),
     claims_bank_fees=st.booleans(),
     max_order_age_days=st.sampled_from([0, 20]),
     accepts_late_discount=st.booleans(),

@@ -500,3 +500,50 @@ def test_the_same_input_gives_the_same_explained_answer():
         "Erika Mustermann is the customer's name",
     ]
     assert one.evidence[0].span == ("remittance_information", 0, 10)
+
+
+# --- Tolerance, once and together ---
+
+
+def test_a_sum_within_the_tolerance_is_never_more_than_the_posting_has():
+    posting = make_posting("ANNA-20017 ANNA-20018", "88.24")  # 49.90 + 38.35 = 88.25
+    (decision,) = decide([posting], MemoryStore(SHOP), policy=Policy(tolerance=Decimal("0.01")))
+    for shares in (decision.shares, *(each.shares for each in decision.proposals)):
+        assert sum(share.amount for share in shares) <= Decimal("88.24")
+
+
+def test_a_sum_a_cent_above_leaves_nothing_where_a_cent_is_tolerated():
+    posting = make_posting("ANNA-20017 ANNA-20018", "88.26")
+    (decision,) = decide([posting], MemoryStore(SHOP), policy=Policy(tolerance=Decimal("0.01")))
+    assert decision.remainder == 0
+
+
+def test_a_cancelled_order_is_paid_once():
+    order = make_order(payment_status="cancelled")
+    policy = Policy(assigns_cancelled=True)
+    postings = [make_posting(id=1), make_posting(id=2)]
+    decisions = decide(postings, MemoryStore([order]), policy=policy)
+    assert [decision.choice for decision in decisions] == ["auto", "suggest"]
+
+
+def test_a_cent_off_a_common_price_is_not_rarer_than_the_price():
+    """The store is asked for 49.91; how many owe 49.90 is what counts."""
+
+    class Strict(MemoryStore):
+        def crowd(self, totals, names):
+            totals, names = set(totals), set(names)
+            found = super().crowd(totals, names)
+            owing = {total: found.owing.get(total, 0) for total in totals}
+            return replace(found, owing=owing)
+
+    others = [
+        make_order(f"B-{30000 + n}", payers=(Payer("Max", f"N{n}"),), id=n + 1) for n in range(60)
+    ]
+    orders = [make_order(id=999), *others]
+    policy = Policy(tolerance=Decimal("0.01"))
+
+    def weight(amount):
+        (decision,) = decide([make_posting(amount=amount)], Strict(orders), policy=policy)
+        return next(e.weight for e in decision.evidence if e.kind.startswith("amount"))
+
+    assert weight("49.91") <= weight("49.90")
