@@ -337,7 +337,7 @@ def _carry_out(
     ledger.listen()
     shops = _shops(orders.values())
     for posting, decision in zip(postings, decisions, strict=True):
-        is_auto = decision.choice == "auto" and not posting.is_blocked
+        is_auto = decision.choice == "auto" and not posting.is_blocked and _fits(decision)
         if is_auto and settings.assignment == "auto":
             with db.session.no_autoflush:  # written together, at the end
                 _book(posting, decision, orders, ledger, at)
@@ -350,6 +350,12 @@ def _carry_out(
     if rows:
         db.session.execute(insert(Suggestion), rows)
     del shops  # the session finds them again only as long as somebody holds them
+
+
+def _fits(decision: Decision) -> bool:
+    """One decision that the ledger would refuse must not stop all that come after it."""
+    booked = sum((share.amount for share in decision.shares), Decimal(0))
+    return booked <= decision.posting.available and all(s.amount > 0 for s in decision.shares)
 
 
 def _keep_decisions(

@@ -121,10 +121,13 @@ class Ledger:
 
     def surplus(self, order: Order) -> Decimal:
         """How much more than its total was paid. A difference is no money, so it is none of it:
-        the missing rest that comes later after all, or a lower total, makes nobody pay too much.
+        the missing rest that comes later after all, or a lower total, makes nobody pay too much;
+        and what was written off as too much is not too much (K21).
         """
-        money = sum((row.amount for row in self._of(order.id) if row.because is None), ZERO)
-        return max(money - max(order.total, ZERO), ZERO)
+        rows = self._of(order.id)
+        money = sum((row.amount for row in rows if row.because is None), ZERO)
+        counted = min(money, sum((row.amount for row in rows), ZERO))
+        return max(counted - max(order.total, ZERO), ZERO)
 
     def assigned(self, posting_id: int) -> Decimal:
         assert posting_id in self.posting_ids, "read with the others"

@@ -182,12 +182,15 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
 
 
 def _book_difference(order: Order, row: Assignment, ledger: Ledger, because: str | None) -> None:
-    """What is missing after ``row``, if somebody says why or it is too little to ask for."""
+    """What is missing after ``row``, if somebody says why or it is too little to ask for.
+
+    What is too much within the tolerance is written off as well, as a negative difference (K21).
+    """
     rest = order.total - ledger.paid(order.id)
-    if rest <= 0 or order.total <= 0:
+    if rest == 0 or order.total <= 0 or (rest < 0 and row.amount < -rest):
         return
-    if because is None:
-        if rest > ledger.settings(order).tolerance:
+    if because is None or rest < 0:
+        if abs(rest) > ledger.settings(order).tolerance:
             return
         because = "tolerance"
     difference = ledger.write(

@@ -70,7 +70,7 @@ def test_an_order_that_costs_more_after_it_was_paid_waits_for_the_difference(mer
     [
         ("19.93", "partially_paid", "partially_paid", []),
         ("19.94", "paid", "payment_received", [("0.05", "tolerance")]),
-        ("20.04", "paid", "payment_received", []),
+        ("20.04", "paid", "payment_received", [("-0.05", "tolerance")]),
         ("20.05", "paid", "overpaid", []),
     ],
 )
@@ -85,15 +85,18 @@ def test_five_cents_up_and_down_count_as_exact(merchant, shop, amount, becomes, 
 
 
 @pytest.mark.feature("K21", "C7")
-def test_the_merchant_is_told_what_was_not_asked_for(merchant, shop):
+@pytest.mark.parametrize(
+    ("amount", "off"), [("19.94", "\u22120,05\u00a0€"), ("20.04", "+0,05\u00a0€")]
+)
+def test_the_merchant_is_told_what_was_not_asked_for(merchant, shop, amount, off):
     settle_on(merchant, tolerance_cents="5")
     order = make_order(shop, total="19.99")
-    pay(merchant, order, "19.94")
+    pay(merchant, order, amount)
     assert tell_of_differences(merchant.id, AT - timedelta(days=1), AT)
     told = db.session.query(Mail).filter_by(kind="differences_booked").one()
     (line,) = told.facts["differences"]
     assert (told.recipient, line["order_number"]) == (ANNA, order.number)
-    assert line["difference"] == "\u22120,05\u00a0€"
+    assert line["difference"] == off
 
 
 # --- fees --------------------------------------------------------------------------------------
