@@ -16,14 +16,15 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import String, cast, func, select
 
 from plugin_sdk import types as wire
 from plugin_sdk.schemas import OrderSchema, amount_text
 from server.banking.service import payees
 from server.db import db
 from server.mail.models import Mail
-from server.merchants.service import lock_merchant
+from server.merchants.models import SettingChange
+from server.merchants.service import lock_merchant, settings_of
 from server.orders.keys import added_search, keys_of, rewrite_keys
 from server.orders.ledger import note
 from server.orders.models import Invoice, MatchRequest, Order
@@ -251,6 +252,7 @@ def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
     )
     reference = make_payment_reference(Random(secrets.randbits(64)))  # noqa: S311  no secret
     asks = plan.is_managed and plan.code in ASKS_FOR_MONEY and order.total > 0
+    asks = asks and not shop.is_shadow  # the process of today asks for it (N3)
     payee = payee_for(order, shop.id, shop.payees) if asks else None
     content = _content(plan.arrival)
     return content | {
@@ -304,8 +306,25 @@ def search_text(order: wire.Order) -> str:
 
 
 def ask_for_money_of_waiting(merchant_id: int) -> int:
-    """A bank account was entered: write to whoever is waiting for one. Returns how many."""
+    """A bank account was entered: write to whoever is waiting for one. Returns how many.
+
+    Nobody in the shadow, and afterwards nobody whose order came while it lasted (N3).
+    """
     accounts = payees(merchant_id)
+    if settings_of(merchant_id).assignment == "shadow":
+        return 0
+    shadow = select(func.max(SettingChange.id)).where(
+        SettingChange.merchant_id == merchant_id,
+        SettingChange.name == "assignment",
+        cast(SettingChange.value, String) == '"shadow"',
+    )
+    live_since = db.session.scalar(
+        select(func.min(SettingChange.changed_at)).where(
+            SettingChange.merchant_id == merchant_id,
+            SettingChange.name == "assignment",
+            SettingChange.id > shadow.scalar_subquery(),
+        )
+    )
     asked = select(Mail.order_id).where(
         Mail.merchant_id == merchant_id,
         Mail.kind == "payment_information",
@@ -318,6 +337,8 @@ def ask_for_money_of_waiting(merchant_id: int) -> int:
         Order.payment_code.in_([code.value for code in ASKS_FOR_MONEY]),
         Order.id.not_in(asked),
     )
+    if live_since is not None:
+        waiting = waiting.where(Order.created_at > live_since)
     schema = OrderSchema()
     count = 0
     for row in db.session.scalars(waiting):

@@ -56,6 +56,7 @@ class Receiver:
     last_order_at: datetime | None
     payees: tuple[Payee, ...]
     zero_is_paid: bool
+    is_shadow: bool
     version: str
     key_id: str | None = None
     key_hash: bytes | None = None
@@ -81,7 +82,7 @@ CURRENT = """
             SELECT count(*) FROM setting_change AS change
             WHERE change.merchant_id = shop.merchant_id
                 AND (change.shop_id IS NULL OR change.shop_id = shop.id)
-                AND change.name = 'zero_is_paid'
+                AND change.name IN ('zero_is_paid', 'assignment')
         )) = %(version)s
         AND (CAST(%(key_id)s AS text) IS NULL OR EXISTS (
             SELECT FROM api_key
@@ -99,11 +100,14 @@ _PAYEES = (
     .lateral("payee")
 )
 _OF_MERCHANT = or_(SettingChange.shop_id.is_(None), SettingChange.shop_id == Shop.id)
-_SETTING = select(SettingChange.value).where(
-    SettingChange.merchant_id == Shop.merchant_id, SettingChange.name == "zero_is_paid"
-)
+_SETTING = select(SettingChange.value).where(SettingChange.merchant_id == Shop.merchant_id)
 _NEWEST = _SETTING.order_by(SettingChange.id.desc()).limit(1)
-_CHANGES = _SETTING.where(_OF_MERCHANT).with_only_columns(func.count())
+_ZERO = _NEWEST.where(SettingChange.name == "zero_is_paid")
+_GENERAL = SettingChange.shop_id.is_(None)
+_ASSIGNMENT = _NEWEST.where(SettingChange.name == "assignment", _GENERAL)
+_CHANGES = _SETTING.where(
+    _OF_MERCHANT, SettingChange.name.in_(("zero_is_paid", "assignment"))
+).with_only_columns(func.count())
 _RECEIVER = (
     select(
         Shop.id,
@@ -120,8 +124,9 @@ _RECEIVER = (
         Shop.connected_at,
         Shop.last_order_at,
         _PAYEES.c.payees,
-        _NEWEST.where(SettingChange.shop_id == Shop.id).scalar_subquery().label("own_zero"),
-        _NEWEST.where(SettingChange.shop_id.is_(None)).scalar_subquery().label("general_zero"),
+        _ZERO.where(SettingChange.shop_id == Shop.id).scalar_subquery().label("own_zero"),
+        _ZERO.where(_GENERAL).scalar_subquery().label("general_zero"),
+        _ASSIGNMENT.scalar_subquery().label("assignment"),
         func.concat(
             literal_column("shop.xmin"), "/", _PAYEES.c.version, "/", _CHANGES.scalar_subquery()
         ).label("version"),
@@ -197,6 +202,7 @@ def _receiver(row: Row[Any], key_id: str | None = None, key_hash: bytes | None =
         last_order_at=row.last_order_at,
         payees=read_payees(row.payees),
         zero_is_paid=_zero_is_paid(row.own_zero, row.general_zero),
+        is_shadow=row.assignment == "shadow",
         version=row.version,
         key_id=key_id,
         key_hash=key_hash,

@@ -38,9 +38,9 @@ LEVELS: Final[Mapping[Level, float]] = {"careful": 0.9999, "normal": 0.999, "eag
 """From which probability on an answer is booked without a person."""
 
 CALIBRATION: Final[Mapping[str, tuple[float, float]]] = {
-    "number": (1.6, -1.1),
+    "number": (1.6, -1.3),
     "number_slip": (3.5, -7.8),
-    "no_number": (0.9, 1.2),
+    "no_number": (0.75, 1.5),
 }
 """How weights become probabilities, by what a hypothesis stands on: scale and shift of the
 logarithm of the odds, fitted over generated accounts (docs/matching.md)."""

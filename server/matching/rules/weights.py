@@ -211,8 +211,8 @@ def date_evidence(booked: date | None, order: OpenOrder) -> Evidence | None:
     return None if order.ordered_date <= booked + _ONE_DAY else _BEFORE
 
 
-A_DAY_LATER: Final = -0.04  # most pay within days: of two alike, the younger order is meant
-MOST_LATE: Final = -0.8
+A_DAY_LATER: Final = -0.06  # most pay within days: of two alike, the younger order is meant
+MOST_LATE: Final = -1.2
 
 
 def delay_evidence(booked: date | None, order: OpenOrder) -> Evidence:

@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from server.db import db
+from server.db import db, now
 from server.mail.models import Mail
 from server.matching.replay import shadow_report, what_if
 from server.matching.service import book_proposals
+from server.merchants.service import change_setting
+from server.orders.intake import ask_for_money_of_waiting
 from server.orders.models import Assignment
 from tests.factories import make_merchant, make_order, make_posting, make_shop
 from tests.server.matching.steps import (
@@ -150,7 +152,7 @@ def test_in_the_shadow_it_is_decided_and_shown_but_nothing_leaves_the_house(merc
     assert (offers(posting), best_offer(posting).is_proposed) == ([[order.number]], False)
     assert (status(order), booked(posting), posting.is_open) == ("unpaid", {}, True)
     assert db.session.query(Assignment).count() == 0
-    assert (updates(order), queued(order)) == ([], ["payment_information"])
+    assert (updates(order), queued(order)) == ([], [])
     assert db.session.query(Mail).count() == mails
     assert book_proposals(merchant.id, None, actor=ANNA, at=AT) == 0
 
@@ -241,3 +243,18 @@ def test_a_shop_of_anothers_makes_no_difference(merchant, shop):
     match_all(merchant)
     assert what_if(merchant.id, days=30, at=AT).levels["careful"].agreed == 1
     assert status(bobs) == "unpaid"
+
+
+@pytest.mark.feature("N3")
+def test_in_the_shadow_nobody_is_asked_for_money(merchant, shop):
+    settle_on(merchant, assignment="shadow")
+    quiet = make_order(shop, total="19.90")
+    assert db.session.query(Mail).filter_by(order_id=quiet.id).all() == []
+    assert ask_for_money_of_waiting(merchant.id) == 0
+    change_setting(merchant.id, "assignment", "auto", actor=ANNA, at=now())
+    db.session.commit()
+    assert ask_for_money_of_waiting(merchant.id) == 0
+    loud = make_order(shop, total="19.90")
+    assert [mail.kind for mail in db.session.query(Mail).filter_by(order_id=loud.id)] == [
+        "payment_information"
+    ]
