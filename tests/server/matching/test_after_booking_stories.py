@@ -21,6 +21,7 @@ from tests.server.matching.steps import (
     ANNA,
     AT,
     BOB,
+    assign_by_hand,
     best_offer,
     booked,
     decisions,
