@@ -7,6 +7,7 @@ posting, in input order. Needs no settings, database, Flask or RQ.
 """
 
 import argparse
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,6 +55,7 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"match: {problem}\n")
         return EXIT_BAD_INPUT
     store = MemoryStore(orders, remembered(booked, orders))
+    gc.freeze()  # what was read lives to the end; nobody need look through it for garbage
     decisions = decide(postings, store, today=options.today)
     print_decisions = _print_json if options.json else _print_report
     print_decisions(decisions)
