@@ -15,9 +15,9 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import aliased
 
 from server.banking.models import Posting
-from server.dashboard.queries import OPEN_STATUSES, OrderFilter, OrderRow, matching_orders, paid
+from server.dashboard.queries import OrderFilter, OrderRow, matching_orders, paid
 from server.db import db
-from server.orders.models import Assignment, Order, Suggestion
+from server.orders.models import OWING_STATUSES, Assignment, Order, Suggestion
 
 PROPOSALS_SHOWN = 200
 
@@ -131,7 +131,7 @@ def surplus_targets(merchant_id: int, order: Order, most: int = 5) -> list[Order
         .where(
             Order.merchant_id == merchant_id,
             Order.currency == order.currency,
-            Order.payment_status.in_(OPEN_STATUSES),
+            Order.payment_status.in_(OWING_STATUSES),
             Order.id != order.id,
             same,
         )

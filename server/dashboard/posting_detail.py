@@ -18,13 +18,12 @@ from server.matching.models import MatchDecision
 from server.matching.service import decision_of
 from server.orders.models import Assignment, Suggestion
 from server.orders.returns import find_returned
+from server.orders.service import DIFFERENCES
 
 MAX_TEXT_LENGTH = 200
 MAX_SPLIT = 20
 MAY_RETURN = 5
 ZERO = Decimal(0)
-DIFFERENCES = ("bank_fee", "discount", "tolerance", "goodwill", "other")
-"""Why an order may count as paid though a little is missing (C7), as a person chooses."""
 
 
 def detail(row: PostingRow) -> dict[str, object]:

@@ -12,7 +12,6 @@ from server.dashboard import bank_queries, match_queries, posting_list, queries,
 from server.dashboard.bank_queries import PostingFilter
 from server.dashboard.pages import page, part, typed_id
 from server.dashboard.posting_detail import (
-    DIFFERENCES,
     MAX_SPLIT,
     default_amount,
     detail,
@@ -156,7 +155,7 @@ def _parts() -> list[tuple[int, Decimal]]:
 def _differences(order_ids: list[int]) -> dict[int, str]:
     """Order id to why it counts as paid, where that was chosen."""
     chosen = {one: request.form.get(f"difference-{one}", "") for one in order_ids}
-    return {order_id: why for order_id, why in chosen.items() if why in DIFFERENCES}
+    return {order_id: why for order_id, why in chosen.items() if why in service.DIFFERENCES}
 
 
 def _keep_rest(posting_id: int, order_ids: list[int]) -> None:

@@ -20,7 +20,14 @@ from server.banking.models import BankAccount, BankConnection, IgnoreRule, Posti
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.models import ApiKey, UserSession
-from server.orders.models import Assignment, Invoice, Order, OrderEvent, Suggestion
+from server.orders.models import (
+    OWING_STATUSES,
+    Assignment,
+    Invoice,
+    Order,
+    OrderEvent,
+    Suggestion,
+)
 from server.orders.rules import normalise_reference
 from server.shops.models import PaymentUpdate, Shop
 
@@ -29,7 +36,6 @@ STATEMENTS_SHOWN = 50
 ORDERS_FOUND = 8
 EVENTS_SHOWN = 6
 LATE_CODES = ("invoice", "cash_on_delivery")
-OPEN_STATUSES = ("unpaid", "partially_paid")
 BANK_IS_STALE_AFTER = timedelta(hours=72)
 ATTENTION_LASTS = timedelta(days=14)
 CHART_DAYS = 30
@@ -153,7 +159,7 @@ class OrderRow:
     @property
     def open(self) -> Decimal:
         """What is still owed; nothing where nothing is waited for."""
-        waits = self.order.payment_status in {*OPEN_STATUSES, "collection"}
+        waits = self.order.payment_status in {*OWING_STATUSES, "collection"}
         late = self.order.payment_status == "cancelled" and self.order.payment_code in LATE_CODES
         return max(self.order.total - self.paid, ZERO) if waits or late else ZERO
 
@@ -205,7 +211,7 @@ def _order_contains(text: str) -> ColumnElement[bool]:
 def _has_status(merchant_id: int, word: str) -> ColumnElement[bool]:
     is_late = Order.payment_code.in_(LATE_CODES)
     if word == "open":
-        return Order.payment_status.in_(OPEN_STATUSES)
+        return Order.payment_status.in_(OWING_STATUSES)
     if word == "overdue":
         return and_(Order.payment_status == "cancelled", is_late)
     if word == "cancelled":
@@ -232,7 +238,7 @@ def order_sums(matching: Select[Any]) -> list[OrderSums]:
     found = matching.with_only_columns(
         Order.currency,
         Order.total,
-        case((Order.payment_status.in_(OPEN_STATUSES), Order.total - paid()), else_=0).label(
+        case((Order.payment_status.in_(OWING_STATUSES), Order.total - paid()), else_=0).label(
             "open"
         ),
     ).subquery()
@@ -312,7 +318,7 @@ def find_orders(merchant_id: int, text: str) -> list[OrderRow]:
     found = db.session.execute(
         select(Order, paid())
         .where(Order.merchant_id == merchant_id, _order_contains(text))
-        .order_by(Order.payment_status.in_(OPEN_STATUSES).desc(), Order.ordered_at.desc())
+        .order_by(Order.payment_status.in_(OWING_STATUSES).desc(), Order.ordered_at.desc())
         .limit(ORDERS_FOUND)
     )
     return [OrderRow(order, paid) for order, paid in found]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import aliased
 
 from server.banking.models import Posting
@@ -19,7 +19,7 @@ from server.matching.models import ForgottenPayer
 from server.matching.rules.facts import PaidFor, payer_key
 from server.matching.rules.memory import Confirmed, customer_names, remembered
 from server.matching.rules.weights import MOST_CUSTOMERS
-from server.orders.ledger import is_any
+from server.orders.ledger import is_any, is_standing
 from server.orders.models import Assignment, Order, OrderKey
 
 REMEMBERED = 5_000
@@ -123,7 +123,6 @@ def forget(merchant_id: int, payer: str, *, actor: str, at: datetime) -> None:
 
 def _confirmed(merchant_ids: Sequence[int]) -> Select[Assignment, Posting, Order]:
     """What people assigned and did not undo, the newest first."""
-    reversal = aliased(Assignment)
     return (
         select(Assignment, Posting, Order)
         .join(Posting, Posting.id == Assignment.posting_id)
@@ -131,9 +130,8 @@ def _confirmed(merchant_ids: Sequence[int]) -> Select[Assignment, Posting, Order
         .where(
             Assignment.merchant_id.in_(merchant_ids),
             Assignment.origin == "person",
-            Assignment.reverses_id.is_(None),
             Assignment.amount > 0,
-            ~exists().where(reversal.reverses_id == Assignment.id),
+            is_standing(),
         )
         .order_by(Assignment.id.desc())
         .limit(REMEMBERED)

@@ -14,17 +14,17 @@ from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import aliased
 
 from plugin_sdk import types as wire
 from server.banking.models import Posting
 from server.db import db
 from server.matching.models import MatchDecision
 from server.matching.payers import memory_of
-from server.matching.rules import Decision, Level, MemoryStore, OpenOrder, decide
+from server.matching.rules import LEVELS, Decision, Level, MemoryStore, OpenOrder, decide
 from server.matching.service import facts_of
 from server.matching.store import open_order, policy_of, zone_of
 from server.merchants.service import settings_of
+from server.orders.ledger import is_standing
 from server.orders.models import Assignment, Order, OrderKey
 from server.orders.service import paid_totals
 from server.shops import service as shops
@@ -37,7 +37,6 @@ MOST_EXAMPLES: Final = 20
 MOST_ROWS: Final = 1_000
 ORDERED_BEFORE: Final = timedelta(days=180)
 """Orders so much older than the first posting may still be paid by it."""
-LEVELS: Final[tuple[Level, ...]] = ("careful", "normal", "eager")
 ZERO = Decimal(0)
 
 
@@ -132,12 +131,7 @@ def _postings_since(merchant_id: int, since: datetime) -> list[Posting]:
 
 def _standing(posting_ids: Sequence[int]) -> dict[int, list[Assignment]]:
     """The assignments of these postings that were not undone."""
-    reversal = aliased(Assignment)
-    query = select(Assignment).where(
-        Assignment.posting_id.in_(posting_ids),
-        Assignment.reverses_id.is_(None),
-        ~select(reversal.id).where(reversal.reverses_id == Assignment.id).exists(),
-    )
+    query = select(Assignment).where(Assignment.posting_id.in_(posting_ids), is_standing())
     rows: dict[int, list[Assignment]] = defaultdict(list)
     for row in db.session.scalars(query) if posting_ids else ():
         assert row.posting_id is not None, "asked by posting"

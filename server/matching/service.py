@@ -25,7 +25,7 @@ from server.matching.models import MatchDecision
 from server.matching.payers import accounts_of_customers
 from server.matching.rules import RULE_VERSION, Decision, PostingFacts, Share, decide
 from server.matching.rules.text import clean, readings
-from server.matching.store import DatabaseStore, policy_of
+from server.matching.store import LONGEST_KEY, DatabaseStore, policy_of
 from server.merchants.models import Merchant
 from server.merchants.service import lock_merchant, settings_of
 from server.merchants.settings import MerchantSettings
@@ -50,7 +50,6 @@ POSTINGS_AT_ONCE = 100
 ORDERS_AT_ONCE = 500
 SUGGESTIONS_KEPT = 5
 KEYS_KEPT = 200
-LONGEST_KEY = 64
 SLIP_MARK = "^"
 MIN_SLIP_LENGTH, MAX_SLIP_LENGTH = 4, 16
 MOST_CENTS = 5  # of a tolerance by which an earlier posting is found

@@ -35,15 +35,13 @@ from server.merchants.models import Merchant
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.ledger import is_any
-from server.orders.models import Order, OrderKey
+from server.orders.models import OWING_STATUSES, Order, OrderKey
 from server.orders.rules import name_words, normalise_reference
 from server.orders.service import paid_totals
 
 KEYS_ASKED_AT_ONCE = 50_000  # the neighbours of a number with a slip are hundreds
 LONGEST_KEY = 64
-IS_OWING = Order.payment_status.in_(
-    [literal_column("'unpaid'"), literal_column("'partially_paid'")]
-)
+IS_OWING = Order.payment_status.in_([literal_column(f"'{each}'") for each in OWING_STATUSES])
 """Written out, not as parameters: else no plan may use the index of orders that owe."""
 MAIL, NUMBER = "mail:", "number:"
 

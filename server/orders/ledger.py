@@ -12,8 +12,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, cast, delete, func, select
+from sqlalchemy import BigInteger, ColumnElement, cast, delete, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import aliased
 
 from server.banking.models import Posting
 from server.db import db
@@ -61,6 +62,13 @@ def _sums(column: Any, ids: Collection[int]) -> dict[int, Decimal]:
 def is_any(column: Any, ids: Collection[int]) -> Any:
     """``column IN ids`` as one parameter: the statement stays the same, however many there are."""
     return column == func.any(cast(sorted(ids), ARRAY(BigInteger)))
+
+
+def is_standing() -> ColumnElement[bool]:
+    """Of ``Assignment``: neither reversed nor a reversal; ``Ledger.standing`` for a query."""
+    reversal = aliased(Assignment)
+    undone = select(reversal.id).where(reversal.reverses_id == Assignment.id).exists()
+    return Assignment.reverses_id.is_(None) & ~undone
 
 
 class Ledger:

@@ -29,6 +29,7 @@ from server.mail.service import insert_mail, mail_content, queue_mail, sender_of
 from server.mail.theme import KONTOR, Theme
 from server.merchants.models import Merchant
 from server.merchants.service import administrators, lock_merchant
+from server.orders.ledger import is_standing
 from server.orders.models import Assignment, Order, Suggestion
 from server.orders.rules import creditor_reference
 from server.shops.models import PaymentUpdate, Shop
@@ -765,7 +766,7 @@ def _differences(
     merchant_id: int, after: datetime, until: datetime
 ) -> Select[Assignment, Order, Decimal, int]:
     """Difference, its order, the amount of the payment that it completes; and how many."""
-    completed, reversal = aliased(Assignment), aliased(Assignment)
+    completed = aliased(Assignment)
     return (
         select(Assignment, Order, completed.amount, func.count().over())
         .join(Order, Order.id == Assignment.order_id)
@@ -773,10 +774,9 @@ def _differences(
         .where(
             Assignment.merchant_id == merchant_id,
             Assignment.origin == "difference",
-            Assignment.reverses_id.is_(None),
             Assignment.created_at > after,
             Assignment.created_at <= until,
-            ~select(reversal.id).where(reversal.reverses_id == Assignment.id).exists(),
+            is_standing(),
         )
         .order_by(Assignment.id.desc())
         .limit(LISTED_DIFFERENCES)

@@ -36,11 +36,16 @@ WEIGHTS: Final = {
 BANK_REFERENCE_WEIGHT: Final = 4.0
 
 _CODES: Final = frozenset("RRTN UPDD PRDD RCDD UPCT RPCR ARET AREV UPCQ 108 109 159".split())
-_SAYS_RETURNED: Final = re.compile(
-    r"RUE?CK(?:UE?BERWEISUNG|LASTSCHRIFT|BUCHUNG|BELASTUNG|LEITUNG|RUF)|RETOURE|\bRETURN(?:ED)?\b"
-    r"|\bRECALL\b|CHARGEBACK|\bR-TRANSA[CK]TION|UNZUSTELLBAR|NICHT AUSFUE?HRBAR"
+RETURN_WORDS: Final = (
+    r"RUE?CK(?:UE?B|LASTS|BUCH|BELAST|LEIT|LAE?UF|RUF|GABE)|RETOURE|\bRETURN(?:ED)?\b|\bRECALL\b"
+    r"|CHARGEBACK|\bR-TRANSA[CK]TION|UNZUSTELLBAR|NICHT[ \n]AUSFUE?HRBAR"
     r"|KONTO[ \n]?(?:ERLOSCHEN|GESPERRT|GESCHLOSSEN|AUFGELOE?ST)"
+    r"|\bIBAN[ \n](?:FALSCH|FEHLERHAFT|UNGUE?LTIG|UNBEKANNT)"
+    r"|\b(?:AC0[1-6]|AG0[12]|AM0[45]|BE0[14]|[CD]NOR|FOCR|MD0[1-7]|MS0[23]|RC01|RR0[1-4]|SL01)\b"
 )
+"""What banks write of money that comes back, in capitals, Ä as AE or A; the last are the reason
+codes of ISO 20022."""
+_SAYS_RETURNED: Final = re.compile(RETURN_WORDS)
 # What a merchant writes who sends money back himself: that is a refund, and no return.
 _SAYS_REFUNDED: Final = re.compile(r"ERSTATTUNG|RUE?CKZAHLUNG|REFUND|GUTSCHRIFT|WIDERRUF")
 _UMLAUTS: Final = str.maketrans({"Ä": "AE", "Ö": "OE", "Ü": "UE", "ß": "SS"})

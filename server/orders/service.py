@@ -57,7 +57,7 @@ MAX_INVOICE_BYTES = 10 * 1024 * 1024
 MAX_INVOICES = 20
 MAX_ADDITIONAL_NAME = 200
 MAX_ADDITIONAL_NUMBER = 64
-DIFFERENCES: Final = ("tolerance", "bank_fee", "discount", "goodwill", "other")
+DIFFERENCES: Final = ("bank_fee", "discount", "tolerance", "goodwill", "other")
 """Why an order may count as paid though a little is missing (C7)."""
 ASKING_MAILS: Final = {
     "payment_information": ("unpaid", "partially_paid"),

@@ -7,7 +7,7 @@ posting while it is decided, ``candidates`` finds its orders, ``groups`` adds up
 ``evidence`` why, ``memory`` what is known of payers.
 """
 
-from server.matching.rules.decision import RULE_VERSION, decide
+from server.matching.rules.decision import LEVELS, RULE_VERSION, decide
 from server.matching.rules.evidence import Evidence
 from server.matching.rules.facts import (
     CandidateStore,
@@ -15,7 +15,6 @@ from server.matching.rules.facts import (
     Decision,
     Discount,
     KeyHit,
-    Level,
     MemoryStore,
     OpenOrder,
     PaidFor,
@@ -25,8 +24,10 @@ from server.matching.rules.facts import (
     Proposal,
     Share,
 )
+from server.merchants.settings import Level
 
 __all__ = [
+    "LEVELS",
     "RULE_VERSION",
     "CandidateStore",
     "Crowd",

@@ -25,7 +25,6 @@ from server.matching.rules.facts import (
     KeyHit,
     OpenOrder,
     OrderId,
-    Policy,
     PostingFacts,
     payer_key,
 )
@@ -86,9 +85,7 @@ class Found(NamedTuple):
     crowd: Crowd
 
 
-def find_candidates(
-    postings: Sequence[PostingFacts], store: CandidateStore, policy: Policy
-) -> Found:
+def find_candidates(postings: Sequence[PostingFacts], store: CandidateStore) -> Found:
     """The postings with the orders they may pay, in the same order."""
     cases = [Case(posting) for posting in postings]
     waiting = [case for case in cases if case.available > 0]
@@ -107,7 +104,7 @@ def find_candidates(
         _name_exactly(case, checked.get(case, ()), case.runs, found, orders)
     unclear = [case for case in waiting if not _is_clear(case)]
     if unclear:
-        _look_further(unclear, store, orders, crowd, policy)
+        _look_further(unclear, store, orders, crowd)
     return Found(cases, crowd)
 
 
@@ -273,7 +270,6 @@ def _look_further(
     store: CandidateStore,
     orders: dict[OrderId, OpenOrder],
     crowd: Crowd,
-    policy: Policy,
 ) -> None:
     more = {case: case.read_closely() for case in cases}
     for case in cases:
@@ -359,13 +355,12 @@ def _listen(case: Case) -> None:
     if not any(mention.is_exact for mention in case.mentions):
         found = (run[0] for run in case.runs if run[0].isdigit() and len(run[0]) >= UNKNOWN_FROM)
         case.unknown = next(found, "")
-    words = [
-        run[0]
-        for run in case.runs
-        if run[0].isalpha() and len(run[0]) >= MIN_SPOKEN_WORD and run[0] not in _WORDS
-    ]
-    atoms = [word for word in words if " " not in word][: 4 * MAX_SPOKEN_WORDS]
-    spoken = [word for word in dict.fromkeys(atoms) if not word_weight(word)][:MAX_SPOKEN_WORDS]
+    words = (
+        key
+        for key, _, start, end in case.runs
+        if key.isalpha() and len(key) == end - start >= MIN_SPOKEN_WORD and key not in _WORDS
+    )
+    spoken = [word for word in dict.fromkeys(words) if not word_weight(word)][:MAX_SPOKEN_WORDS]
     if len(spoken) > 1:
         case.spoken = " ".join(spoken)
         case.name_keys.update(key for key in keys_of_names(spoken) if "+" in key)

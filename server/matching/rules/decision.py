@@ -23,7 +23,6 @@ from server.matching.rules.facts import (
     ZERO,
     CandidateStore,
     Decision,
-    Level,
     OrderId,
     Policy,
     PostingFacts,
@@ -32,6 +31,8 @@ from server.matching.rules.facts import (
 from server.matching.rules.hypotheses import Hypothesis, World, answers
 from server.matching.rules.names import same_name
 from server.matching.rules.weights import prior
+from server.merchants.settings import Level
+from server.orders.return_rules import RETURN_WORDS
 
 RULE_VERSION: Final = "2"
 LEVELS: Final[Mapping[Level, float]] = {"careful": 0.9999, "normal": 0.999, "eager": 0.99}
@@ -54,14 +55,7 @@ WRITTEN: Final = ("number", "number_checked", "number_slip")  # is offered, howe
 MAX_PROPOSALS: Final = 5
 CLEARLY_BETTER: Final = 1.0  # a claim must be ten times likelier than another payer's
 
-_RETURNED: Final = re.compile(
-    r"\bRETOUREN?\b|\bRETURN(?:ED)?\b|RUE?CK(?:UE?B|LASTS|BUCH|LEIT|LAE?UF|RUF|GABE)"
-    r"|\b(?:AC0[1-6]|AG0[12]|AM0[45]|BE0[14]|[CD]NOR|FOCR|MD0[1-7]|MS0[23]|RC01|RR0[1-4]|SL01)\b"
-    r"|KONTO[ \n]?(?:ERLOSCHEN|GESPERRT|GESCHLOSSEN|AUFGELOE?ST)|UNZUSTELLBAR"
-    r"|\bIBAN[ \n](?:FALSCH|FEHLERHAFT|UNGUE?LTIG|UNBEKANNT)"
-    r"|NICHT[ \n]AUSFUE?HRBAR|CHARGEBACK|STORNO|(?:RUE?CK)?ERSTATTUNG|RUE?CKZAHLUNG"
-    r"|\bR-TRANSA[CK]TION"
-)
+_RETURNED: Final = re.compile(RETURN_WORDS + r"|STORNO|ERSTATTUNG|RUE?CKZAHLUNG")
 
 
 class Verdict(NamedTuple):
@@ -90,7 +84,7 @@ def decide(
     place in the batch.
     """
     policy = policy or Policy()
-    cases, crowd = find_candidates(postings, store, policy)
+    cases, crowd = find_candidates(postings, store)
     world = World(crowd, policy, today, prior(crowd))
     left: dict[OrderId, Decimal] = {}
     verdicts = [weigh(case, left, world) for case in cases]

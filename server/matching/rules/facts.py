@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple, Protocol
 
 from server.matching.rules.evidence import Evidence
+from server.merchants.settings import Level
 from server.orders.rules import NAME_MARK
 
 ZERO: Final = Decimal(0)
@@ -21,7 +22,6 @@ MOST_OF_AN_AMOUNT: Final = 5
 
 OrderId = int
 Choice = Literal["auto", "suggest", "none"]
-Level = Literal["careful", "normal", "eager"]
 
 
 @dataclass(frozen=True, slots=True)
