@@ -33,8 +33,8 @@ from server.db import db, now
 from server.mail.models import Mail
 from server.mail.service import SmtpSession, deliver_mail
 from server.matching.service import match_postings, tell_of_the_day
+from server.orders.merchant_notices import tell_of_bank, tell_of_recognised
 from server.orders.models import MatchRequest
-from server.orders.notices import tell_of_bank, tell_of_recognised
 from server.orders.service import (
     expire_updates,
     no_longer_asked,

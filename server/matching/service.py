@@ -31,8 +31,8 @@ from server.merchants.service import lock_merchant, settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.credit import apply_automatically, orders_with_credit
 from server.orders.ledger import is_any
+from server.orders.merchant_notices import tell_of_differences, tell_of_unassigned
 from server.orders.models import Order, OrderKey, Suggestion
-from server.orders.notices import tell_of_differences, tell_of_unassigned
 from server.orders.returns import offer_returns, own_outgoings
 from server.orders.rules import name_key, name_words
 from server.orders.service import (

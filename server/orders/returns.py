@@ -32,8 +32,8 @@ from server.orders.ledger import (
     posting_now,
     refresh_posting,
 )
+from server.orders.merchant_notices import tell_of_order
 from server.orders.models import Assignment, Order, OrderKey, Suggestion
-from server.orders.notices import tell_of_order
 from server.orders.return_rules import (
     MAX_AGE,
     MAX_FEE,

@@ -35,8 +35,8 @@ from server.orders.ledger import (
     posting_now,
     refresh_posting,
 )
+from server.orders.merchant_notices import tell_merchant, tell_of_order
 from server.orders.models import Assignment, Credit, Invoice, MatchRequest, Order, Suggestion
-from server.orders.notices import tell_merchant, tell_of_order
 from server.orders.settlement import settle
 from server.shops import service as shops
 from server.shops.models import PaymentUpdate, Shop

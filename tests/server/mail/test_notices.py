@@ -16,19 +16,17 @@ from server.db import db
 from server.mail.models import Mail
 from server.mail.service import preview_mail
 from server.merchants.models import Merchant
-from server.orders.models import Assignment, Order, Suggestion
-from server.orders.notices import (
+from server.orders.merchant_notices import (
     LISTED_DIFFERENCES,
     LISTED_POSTINGS,
     PURPOSE_LENGTH,
-    queue_overpaid,
-    queue_partially_paid,
-    queue_payment_received,
     return_reason,
     tell_of_differences,
     tell_of_order,
     tell_of_unassigned,
 )
+from server.orders.models import Assignment, Order, Suggestion
+from server.orders.notices import queue_overpaid, queue_partially_paid, queue_payment_received
 from server.shops.models import PaymentUpdate, Shop
 from tests.factories import (
     AT,

@@ -9,7 +9,7 @@ import pytest
 
 from server.db import db
 from server.mail.models import Mail
-from server.orders.notices import tell_of_differences
+from server.orders.merchant_notices import tell_of_differences
 from tests.factories import make_order, make_posting, wire_order
 from tests.server.matching.steps import (
     ANNA,

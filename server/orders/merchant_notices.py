@@ -1,0 +1,522 @@
+"""What mails tell the merchant's people: of banks, shops, postings, differences.
+
+A file of its own, beside ``notices``, because it reads what customers are never told. Each notice
+is written once an occasion or once a day, and never commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import aliased
+
+from plugin_sdk import types as wire
+from server.banking.fetching import Notice as BankNotice
+from server.banking.models import IgnoreRule, Posting, Statement
+from server.banking.service import Recognised, recognised_in
+from server.config import installed
+from server.db import db
+from server.mail.models import Mail
+from server.mail.rules import KINDS, day, money, nearest_language
+from server.mail.service import queue_mail
+from server.mail.theme import KONTOR
+from server.merchants.models import Merchant
+from server.merchants.service import administrators, lock_merchant
+from server.orders.ledger import is_standing
+from server.orders.models import Assignment, Order, Suggestion
+from server.orders.notices import system_address
+from server.shops.models import PaymentUpdate, Shop
+
+ZERO = Decimal(0)
+LISTED_POSTINGS = 10
+LISTED_DIFFERENCES = 20
+PURPOSE_LENGTH = 90  # so much of a bank text tells a person what it is about
+
+STATUS_WORDS = {
+    "de": {
+        "paid": "bezahlt",
+        "partially_paid": "teilbezahlt",
+        "unpaid": "offen",
+        "cancelled": "storniert",
+        "overdue": "überfällig",
+        "collection": "Inkasso",
+        "refunded": "erstattet",
+        "partially_refunded": "teilerstattet",
+    },
+    "en": {
+        "paid": "paid",
+        "partially_paid": "partially paid",
+        "unpaid": "unpaid",
+        "cancelled": "cancelled",
+        "overdue": "overdue",
+        "collection": "in collection",
+        "refunded": "refunded",
+        "partially_refunded": "partially refunded",
+    },
+}
+
+DIFFERENCE_WORDS = {
+    "de": {
+        "tolerance": "in Ihrer Toleranz",
+        "bank_fee": "Bankgebühr",
+        "discount": "Skonto",
+        "goodwill": "Kulanz",
+        "other": "anderer Grund",
+    },
+    "en": {
+        "tolerance": "within your tolerance",
+        "bank_fee": "bank fee",
+        "discount": "cash discount",
+        "goodwill": "goodwill",
+        "other": "another reason",
+    },
+}
+
+RETURN_WORDS = {
+    "de": {
+        "AC01": "IBAN ungültig",
+        "AC04": "Konto aufgelöst",
+        "AC06": "Konto gesperrt",
+        "AM04": "Konto nicht gedeckt",
+        "AM05": "doppelt ausgeführt",
+        "CUST": "auf Wunsch des Zahlers",
+        "DUPL": "doppelt ausgeführt",
+        "FOCR": "zurückgerufen",
+        "FRAD": "Verdacht auf Betrug",
+        "MD01": "kein Mandat",
+        "MD06": "Widerspruch des Zahlers",
+        "MD07": "Kontoinhaber verstorben",
+        "MS02": "ohne Angabe von Gründen, vom Zahler",
+        "MS03": "ohne Angabe von Gründen, von der Bank",
+        "TECH": "technischer Fehler",
+    },
+    "en": {
+        "AC01": "IBAN not valid",
+        "AC04": "account closed",
+        "AC06": "account blocked",
+        "AM04": "not enough money on the account",
+        "AM05": "carried out twice",
+        "CUST": "at the payer’s wish",
+        "DUPL": "carried out twice",
+        "FOCR": "recalled",
+        "FRAD": "suspected fraud",
+        "MD01": "no mandate",
+        "MD06": "the payer objected",
+        "MD07": "account holder has died",
+        "MS02": "no reason given, by the payer",
+        "MS03": "no reason given, by the bank",
+        "TECH": "technical error",
+    },
+}
+"""ISO 20022, ExternalReturnReason1Code and ExternalCancellationReason1Code: the frequent ones."""
+
+
+# --- as it happens -------------------------------------------------------------------------------
+
+
+def tell_of_bank(notice: BankNotice) -> None:
+    """To the administrators, once an occasion: a bank wants a person (C27)."""
+    row = notice.connection
+    moment = (row.consent_at or row.created_at).isoformat()
+
+    def facts(language: str) -> dict[str, Any]:
+        told = {
+            "bank_name": row.bank_name,
+            "bank_url": f"{installed().url}/bank-connections/{row.id}",
+        }
+        return told | ({"ends_on": day(notice.on, language)} if notice.on else {})
+
+    _tell_administrators(
+        notice.kind, row.merchant_id, f"bank:{row.id}:{notice.kind}:{moment}", facts
+    )
+
+
+def tell_of_recognised(statement: Statement) -> None:
+    """What rules took off the list of which the merchant wants to hear (K45): once a file."""
+    url = f"{installed().url}/postings?state=ignored&statement={statement.id}"
+    for hits in recognised_in(statement):
+
+        def facts(language: str, hits: Recognised = hits) -> dict[str, Any]:
+            return {
+                "pattern": hits.pattern,
+                "count": str(hits.count),
+                "received_total": money(hits.total, hits.currency, language),
+                "postings_url": url,
+            }
+
+        _tell_administrators(
+            "postings_recognised",
+            statement.merchant_id,
+            f"statement:{statement.id}:rule:{hits.rule_id}:{hits.currency}",
+            facts,
+        )
+
+
+def _tell_administrators(
+    kind: str,
+    merchant_id: int,
+    once: str,
+    facts: Callable[[str], dict[str, Any]],
+    *,
+    shop_id: int | None = None,
+    order_id: int | None = None,
+    at: datetime | None = None,
+) -> bool:
+    """A mail about the house, in each one's language; True if one was written."""
+    merchant = db.session.get_one(Merchant, merchant_id)
+    is_written = False
+    for user in administrators(merchant_id):
+        language = nearest_language(user.language, merchant.language)
+        is_written |= queue_mail(
+            kind,
+            merchant_id=merchant_id,
+            shop_id=shop_id,
+            order_id=order_id,
+            language=language,
+            recipient=user.email,
+            once=f"{once}:{user.id}",
+            facts={"recipient_name": user.name} | facts(language),
+            theme=KONTOR,
+            sender_name="Kontor",
+            sender_address=system_address(),
+            at=at,
+        )
+    return is_written
+
+
+def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datetime) -> None:
+    """To the administrators: `shop_error` once a fault, `transfer_failed` once an order."""
+    zone = ZoneInfo(db.session.get_one(Merchant, shop.merchant_id).timezone)
+    if kind == "shop_error":
+        since = shop.error_since or at
+        once = f"shop:{shop.id}:error:{since.isoformat()}"
+    else:
+        assert update is not None, "a failed transfer has an update"
+        since = update.created_at
+        once = f"update:{update.id}:failed"
+    moment = since.astimezone(zone)
+
+    def facts(language: str) -> dict[str, Any]:
+        told = {
+            "shop_name": shop.name,
+            "since": f"{day(moment.date(), language)}, {moment:%H:%M}",
+        }
+        if update is None or kind == "shop_error":
+            url = f"{installed().url}/shops"
+            return told | {"reason": shop.error or "", "shop_settings_url": url}
+        return told | {
+            "order_number": update.number,
+            "payment_status": STATUS_WORDS[language].get(update.intent, update.intent),
+            "reason": update.error or "",
+            "order_url": f"{installed().url}/orders/{update.order_id}",
+        }
+
+    order_id = update.order_id if update is not None else None
+    _tell_administrators(kind, shop.merchant_id, once, facts, shop_id=shop.id, order_id=order_id)
+
+
+def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **facts: str) -> bool:
+    """To the administrators, once a kind, order and posting; False if it was told before.
+
+    Kinds: ``payment_for_cancelled`` (S51, S54), ``payment_for_removed`` (S40) and
+    ``payment_returned`` (N18), for which ``posting`` is the one that came or the one that took it
+    back. To be called when the ledger and the shop's update are written, because the mail says
+    what became of them. ``facts`` go over what is found here, finished for every language.
+    """
+    is_return = kind == "payment_returned"
+    came, told_of = _came_and_went(posting) if is_return else (posting, posting)
+    booked = _booked(order, [came])
+    share = -_booked(order, [came, told_of], "return") if told_of is not came else booked
+    amount = share if share > ZERO else abs(came.amount)
+    marks = _marks(kind, order, booked, at)
+    rest = order.total - _paid(order)
+    shop = db.session.get_one(Shop, order.shop_id)
+    booked_on = told_of.booking_date or _local_day(order.merchant_id, at)
+    base = installed().url
+
+    def told(language: str) -> dict[str, Any]:
+        return {
+            "shop_name": shop.name,
+            "order_number": order.number,
+            "customer": order.customer_name,
+            "amount": money(amount, came.currency, language),
+            "payer": came.counterparty_name or "",
+            "booked_on": day(booked_on, language),
+            "order_url": f"{base}/orders/{order.id}",
+            "posting_url": f"{base}/postings/{told_of.id}",
+            **(_facts_of_return(told_of, rest, order.currency, language) if is_return else {}),
+            **marks,
+            **facts,
+        }
+
+    return _tell_administrators(
+        kind,
+        order.merchant_id,
+        f"order:{order.id}:posting:{told_of.id}:{kind}",
+        told,
+        shop_id=order.shop_id,
+        order_id=order.id,
+        at=at,
+    )
+
+
+def _came_and_went(posting: Posting) -> tuple[Posting, Posting]:
+    """The posting that brought the money and the one that took it back, whichever was given."""
+    if posting.returns_id is not None:
+        return db.session.get_one(Posting, posting.returns_id), posting
+    taken = db.session.scalar(select(Posting).where(Posting.returns_id == posting.id))
+    return posting, taken or posting
+
+
+def _booked(order: Order, postings: Sequence[Posting], origin: str | None = None) -> Decimal:
+    """What the ledger has of these postings on the order."""
+    total = select(func.sum(Assignment.amount)).where(
+        Assignment.order_id == order.id, Assignment.posting_id.in_([one.id for one in postings])
+    )
+    if origin is not None:
+        total = total.where(Assignment.origin == origin)
+    return db.session.scalar(total) or ZERO
+
+
+def _marks(kind: str, order: Order, booked: Decimal, at: datetime) -> dict[str, str]:
+    """What Kontor did, and what sort of order it is, as far as the kind speaks of it."""
+    update = select(PaymentUpdate.id).where(
+        PaymentUpdate.order_id == order.id,
+        PaymentUpdate.created_at >= at,
+        PaymentUpdate.status != "withheld",
+    )
+    holds = {
+        "is_assigned": booked > ZERO,
+        "shop_told": db.session.scalar(update.limit(1)) is not None,
+        "overdue": order.payment_code
+        in (wire.PaymentCode.INVOICE, wire.PaymentCode.CASH_ON_DELIVERY),
+    }
+    known = KINDS[kind].optional
+    return {name: "yes" if is_so else "" for name, is_so in holds.items() if name in known}
+
+
+def _paid(order: Order) -> Decimal:
+    """What the ledger has on the order."""
+    total = select(func.sum(Assignment.amount)).where(Assignment.order_id == order.id)
+    return db.session.scalar(total) or ZERO
+
+
+def _facts_of_return(taken: Posting, rest: Decimal, currency: str, language: str) -> dict[str, str]:
+    return {
+        "reason": return_reason(taken.return_reason, language),
+        "amount_open": money(rest, currency, language) if rest > ZERO else "",
+    }
+
+
+def return_reason(printed: str | None, language: str) -> str:
+    """``AC04`` as ``Konto aufgelöst (AC04)``; what is no code that we know stays as it is."""
+    words = RETURN_WORDS[language].get((printed or "").strip())
+    return f"{words} ({(printed or '').strip()})" if words else printed or ""
+
+
+# --- to the merchant, once a day ----------------------------------------------------------------
+
+
+def tell_of_unassigned(
+    merchant_id: int,
+    postings: Sequence[Posting],
+    at: datetime,
+    likely: Mapping[int, str] | None = None,
+) -> bool:
+    """To the administrators, at most once in a day of the merchant: these wait for a person.
+
+    ``postings`` were just looked at and not assigned; those that came since the last such mail
+    and wait as well are told with them, so that what came later that day is not forgotten.
+    ``likely`` is the number of the most likely order by posting id; where it is not given, the
+    first suggestion counts. Nobody is told who ignores whatever is not assigned (K44).
+    """
+    once = _once_a_day("postings_need_you", merchant_id, at)
+    if _is_told(once, merchant_id) or _ignores_unassigned(merchant_id):
+        return False
+    ids = [posting.id for posting in postings]
+    waits = (Posting.merchant_id == merchant_id) & Posting.is_open
+    looked_at: ColumnElement[bool] = or_(Posting.id.in_(ids), ~Posting.needs_match)
+    last = _last_told("postings_need_you", merchant_id)
+    is_new = or_(Posting.id.in_(ids), Posting.created_at > last) if last else looked_at
+    newest = (
+        select(Posting)
+        .where(waits, looked_at, is_new)
+        .order_by(Posting.booking_date.desc().nulls_last(), Posting.id.desc())
+        .limit(LISTED_POSTINGS)
+    )
+    listed = list(db.session.scalars(newest))
+    if not listed:
+        return False
+    count = db.session.scalar(select(func.count()).select_from(Posting).where(waits, looked_at))
+    lines = _lines_of_postings(listed, likely or {})
+    base = f"{installed().url}/postings"
+
+    def facts(language: str) -> dict[str, Any]:
+        return {
+            **_counted(count or 0, len(listed)),
+            "postings": [line(language, base) for line in lines],
+            "postings_url": base,
+        }
+
+    return _tell_administrators("postings_need_you", merchant_id, once, facts, at=at)
+
+
+def _lines_of_postings(
+    postings: Sequence[Posting], likely: Mapping[int, str]
+) -> list[Callable[[str, str], dict[str, str]]]:
+    ids = [posting.id for posting in postings]
+    assigned = dict(
+        db.session.execute(
+            select(Assignment.posting_id, func.sum(Assignment.amount))
+            .where(Assignment.posting_id.in_(ids))
+            .group_by(Assignment.posting_id)
+        ).all()
+    )
+    orders = {**_likely_orders(ids), **likely}
+
+    def line_of(posting: Posting) -> Callable[[str, str], dict[str, str]]:
+        left = posting.amount - assigned.get(posting.id, ZERO)
+        booked_on = posting.booking_date or posting.created_at.date()
+        return lambda language, base: {
+            "booked_on": day(booked_on, language),
+            "payer": posting.counterparty_name or "",
+            "amount": money(left, posting.currency, language),
+            "purpose": _shortened(posting.remittance_information or ""),
+            "likely_order": orders.get(posting.id, ""),
+            "posting_url": f"{base}/{posting.id}",
+        }
+
+    return [line_of(posting) for posting in postings]
+
+
+def _likely_orders(posting_ids: Sequence[int]) -> dict[int, str]:
+    """Posting id to the numbers of the orders that are suggested first."""
+    firsts = db.session.execute(
+        select(Suggestion.posting_id, Suggestion.orders).where(
+            Suggestion.posting_id.in_(posting_ids),
+            Suggestion.rank == 0,
+            Suggestion.returns_id.is_(None),
+        )
+    )
+    offered = {posting_id: [int(one["order_id"]) for one in parts] for posting_id, parts in firsts}
+    order_ids = {order_id for one in offered.values() for order_id in one}
+    numbers = dict(
+        db.session.execute(select(Order.id, Order.number).where(Order.id.in_(order_ids))).all()
+    )
+    return {
+        posting_id: ", ".join(numbers[one] for one in order_ids if one in numbers)
+        for posting_id, order_ids in offered.items()
+    }
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= PURPOSE_LENGTH else line[: PURPOSE_LENGTH - 1].rstrip() + "…"
+
+
+def _ignores_unassigned(merchant_id: int) -> bool:
+    rule = select(IgnoreRule.id).where(
+        IgnoreRule.merchant_id == merchant_id, IgnoreRule.kind == "unassigned"
+    )
+    return db.session.scalar(rule.limit(1)) is not None
+
+
+def tell_of_differences(merchant_id: int, since: datetime, at: datetime) -> bool:
+    """To the administrators, at most once in a day of the merchant: paid, with a difference.
+
+    What was booked since the last such mail, or after ``since`` if there was none (K21, C7), and
+    still stands. Takes the merchant's lock, so that no booking is half way in.
+    """
+    once = _once_a_day("differences_booked", merchant_id, at)
+    if _is_told(once, merchant_id):
+        return False
+    lock_merchant(merchant_id)
+    after = _last_told("differences_booked", merchant_id) or since
+    rows = db.session.execute(_differences(merchant_id, after, at)).all()
+    if not rows:
+        return False
+    base = f"{installed().url}/orders"
+
+    def facts(language: str) -> dict[str, Any]:
+        return {
+            **_counted(rows[0][3], len(rows)),
+            "differences": [
+                _difference_line(row, order, received, language, base)
+                for row, order, received, _ in rows
+            ],
+            "orders_url": f"{base}?status=paid",
+        }
+
+    return _tell_administrators("differences_booked", merchant_id, once, facts, at=at)
+
+
+def _differences(
+    merchant_id: int, after: datetime, until: datetime
+) -> Select[Assignment, Order, Decimal, int]:
+    """Difference, its order, the amount of the payment that it completes; and how many."""
+    completed = aliased(Assignment)
+    return (
+        select(Assignment, Order, completed.amount, func.count().over())
+        .join(Order, Order.id == Assignment.order_id)
+        .outerjoin(completed, completed.id == Assignment.completes_id)
+        .where(
+            Assignment.merchant_id == merchant_id,
+            Assignment.origin == "difference",
+            Assignment.created_at > after,
+            Assignment.created_at <= until,
+            is_standing(),
+        )
+        .order_by(Assignment.id.desc())
+        .limit(LISTED_DIFFERENCES)
+    )
+
+
+def _difference_line(
+    row: Assignment, order: Order, received: Decimal | None, language: str, base: str
+) -> dict[str, str]:
+    """What was written off lacks in the payment, so it is told as a minus."""
+    sign = "+" if row.amount < ZERO else ""
+    words = DIFFERENCE_WORDS[language]
+    return {
+        "order_number": order.number,
+        "customer": order.customer_name,
+        "amount": money(received, order.currency, language) if received is not None else "",
+        "difference": f"{sign}{money(-row.amount, order.currency, language)}",
+        "because": words.get(row.because or "other", words["other"]),
+        "order_url": f"{base}/{order.id}",
+    }
+
+
+def _counted(count: int, listed: int) -> dict[str, str]:
+    return {
+        "count": str(count),
+        "single": "yes" if count == 1 else "",
+        "rest": str(count - listed) if count > listed else "",
+    }
+
+
+def _once_a_day(kind: str, merchant_id: int, at: datetime) -> str:
+    return f"merchant:{merchant_id}:{kind}:{_local_day(merchant_id, at).isoformat()}"
+
+
+def _local_day(merchant_id: int, at: datetime) -> date:
+    merchant = db.session.get_one(Merchant, merchant_id)
+    return at.astimezone(ZoneInfo(merchant.timezone)).date()
+
+
+def _is_told(once: str, merchant_id: int) -> bool:
+    """Whether everyone who would get this mail has it: one look-up, before any work is done."""
+    keys = [f"{once}:{user.id}" for user in administrators(merchant_id)]
+    there = select(func.count()).select_from(Mail).where(Mail.once.in_(keys))
+    return db.session.scalar(there) == len(keys)
+
+
+def _last_told(kind: str, merchant_id: int) -> datetime | None:
+    """When the last mail of this kind was written."""
+    mails = select(Mail.created_at).where(Mail.merchant_id == merchant_id, Mail.kind == kind)
+    return db.session.scalar(mails.order_by(Mail.created_at.desc()).limit(1))
