@@ -14,6 +14,7 @@ from server import api, dashboard
 from server.banking import models as _banking
 from server.config import Settings, install
 from server.db import db
+from server.dunning import models as _dunning
 from server.jobs import Bell
 from server.mail import models as _mail
 from server.matching import models as _matching
@@ -22,7 +23,7 @@ from server.orders import models as _orders
 from server.shops import models as _shops
 from server.work import listen
 
-TABLES = (_merchants, _shops, _mail, _banking, _orders, _matching)
+TABLES = (_merchants, _shops, _mail, _banking, _orders, _matching, _dunning)
 """Every table must be known before the first query, whichever process this is."""
 
 REDIS_SECONDS = 2

@@ -30,7 +30,7 @@ from server.dashboard.shops import MAX_KEY_NAME_LENGTH
 from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.models import ApiKey
-from server.orders.intake import ask_for_money_of_waiting
+from server.orders.asking import ask_waiting
 from server.orders.service import start_assignment
 
 pages = Blueprint("bank", __name__)
@@ -237,7 +237,7 @@ def add() -> BaseResponse:
         db.session.rollback()
         return _add_page(entered, str(refused.args[0]))
     if account.is_payee:
-        ask_for_money_of_waiting(g.merchant_id)
+        ask_waiting(g.merchant_id, now())
     db.session.commit()
     return redirect(url_for(".show", account_id=account.id, done="account_saved"), 303)
 
@@ -277,7 +277,7 @@ def change(account_id: int) -> BaseResponse:
         return _account_page(account, entered, str(refused.args[0]))
     db.session.flush()
     if service.payees(g.merchant_id) != before:
-        ask_for_money_of_waiting(g.merchant_id)
+        ask_waiting(g.merchant_id, now())
     db.session.commit()
     return redirect(url_for(".show", account_id=account.id, done="account_set"), 303)
 

@@ -9,10 +9,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from flask import Blueprint, Response, abort, g, redirect, request, send_file, url_for
-from marshmallow import EXCLUDE
 from werkzeug.wrappers import Response as BaseResponse
 
-from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.types import PaymentCode
 from server.banking.rules.accounts import Payee
 from server.banking.service import payees
@@ -24,10 +22,12 @@ from server.mail.girocode import girocode_png
 from server.mail.models import Mail
 from server.mail.rules import KINDS, FactError, Message
 from server.mail.service import preview_mail
+from server.merchants.service import settings_of
 from server.orders import credit, service
 from server.orders.models import Order
 from server.orders.notices import asked_reference, asked_transfer, payee_for
 from server.orders.service import NotPossible
+from server.orders.told import told_order
 
 pages = Blueprint("orders", __name__)
 
@@ -181,19 +181,19 @@ def _surplus(row: OrderRow) -> dict[str, Any]:
 
 def _payee(order: Order) -> Payee | None:
     """The account that this order is asked to pay to (K17)."""
-    wire = OrderSchema(unknown=EXCLUDE).load(order.wire)
-    return payee_for(wire, order.shop_id, payees(order.merchant_id))
+    return payee_for(told_order(order), order.shop_id, payees(order.merchant_id))
 
 
 def _asked(order: Order, amount: Decimal, account: Payee) -> dict[str, str]:
     """What the customer is asked to transfer now: the words of the payment information."""
-    wire = OrderSchema(unknown=EXCLUDE).load(order.wire)
+    told = told_order(order)
+    kind = settings_of(order.merchant_id, order.shop_id).reference_kind
     return asked_transfer(
         account,
         language=words.language(),
         amount=amount,
         currency=order.currency,
-        payment_reference=asked_reference(order.shop.reference_kind, order.payment_reference, wire),
+        payment_reference=asked_reference(kind, order.payment_reference, told),
     )
 
 

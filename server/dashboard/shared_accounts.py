@@ -24,7 +24,7 @@ from server.dashboard.pages import page
 from server.db import db, now
 from server.matching.service import likely_members
 from server.merchants.models import Merchant
-from server.orders.intake import ask_for_money_of_waiting
+from server.orders.asking import ask_waiting
 from server.orders.service import request_match
 
 pages = Blueprint("shared_accounts", __name__)
@@ -228,7 +228,7 @@ def add_member(account_id: int) -> BaseResponse:
     except ValueError as refused:
         db.session.rollback()
         return _account_page(account, str(refused.args[0]))
-    ask_for_money_of_waiting(merchant_id)
+    ask_waiting(merchant_id, now())
     db.session.commit()
     return redirect(url_for(".show", account_id=account.id, done="member_added"), 303)
 

@@ -17,7 +17,8 @@ class Mail(WorkItem, Base):
     """One mail. ``once`` makes it at most one, ever; ``facts`` is the snapshot of what it says.
 
     ``order_id`` is None for account mails and merchant notices of no order. ``message_id`` is
-    made with the row, so a second copy after a crash carries the same one.
+    made with the row, so a second copy after a crash carries the same one. ``redirected_to``: the
+    shop was in test mode, so it went there and not to the customer (K66).
     """
 
     __tablename__ = "mail"
@@ -42,6 +43,7 @@ class Mail(WorkItem, Base):
     kind: Mapped[str] = mapped_column(String(48))
     language: Mapped[str] = mapped_column(String(8))
     recipient: Mapped[str] = mapped_column(String(320))
+    redirected_to: Mapped[str | None] = mapped_column(String(320))
     once: Mapped[str] = mapped_column(String(200), unique=True)
     facts: Mapped[dict[str, Any]] = mapped_column(JSON)
     theme: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)

@@ -105,7 +105,8 @@ class SettingChange(Base):
     """A value that somebody set. Append-only: the newest row of a name is in force.
 
     ``shop_id`` None is the general value; ``value`` None goes back to what is inherited. Names
-    and kinds of values are those of ``merchants.settings``.
+    and kinds of values are those of ``merchants.settings``. ``waits``: a second person has to
+    agree first (N21); a row that waits is not in force, and is none any more once it was refused.
     """
 
     __tablename__ = "setting_change"
@@ -121,6 +122,9 @@ class SettingChange(Base):
     value: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
     changed_at: Mapped[Time] = mapped_column(default=now)
     changed_by: Mapped[str] = mapped_column(String(320), default="")
+    waits: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    decided_at: Mapped[Time | None]
+    decided_by: Mapped[str | None] = mapped_column(String(320))
 
 
 class IdempotencyKey(Base):

@@ -278,6 +278,7 @@ def set_values(merchant_id: int, shop_id: int | None = None) -> dict[str, Any]:
     newest = (
         select(SettingChange)
         .where(SettingChange.merchant_id == merchant_id, SettingChange.shop_id == shop_id)
+        .where(~SettingChange.waits)
         .ext(distinct_on(SettingChange.name))
         .order_by(SettingChange.name, SettingChange.id.desc())
     )
@@ -292,31 +293,105 @@ def change_setting(
     actor: str,
     at: datetime,
     shop_id: int | None = None,
-) -> bool:
-    """Set a value, or with None go back to the inherited one. True if it changed anything.
+) -> SettingChange | None:
+    """Set a value, or with None go back to the inherited one. None if that changes nothing.
 
+    Where the merchant wants a second person for what may hurt customers (N21), the change
+    ``waits`` until ``decide_change``; a newer change of the same name replaces one that waits.
     Raises ValueError with a message key where the value is none of this setting.
     """
     value = None if typed is None else checked(name, typed)
     if shop_id is not None and name in SCHEMA and not SCHEMA[name].per_shop:
         raise ValueError("setting_not_of_a_shop")
+    _drop_waiting(merchant_id, shop_id, name, actor, at)
     if set_values(merchant_id, shop_id).get(name) == value:
-        return False
-    db.session.add(
-        SettingChange(
-            merchant_id=merchant_id,
-            shop_id=shop_id,
-            name=name,
-            value=value,
-            changed_at=at,
-            changed_by=actor,
-        )
+        return None
+    row = SettingChange(
+        merchant_id=merchant_id,
+        shop_id=shop_id,
+        name=name,
+        value=value,
+        changed_at=at,
+        changed_by=actor,
+        waits=needs_approval(merchant_id, name, actor),
     )
+    db.session.add(row)
     db.session.flush()
-    return True
+    return row
+
+
+def needs_approval(merchant_id: int, name: str, actor: str) -> bool:
+    """Does somebody else have to agree? Only where there is somebody else.
+
+    That nobody needs to agree any more is itself something to agree to.
+    """
+    is_risky = name == "approve_changes" or (name in SCHEMA and SCHEMA[name].is_risky)
+    if not is_risky or not settings_of(merchant_id).approve_changes:
+        return False
+    return any(user.email != actor for user in administrators(merchant_id))
+
+
+def _drop_waiting(
+    merchant_id: int, shop_id: int | None, name: str, actor: str, at: datetime
+) -> None:
+    waiting = select(SettingChange).where(
+        SettingChange.merchant_id == merchant_id,
+        SettingChange.shop_id == shop_id,
+        SettingChange.name == name,
+        SettingChange.waits,
+        SettingChange.decided_at.is_(None),
+    )
+    for row in db.session.scalars(waiting.with_for_update()):
+        row.decided_at, row.decided_by = at, actor
+
+
+def waiting_changes(merchant_id: int) -> list[SettingChange]:
+    """What waits for a second person, oldest first."""
+    query = select(SettingChange).where(
+        SettingChange.merchant_id == merchant_id,
+        SettingChange.waits,
+        SettingChange.decided_at.is_(None),
+    )
+    return list(db.session.scalars(query.order_by(SettingChange.id)))
+
+
+def decide_change(
+    merchant_id: int, change_id: int, *, agrees: bool, actor: str, at: datetime
+) -> SettingChange:
+    """A second person agrees or refuses. Raises ValueError with a message key.
+
+    What is agreed to is in force from now on: it becomes the newest row of its name.
+    """
+    row = db.session.scalar(
+        select(SettingChange)
+        .where(SettingChange.merchant_id == merchant_id, SettingChange.id == change_id)
+        .with_for_update()
+    )
+    if row is None or not row.waits or row.decided_at is not None:
+        raise ValueError("setting_change_gone")
+    if row.changed_by == actor and agrees:
+        raise ValueError("setting_change_own")
+    row.decided_at, row.decided_by = at, actor
+    if not agrees:
+        return row
+    agreed = SettingChange(
+        merchant_id=merchant_id,
+        shop_id=row.shop_id,
+        name=row.name,
+        value=row.value,
+        changed_at=at,
+        changed_by=row.changed_by,
+        decided_at=at,
+        decided_by=actor,
+    )
+    db.session.add(agreed)
+    db.session.flush()
+    return agreed
 
 
 def setting_changes(merchant_id: int, limit: int = 50) -> list[SettingChange]:
-    """Who changed what, the newest first."""
-    query = select(SettingChange).where(SettingChange.merchant_id == merchant_id)
+    """Who changed what, the newest first; without what never came into force."""
+    query = select(SettingChange).where(
+        SettingChange.merchant_id == merchant_id, ~SettingChange.waits
+    )
     return list(db.session.scalars(query.order_by(SettingChange.id.desc()).limit(limit)))

@@ -3,27 +3,175 @@
 The schema is the one truth for API, form, validation, documentation and defaults. Pure; what is
 stored, and by whom it was changed, is in ``service``. A file of its own because rooms above read
 it at every decision and nothing else of this room.
+
+A name without a dot is of everything; ``invoice.reminders`` is of one payment code (S43 to S54,
+K22 to K29).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from decimal import Decimal
+from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
+
+from plugin_sdk.types import PaymentCode
 
 Level = Literal["careful", "normal", "eager"]
 Assignment = Literal["auto", "review", "shadow"]
 CreditMode = Literal["manual", "automatic"]
+Mode = Literal["live", "test"]
+AskWhen = Literal["at_once", "with_invoice", "by_shop"]
+BaseDay = Literal["invoice_date", "order_date"]
+PayableBase = Literal["order_date", "reminder_date"]
+FeeRule = Literal["legal", "own"]
+ReferenceKind = Literal["own", "rf", "order_number", "invoice_number"]
+Kind = Literal["choice", "whole", "switch", "percent", "amounts"]
+
+MOST_REMINDERS: Final = 5
+MOST_CURRENCIES: Final = 10
+HIGHEST_FEE: Final = Decimal(500)
+MAX_TYPED_LENGTH: Final = 200
 
 
 def _choice(default: str, *choices: str, per_shop: bool = True) -> Any:
     return field(default=default, metadata={"choices": choices, "per_shop": per_shop})
 
 
-def _whole(default: int, lowest: int, highest: int, unit: str) -> Any:
-    limits = {"lowest": lowest, "highest": highest, "unit": unit}
+def _whole(default: int, lowest: int, highest: int, unit: str, *, per_shop: bool = True) -> Any:
+    limits = {"lowest": lowest, "highest": highest, "unit": unit, "per_shop": per_shop}
     return field(default=default, metadata=limits)
+
+
+def _switch(*, default: bool = False, is_risky: bool = False, per_shop: bool = True) -> Any:
+    return field(default=default, metadata={"is_risky": is_risky, "per_shop": per_shop})
+
+
+def _percent(highest: int) -> Any:
+    return field(default=Decimal(0), metadata={"highest": highest, "unit": "percent"})
+
+
+def _amounts() -> Any:
+    return field(default_factory=dict, metadata={"unit": "amounts"})
+
+
+def _days(highest: int = 730, *, is_risky: bool = False) -> Any:
+    limits = {"lowest": 0, "highest": highest, "unit": "days", "is_risky": is_risky}
+    return field(default=0, metadata=limits)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSettings:
+    """What is in force for orders of one payment code. Days are the merchant's calendar days.
+
+    ``ask_when``: payment information at once, only when there is an invoice number, or never,
+    because the shop sends it (S44, K22, K15); reminders wait for the invoice number as well.
+    ``resend_after_days``: once more after so many days, which is no reminder (S45).
+    ``resend_before_due_days``: once more so many days before the contractual due date (K24).
+    ``reminders``: how many (S46); the first ``first_reminder_days`` after the base date (S48), the
+    n-th ``reminder_n_days`` after the one before (S49). ``reminder_base``: date of the first
+    invoice, where there is one, or of the order. ``cancel_after_days``: cancelled (prepayment) or
+    overdue (invoice, cash on delivery) so long after the base date (S50, K29).
+    ``ask_unpaid_after_days``: ask whether the parcel was paid at the door (K29).
+    ``payable_days``: "payable until" in mails, for display only (S52); in reminders
+    ``reminder_payable_days`` (S53). 0 is off, or not shown.
+    ``revive_cancelled``: a payment for a cancelled or overdue order counts as if it were not, and
+    the shop is told (S54). ``charge_fees``, ``fee_rule``, ``fee_1`` ...: fees of the levels, by
+    law of the customer's country or own ones by currency (K26, K27); ``charge_interest``:
+    statutory interest (N15). ``claim_fees``: an order is not paid without them (K28).
+    ``discount_percent``, ``discount_days``, ``net_days``: payment terms where the shop names none
+    (S59). ``collect_after_days``: handed over to collection so long after the base date.
+    """
+
+    ask_when: AskWhen = _choice("by_shop", "at_once", "with_invoice", "by_shop")
+    resend_after_days: int = _days(365)
+    resend_before_due_days: int = _days(60)
+    payable_days: int = _days(365)
+    reminders: int = field(
+        default=0,
+        metadata={"lowest": 0, "highest": MOST_REMINDERS, "unit": "times", "is_risky": True},
+    )
+    reminder_base: BaseDay = _choice("invoice_date", "invoice_date", "order_date")
+    first_reminder_days: int = _days(365, is_risky=True)
+    reminder_2_days: int = _days(365, is_risky=True)
+    reminder_3_days: int = _days(365, is_risky=True)
+    reminder_4_days: int = _days(365, is_risky=True)
+    reminder_5_days: int = _days(365, is_risky=True)
+    reminder_payable_days: int = _days(365)
+    ask_unpaid_after_days: int = _days(365)
+    cancel_after_days: int = _days(is_risky=True)
+    revive_cancelled: bool = _switch()
+    charge_fees: bool = _switch(is_risky=True)
+    fee_rule: FeeRule = _choice("legal", "legal", "own")
+    fee_1: Mapping[str, Decimal] = _amounts()
+    fee_2: Mapping[str, Decimal] = _amounts()
+    fee_3: Mapping[str, Decimal] = _amounts()
+    fee_4: Mapping[str, Decimal] = _amounts()
+    fee_5: Mapping[str, Decimal] = _amounts()
+    charge_interest: bool = _switch(is_risky=True)
+    claim_fees: bool = _switch(is_risky=True)
+    discount_percent: Decimal = _percent(50)
+    discount_days: int = _days(365)
+    net_days: int = _days(365)
+    collect_after_days: int = _days(is_risky=True)
+
+    def gap_days(self, level: int) -> int:
+        """Days before reminder ``level``: after the base date for 1, else after the one before."""
+        assert 1 <= level <= MOST_REMINDERS
+        return int(
+            self.first_reminder_days if level == 1 else getattr(self, f"reminder_{level}_days")
+        )
+
+    def own_fee(self, level: int, currency: str) -> Decimal:
+        """The merchant's own fee of a level; 0 where he has set none in this currency."""
+        fees: Mapping[str, Decimal] = getattr(self, f"fee_{level}")
+        return fees.get(currency, Decimal(0))
+
+
+_REMINDING = {
+    "ask_when": "at_once",
+    "resend_after_days": 0,
+    "payable_days": 0,
+    "reminders": 1,
+    "reminder_base": "invoice_date",
+    "first_reminder_days": 7,
+    "reminder_2_days": 7,
+    "reminder_3_days": 7,
+    "reminder_4_days": 7,
+    "reminder_5_days": 7,
+    "reminder_payable_days": 0,
+    "cancel_after_days": 0,
+    "revive_cancelled": False,
+}
+CODE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "prepayment": _REMINDING,
+    "invoice": {
+        **_REMINDING,
+        "resend_before_due_days": 0,
+        "reminders": 2,
+        "first_reminder_days": 21,
+        "reminder_2_days": 10,
+        "revive_cancelled": True,  # the goods are with the customer: paid late is paid
+        "charge_fees": False,
+        "fee_rule": "legal",
+        **{f"fee_{level}": {} for level in range(1, MOST_REMINDERS + 1)},
+        "charge_interest": False,
+        "claim_fees": False,
+        "discount_percent": Decimal(0),
+        "discount_days": 0,
+        "net_days": 0,
+        "collect_after_days": 0,
+    },
+    "cash_on_delivery": {
+        "ask_unpaid_after_days": 0,
+        "cancel_after_days": 0,
+        "revive_cancelled": False,
+    },
+}
+"""Which settings each payment code has, and what they are until somebody sets them."""
+
+_CODES: Final = {code: replace(CodeSettings(), **values) for code, values in CODE_DEFAULTS.items()}
+_NOTHING: Final = CodeSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,55 +189,117 @@ class MerchantSettings:
     ``accept_late_discount``: later than that it counts as well; else it is a part payment (N16).
     ``assign_cancelled``: a payment for a cancelled order is assigned like any other (S51).
     ``credit_mode``: what a customer has too much waits for a person, or pays his next order (C12).
+
+    ``mode``: in ``test`` mails to customers go to the merchant and no shop is written to (K66).
+    ``stop_mails``: nothing goes to any customer. ``mail_wait_seconds``: a new order's first
+    payment information waits so long, and an edit in that time replaces it.
+    ``bank_data_hours``: no reminder, cancellation or collection on older bank data, in hours of
+    banking days (N5). ``run_hour``: the daily run begins then, merchant's time.
+    ``saturday_reminders``: Saturdays are good for reminders; Sundays and holidays never are.
+    ``reminder_payable_base``: what ``reminder_payable_days`` count from (S53, K35).
+    ``claim_pause_days``: reminders rest so long after "I have paid" (S61).
+    ``monitoring_delay_hours``: watched orders of other payment codes come in so much later (S55).
+    ``reference_kind``: what customers are asked to write (K16, K35).
+    ``approve_changes``: what may hurt customers is in force when a second person agrees (N21).
+    ``prepayment``, ``invoice``, ``cash_on_delivery``: see ``CodeSettings``.
     """
 
     assignment: Assignment = _choice("auto", "auto", "review", "shadow", per_shop=False)
     match_level: Level = _choice("normal", "careful", "normal", "eager", per_shop=False)
     tolerance_cents: int = _whole(1, 0, 10_000, "cents")
-    claim_bank_fees: bool = field(default=False)
-    zero_is_paid: bool = field(default=True)
+    claim_bank_fees: bool = _switch()
+    zero_is_paid: bool = _switch(default=True)
     max_order_age_days: int = _whole(90, 0, 3650, "days")
     discount_grace_days: int = _whole(3, 0, 60, "days")
-    accept_late_discount: bool = field(default=False)
-    assign_cancelled: bool = field(default=False)
+    accept_late_discount: bool = _switch()
+    assign_cancelled: bool = _switch()
     credit_mode: CreditMode = _choice("manual", "manual", "automatic")
+    mode: Mode = _choice("live", "live", "test")
+    stop_mails: bool = _switch(per_shop=False)
+    mail_wait_seconds: int = _whole(60, 0, 3600, "seconds")
+    bank_data_hours: int = _whole(72, 1, 336, "hours")
+    run_hour: int = _whole(9, 0, 23, "hour", per_shop=False)
+    saturday_reminders: bool = _switch()
+    reminder_payable_base: PayableBase = _choice("reminder_date", "order_date", "reminder_date")
+    claim_pause_days: int = _whole(5, 0, 60, "days")
+    monitoring_delay_hours: int = _whole(48, 0, 720, "hours")
+    reference_kind: ReferenceKind = _choice("own", "own", "rf", "order_number", "invoice_number")
+    approve_changes: bool = _switch(per_shop=False)
+    prepayment: CodeSettings = _CODES["prepayment"]
+    invoice: CodeSettings = _CODES["invoice"]
+    cash_on_delivery: CodeSettings = _CODES["cash_on_delivery"]
 
     @property
     def tolerance(self) -> Decimal:
         """In the currency of the order."""
         return Decimal(self.tolerance_cents).scaleb(-2)
 
+    def of(self, code: str) -> CodeSettings:
+        """Of a payment code; orders of code ``other`` are asked for nothing."""
+        found: CodeSettings = getattr(self, code, _NOTHING) if code in CODE_DEFAULTS else _NOTHING
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One name of the schema. ``kind``: ``choice``, ``whole`` (a number) or ``switch``.
+    """One name of the schema.
 
-    ``per_shop``: a shop may have its own value.
+    ``kind``: ``choice``, ``whole`` (a number), ``switch``, ``percent`` (a Decimal) or ``amounts``
+    ({currency: Decimal}). ``per_shop``: a shop may have its own value. ``is_risky``: a wrong value
+    reaches customers, so a second person may have to agree. ``code``: the payment code that it is
+    of, or None.
     """
 
     name: str
-    kind: Literal["choice", "whole", "switch"]
-    default: str | int | bool
+    kind: Kind
+    default: Any
     choices: tuple[str, ...] = ()
     lowest: int = 0
     highest: int = 0
     unit: str = ""
     per_shop: bool = True
+    is_risky: bool = False
+    code: PaymentCode | None = None
+
+    @property
+    def field(self) -> str:
+        """The name without its payment code: what the texts are called by."""
+        return self.name.rpartition(".")[2]
 
 
-def _setting(name: str, default: Any, metadata: Mapping[str, Any]) -> Setting:
+def _setting(name: str, default: Any, metadata: Mapping[str, Any], code: str | None) -> Setting:
+    kind: Kind = "whole"
     if isinstance(default, bool):
-        return Setting(name, "switch", default)
-    return Setting(name, "choice" if "choices" in metadata else "whole", default, **metadata)
+        kind = "switch"
+    elif isinstance(default, Decimal):
+        kind = "percent"
+    elif isinstance(default, Mapping):
+        kind = "amounts"
+    elif "choices" in metadata:
+        kind = "choice"
+    return Setting(name, kind, default, **metadata, code=PaymentCode(code) if code else None)
 
 
-SCHEMA: Final[Mapping[str, Setting]] = {
-    each.name: _setting(each.name, each.default, each.metadata) for each in fields(MerchantSettings)
-}
+def _schema() -> dict[str, Setting]:
+    found = {
+        each.name: _setting(each.name, each.default, each.metadata, None)
+        for each in fields(MerchantSettings)
+        if each.name not in CODE_DEFAULTS
+    }
+    known = {each.name: each for each in fields(CodeSettings)}
+    for code, defaults in CODE_DEFAULTS.items():
+        for each in known.values():
+            if each.name in defaults:
+                name = f"{code}.{each.name}"
+                found[name] = _setting(name, defaults[each.name], each.metadata, code)
+    return found
 
 
-def checked(name: str, typed: str) -> str | int | bool:
-    """What somebody typed, as it is stored. Raises ValueError with a message key."""
+SCHEMA: Final[Mapping[str, Setting]] = _schema()
+
+
+def checked(name: str, typed: str) -> Any:
+    """What somebody typed, as it is stored in JSON. Raises ValueError with a message key."""
     setting = SCHEMA.get(name)
     if setting is None:
         raise ValueError("setting_unknown")
@@ -102,6 +312,10 @@ def checked(name: str, typed: str) -> str | int | bool:
         if typed not in setting.choices:
             raise ValueError("setting_no_choice")
         return typed
+    if setting.kind == "percent":
+        return str(_checked_number(typed or "0", Decimal(setting.highest)))
+    if setting.kind == "amounts":
+        return _checked_amounts(typed)
     if not typed.isascii() or not typed.isdecimal() or len(typed) > len(str(setting.highest)):
         raise ValueError("setting_no_number")
     if not setting.lowest <= int(typed) <= setting.highest:
@@ -109,6 +323,73 @@ def checked(name: str, typed: str) -> str | int | bool:
     return int(typed)
 
 
+def _checked_number(typed: str, highest: Decimal) -> Decimal:
+    """With at most two decimals, behind a point or comma."""
+    try:
+        value = Decimal(typed.replace(",", "."))
+    except InvalidOperation:
+        raise ValueError("setting_no_number") from None
+    if not value.is_finite():
+        raise ValueError("setting_no_number")
+    if not 0 <= value <= highest or value != value.quantize(Decimal("0.01")):
+        raise ValueError("setting_out_of_range")
+    return value
+
+
+def _checked_amounts(typed: str) -> dict[str, str]:
+    """``2.50 EUR; 5 CHF``, the currency before or behind; an empty text is no amount at all."""
+    if len(typed) > MAX_TYPED_LENGTH:
+        raise ValueError("setting_no_amounts")
+    amounts: dict[str, str] = {}
+    for part in typed.replace("\n", ";").split(";"):
+        words = part.upper().split()
+        if not words:
+            continue
+        currency = next((word for word in words if word.isascii() and word.isalpha()), "")
+        numbers = [word for word in words if word != currency]
+        if len(currency) != 3 or len(numbers) != 1 or currency in amounts:
+            raise ValueError("setting_no_amounts")
+        amounts[currency] = str(_checked_number(numbers[0], HIGHEST_FEE))
+    if len(amounts) > MOST_CURRENCIES:
+        raise ValueError("setting_no_amounts")
+    return amounts
+
+
+def as_typed(value: Any) -> str:
+    """A stored value or one in force as its field holds it, and as ``checked`` reads it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{amount} {currency}" for currency, amount in sorted(value.items()))
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return str(value)
+
+
+def value_in(settings: MerchantSettings, name: str) -> Any:
+    """The value in force of a name of the schema."""
+    code, _, own = name.rpartition(".")
+    return getattr(getattr(settings, code) if code else settings, own)
+
+
 def in_force(stored: Mapping[str, Any]) -> MerchantSettings:
     """The defaults with what is stored on top; a name that is no longer known is left out."""
-    return MerchantSettings(**{name: stored[name] for name in SCHEMA if name in stored})
+    own: dict[str, Any] = {}
+    of_codes: dict[str, dict[str, Any]] = {}
+    for name, value in stored.items():
+        if name not in SCHEMA:
+            continue
+        code, _, plain = name.rpartition(".")
+        read = _as_value(SCHEMA[name].kind, value)
+        (of_codes.setdefault(code, {}) if code else own)[plain] = read
+    for code, values in of_codes.items():
+        own[code] = replace(_CODES[code], **values)
+    return MerchantSettings(**own)
+
+
+def _as_value(kind: Kind, stored: Any) -> Any:
+    if kind == "percent":
+        return Decimal(stored)
+    if kind == "amounts":
+        return {currency: Decimal(amount) for currency, amount in stored.items()}
+    return stored

@@ -223,7 +223,7 @@ def apply_credit(
 
 
 def _apply(order: Order, posting: Posting, ledger: Ledger, actor: str, at: datetime) -> Assignment:
-    owed = order.total - ledger.paid(order.id)
+    owed = ledger.rest(order)
     left = posting.amount - ledger.assigned(posting.id)
     if owed <= ZERO:
         raise NotPossible("already_paid", number=order.number)
@@ -256,7 +256,7 @@ def apply_automatically(order: Order, at: datetime) -> bool:
     ]
     is_booked = False
     for posting in wanted:
-        if order.total <= ledger.paid(order.id):
+        if ledger.rest(order) <= ZERO:
             break
         _apply(order, posting_now(order.merchant_id, posting.id), ledger, ACTOR, at)
         is_booked = True

@@ -10,30 +10,28 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
 
-from sqlalchemy import String, cast, func, select
+from sqlalchemy import select
 
 from plugin_sdk import types as wire
-from plugin_sdk.schemas import OrderSchema, amount_text
-from server.banking.service import payees
+from plugin_sdk.schemas import amount_text
 from server.db import db
 from server.mail.models import Mail
-from server.merchants.models import SettingChange
-from server.merchants.service import lock_merchant, settings_of
+from server.merchants.service import lock_merchant
+from server.orders.asking import asks_now, follow_change
 from server.orders.keys import added_search, keys_of, rewrite_keys
-from server.orders.ledger import note
+from server.orders.ledger import note, order_now
 from server.orders.models import Invoice, MatchRequest, Order
 from server.orders.notices import (
-    ASKS_FOR_MONEY,
     payee_for,
     payment_information,
-    queue_payment_information,
     recipient_name,
+    request_of,
 )
 from server.orders.receiver import (
     CURRENT,
@@ -43,19 +41,17 @@ from server.orders.receiver import (
     forget,
     receiver_of,
 )
+from server.orders.removal import LOST_IF_CLOSED, NOT_OPEN, forget_order, remove
 from server.orders.rules import make_payment_reference, payment_status
 from server.orders.service import request_match
-from server.orders.settlement import settle, withhold_mails
+from server.orders.settlement import settle
 from server.shops.models import Shop
-from server.shops.rules import is_open_status, payment_code
+from server.shops.rules import is_open_status, is_watched, payment_code
 from server.shops.service import connect, touch, touch_is_due
 from server.work import announce
 
 ZERO = Decimal(0)
 REFERENCE_TRIES = 5
-ASKING_MAILS = ("payment_information", "partially_paid")
-LOST_IF_CLOSED = frozenset({"unpaid", "partially_paid", "cancelled"})
-"""What becomes "removed externally" when the shop no longer waits for the money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +69,13 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What an arrival will be here."""
+    """What an arrival will be here. ``monitor_at``: watched, and not counted before then (S55)."""
 
     arrival: Arrival
     code: wire.PaymentCode
     is_open: bool
     is_managed: bool
+    monitor_at: datetime | None = None
 
     @property
     def external_id(self) -> str:
@@ -86,7 +83,7 @@ class _Plan:
 
     @property
     def outcome(self) -> str:
-        if self.is_managed:
+        if self.is_managed and self.monitor_at is None:
             return "created"
         return "not_managed" if self.is_open else "ignored"
 
@@ -102,7 +99,7 @@ def receive_orders(shop: Receiver, arrivals: Sequence[Arrival], at: datetime) ->
     # Sorted: two pushes of the same orders must not wait for each other's rows in a circle.
     latest = {one.order.external_id: one for one in arrivals}
     latest = dict(sorted(latest.items()))
-    plans = {external_id: _plan(shop, one) for external_id, one in latest.items()}
+    plans = {external_id: _plan(shop, one, at) for external_id, one in latest.items()}
     outcomes = {external_id: plan.outcome for external_id, plan in plans.items()}
     wanted = {key: plan for key, plan in plans.items() if plan.outcome != "ignored"}
     if wanted:
@@ -111,8 +108,10 @@ def receive_orders(shop: Receiver, arrivals: Sequence[Arrival], at: datetime) ->
         stored = set()
         check_is_current(shop)
     known = _known(shop, [external_id for external_id in latest if external_id not in stored])
-    for external_id, found in known.items():
-        outcomes[external_id] = _compare(shop, found, plans[external_id], at)
+    changed = {key: one for key, one in known.items() if one[1] != plans[key].arrival.digest}
+    outcomes |= dict.fromkeys(known, "unchanged")
+    for external_id, (order_id, _) in changed.items():
+        outcomes[external_id] = _compare(shop, order_id, plans[external_id], at)
     if any(outcomes[external_id] == "updated" for external_id in known):
         request_match(shop.merchant_id, at)
     return [outcomes[arrival.order.external_id] for arrival in arrivals]
@@ -140,7 +139,7 @@ def _known(shop: Receiver, external_ids: list[str]) -> dict[str, tuple[int, byte
     return {row[0]: (row[1], row[2]) for row in db.session.execute(query)}
 
 
-def _plan(shop: Receiver, arrival: Arrival) -> _Plan:
+def _plan(shop: Receiver, arrival: Arrival, at: datetime) -> _Plan:
     order = arrival.order
     code = payment_code(
         {} if shop.mapping_pinned else shop.mapping, order.payment_method, order.payment_code
@@ -148,8 +147,13 @@ def _plan(shop: Receiver, arrival: Arrival) -> _Plan:
     is_open = is_open_status(shop.mapping, code, order.shop_status)
     assert shop.connected_at is not None, "a sign of life came first"
     is_new = order.ordered_at >= shop.connected_at
-    is_managed = is_open and is_new and code is not wire.PaymentCode.OTHER
-    return _Plan(arrival, code, is_open, is_managed)
+    is_ours = code is not wire.PaymentCode.OTHER or is_watched(shop.mapping, order.payment_method)
+    monitor_at = None
+    if code is wire.PaymentCode.OTHER:
+        monitor_at = order.ordered_at + timedelta(hours=shop.settings.monitoring_delay_hours)
+    waits = monitor_at is not None and monitor_at > at
+    is_managed = is_open and is_new and is_ours
+    return _Plan(arrival, code, is_open, is_managed, monitor_at if waits and is_managed else None)
 
 
 # --- new orders --------------------------------------------------------------------------------
@@ -164,19 +168,19 @@ WITH current AS ({CURRENT}), arrived AS (
         payment_method text, payment_code text, shop_status text, customer_name text,
         customer_email text, language text, search text, wire json, content_hash text,
         payment_reference text, payment_status text, is_managed boolean,
-        keys json, invoices json, mail json
+        monitor_at timestamptz, keys json, invoices json, mail json
     )
 ), stored AS (
     INSERT INTO "order" (
         merchant_id, shop_id, external_id, number, ordered_at, currency, total, payment_method,
         payment_code, shop_status, customer_name, customer_email, language, search, wire,
-        content_hash, payment_reference, payment_status, is_managed, needs_match, created_at,
-        changed_at
+        content_hash, payment_reference, payment_status, is_managed, monitor_at, needs_match,
+        created_at, changed_at
     )
     SELECT %(merchant_id)s, %(shop_id)s, external_id, number, ordered_at, currency, total,
         payment_method, payment_code, shop_status, customer_name, customer_email, language,
         search, wire, decode(content_hash, 'hex'), payment_reference, payment_status, is_managed,
-        true, %(at)s, %(at)s
+        monitor_at, true, %(at)s, %(at)s
     FROM arrived WHERE EXISTS (SELECT FROM current)
     ON CONFLICT DO NOTHING
     RETURNING id, external_id
@@ -198,7 +202,7 @@ WITH current AS ({CURRENT}), arrived AS (
     SELECT %(merchant_id)s, %(shop_id)s, id, 'order:' || id || ':' || (mail ->> 'kind'),
         mail ->> 'kind', mail ->> 'language', mail ->> 'recipient', mail -> 'facts',
         mail -> 'theme', mail ->> 'sender_name', mail ->> 'sender_address', mail ->> 'reply_to',
-        mail ->> 'message_id', 'queued', 0, %(at)s, %(at)s
+        mail ->> 'message_id', 'queued', 0, %(at)s, %(mail_due_at)s
     FROM stored JOIN arrived USING (external_id)
     WHERE json_typeof(mail) = 'object'
     ON CONFLICT (once) DO NOTHING
@@ -228,6 +232,7 @@ def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
                 "merchant_id": shop.merchant_id,
                 "shop_id": shop.id,
                 "at": at,
+                "mail_due_at": at + timedelta(seconds=shop.settings.mail_wait_seconds),
                 **shop.proof,
             },
         )
@@ -246,14 +251,17 @@ def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
 
 
 def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
-    order = plan.arrival.order
+    order, settings = plan.arrival.order, shop.settings
+    is_managed = plan.is_managed and plan.monitor_at is None
     status = payment_status(
-        order.total, ZERO, managed=plan.is_managed, zero_is_paid=shop.zero_is_paid
+        order.total, ZERO, managed=is_managed, zero_is_paid=settings.zero_is_paid
     )
     reference = make_payment_reference(Random(secrets.randbits(64)))  # noqa: S311  no secret
-    asks = plan.is_managed and plan.code in ASKS_FOR_MONEY and order.total > 0
-    asks = asks and not shop.is_shadow  # the process of today asks for it (N3)
+    asks = is_managed and order.total > 0
+    asks = asks and asks_now(settings, plan.code.value, has_invoice=bool(order.invoices))
+    asks = asks and settings.assignment != "shadow"  # the process of today asks for it (N3)
     payee = payee_for(order, shop.id, shop.payees) if asks else None
+    asked = request_of(order, plan.code, reference, payee, settings, shop.zone) if payee else None
     content = _content(plan.arrival)
     return content | {
         "external_id": order.external_id,
@@ -263,13 +271,14 @@ def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
         "payment_code": plan.code.value,
         "payment_reference": reference,
         "payment_status": status.value,
-        "is_managed": plan.is_managed,
+        "is_managed": is_managed,
+        "monitor_at": plan.monitor_at.isoformat() if plan.monitor_at else None,
         "keys": keys_of(order, reference),
         "invoices": [
             (invoice.number, invoice.date.isoformat() if invoice.date else None)
             for invoice in order.invoices
         ],
-        "mail": payment_information(shop, order, plan.code, reference, payee) if payee else None,
+        "mail": payment_information(shop, asked) if asked else None,
     }
 
 
@@ -305,66 +314,23 @@ def search_text(order: wire.Order) -> str:
     return " ".join(dict.fromkeys(part for part in parts if part)).lower()
 
 
-def ask_for_money_of_waiting(merchant_id: int) -> int:
-    """A bank account was entered: write to whoever is waiting for one. Returns how many.
-
-    Nobody in the shadow, and afterwards nobody whose order came while it lasted (N3).
-    """
-    accounts = payees(merchant_id)
-    if settings_of(merchant_id).assignment == "shadow":
-        return 0
-    shadow = select(func.max(SettingChange.id)).where(
-        SettingChange.merchant_id == merchant_id,
-        SettingChange.name == "assignment",
-        cast(SettingChange.value, String) == '"shadow"',
-    )
-    live_since = db.session.scalar(
-        select(func.min(SettingChange.changed_at)).where(
-            SettingChange.merchant_id == merchant_id,
-            SettingChange.name == "assignment",
-            SettingChange.id > shadow.scalar_subquery(),
-        )
-    )
-    asked = select(Mail.order_id).where(
-        Mail.merchant_id == merchant_id,
-        Mail.kind == "payment_information",
-        Mail.order_id.is_not(None),
-    )
-    waiting = select(Order).where(
-        Order.merchant_id == merchant_id,
-        Order.payment_status == wire.PaymentStatus.UNPAID.value,
-        Order.total > 0,
-        Order.payment_code.in_([code.value for code in ASKS_FOR_MONEY]),
-        Order.id.not_in(asked),
-    )
-    if live_since is not None:
-        waiting = waiting.where(Order.created_at > live_since)
-    schema = OrderSchema()
-    count = 0
-    for row in db.session.scalars(waiting):
-        order: wire.Order = schema.load(row.wire)
-        shop = db.session.get_one(Shop, row.shop_id)
-        code = wire.PaymentCode(row.payment_code)
-        account = payee_for(order, shop.id, accounts)
-        if account is not None:
-            count += queue_payment_information(
-                shop, order, code, row.id, row.payment_reference, account
-            )
-    return count
-
-
 # --- known orders ------------------------------------------------------------------------------
 
 
-def _compare(shop: Receiver, known: tuple[int, bytes], plan: _Plan, at: datetime) -> str:
-    """Take over what the shop changed (S35, S38); whatever we know about payments stays."""
-    order_id, digest = known
+def _compare(shop: Receiver, order_id: int, plan: _Plan, at: datetime) -> str:
+    """Take over what the shop changed (S35, S38); whatever we know about payments stays.
+
+    An order that was edited here (S66), made here or erased does not follow its shop any more.
+    """
     arrival = plan.arrival
-    if digest == arrival.digest:
-        return "unchanged"
     lock_merchant(shop.merchant_id)
-    row = db.session.get_one(Order, order_id, with_for_update=True)
-    before = row.total
+    row = order_now(shop.merchant_id, order_id)
+    if row.sync != "shop":
+        return "unchanged"
+    if row.monitor_at is not None and not plan.is_open:
+        forget_order(row)  # watched, and paid or gone before its time: it never came in (S55)
+        return "ignored"
+    total, email = row.total, row.customer_email
     for name, value in _content(arrival).items():
         setattr(row, name, value)
     row.search = f"{row.search} {added_search(row)}".rstrip()
@@ -374,21 +340,23 @@ def _compare(shop: Receiver, known: tuple[int, bytes], plan: _Plan, at: datetime
     _follow_status(row, plan.is_open, at)
     rewrite_keys(row, arrival.order)
     _add_invoices(row, arrival.order)
-    if before != row.total:
-        note(row, "total_changed", "", at, before=amount_text(before), after=amount_text(row.total))
+    if total != row.total:
+        note(row, "total_changed", "", at, before=amount_text(total), after=amount_text(row.total))
     settle(row, at)
+    db.session.flush()
+    follow_change(row, total, email, at)
     return "updated"
 
 
 def _follow_status(row: Order, is_open: bool, at: datetime) -> None:
     """Not open in the shop any more and not paid here: removed externally (S38, S39)."""
-    if is_open and row.removed_at is not None:
-        row.removed_at = None
-        note(row, "open_again", "", at)
-    elif not is_open and row.removed_at is None and row.payment_status in LOST_IF_CLOSED:
-        row.removed_at = at
-        note(row, "removed", "", at, shop_status=row.shop_status or "")
-        withhold_mails(row, ASKING_MAILS, "the order is no longer open in the shop")
+    if is_open:
+        row.held_removal = None
+        if row.removed_at is not None:
+            row.removed_at = None
+            note(row, "open_again", "", at)
+    elif row.removed_at is None and row.payment_status in LOST_IF_CLOSED:
+        remove(row, NOT_OPEN, at, shop_status=row.shop_status or "")
 
 
 def _add_invoices(row: Order, order: wire.Order) -> None:
@@ -417,12 +385,43 @@ def orders_gone(
     query = select(Order).where(Order.shop_id == shop.id, Order.external_id.in_(external_ids))
     removed = 0
     for row in db.session.scalars(query.with_for_update()):
+        if row.sync != "shop":
+            continue
         if row.gone_evidence is None:
             row.gone_evidence = evidence.value
+        elif row.monitor_at is not None:
+            forget_order(row)
         elif row.removed_at is None and row.payment_status in LOST_IF_CLOSED:
-            row.removed_at = at
-            removed += 1
-            note(row, "removed", "", at, evidence=evidence.value)
-            withhold_mails(row, ASKING_MAILS, "the order was deleted in the shop")
-            settle(row, at)
+            removed += remove(row, evidence.value, at, evidence=evidence.value)
     return removed
+
+
+# --- orders that a person asked for --------------------------------------------------------------
+
+
+def receive_wanted(shop: Shop, arrival: Arrival, *, actor: str, at: datetime) -> str:
+    """Store an order that a person asked the shop for (K64, S74); the outcome as of any arrival.
+
+    Whatever cut-off and open statuses say of a new one, a person wants it: it is managed from now
+    on. A known one is compared like any other, and stays not managed if it was.
+    """
+    receiver = _note_sign_of_life(receiver_of(shop.id), at)
+    plan = replace(_plan(receiver, arrival, at), monitor_at=None)
+    known = _known(receiver, [plan.external_id])
+    if not known:
+        stored = _store(receiver, [replace(plan, is_managed=True, is_open=True)], at)
+        if plan.external_id in stored:
+            row = db.session.scalars(
+                select(Order).where(Order.shop_id == shop.id, Order.external_id == plan.external_id)
+            ).one()
+            note(row, "imported", actor, at)
+            return "created"
+        known = _known(receiver, [plan.external_id])
+    order_id, digest = known[plan.external_id]
+    row = order_now(shop.merchant_id, order_id)
+    note(row, "read_again", actor, at)
+    if digest == arrival.digest and row.gone_evidence is None:
+        return "unchanged"
+    outcome = _compare(receiver, order_id, plan, at)
+    request_match(shop.merchant_id, at)
+    return outcome

@@ -127,15 +127,36 @@ class Ledger:
         """What counts as paid: money, what a person marked, and differences."""
         return sum((row.amount for row in self._of(order_id)), ZERO)
 
+    def owed(self, order: Order) -> Decimal:
+        """What the order must bring in to be paid: its total, and fees where they are claimed
+        (K28)."""
+        total = max(order.total, ZERO)
+        if order.fee_total and self.settings(order).of(order.payment_code).claim_fees:
+            return total + order.fee_total
+        return total
+
+    def rest(self, order: Order) -> Decimal:
+        """What is missing; negative is too much. Fees that were charged may be paid, and need not
+        where they are not claimed."""
+        paid = self.paid(order.id)
+        missing = self.owed(order) - paid
+        return (
+            missing
+            if missing > ZERO
+            else min(max(order.total, ZERO) + order.fee_total - paid, ZERO)
+        )
+
     def surplus(self, order: Order) -> Decimal:
-        """How much more than its total was paid. A difference is no money, so it is none of it:
-        the missing rest that comes later after all, or a lower total, makes nobody pay too much;
-        and what was written off as too much is not too much (K21).
+        """How much more than its total, and what its reminders charged, was paid.
+
+        A difference is no money, so it is none of it: the missing rest that comes later after
+        all, or a lower total, makes nobody pay too much; and what was written off as too much is
+        not too much (K21).
         """
         rows = self._of(order.id)
         money = sum((row.amount for row in rows if row.because is None), ZERO)
         counted = min(money, sum((row.amount for row in rows), ZERO))
-        return max(counted - max(order.total, ZERO), ZERO)
+        return max(counted - max(order.total, ZERO) - order.fee_total, ZERO)
 
     def assigned(self, posting_id: int) -> Decimal:
         assert posting_id in self.posting_ids, "read with the others"

@@ -131,7 +131,7 @@ def tell_of_bank(notice: BankNotice) -> None:
         }
         return told | ({"ends_on": day(notice.on, language)} if notice.on else {})
 
-    _tell_administrators(
+    tell_administrators(
         notice.kind, row.merchant_id, f"bank:{row.id}:{notice.kind}:{moment}", facts
     )
 
@@ -149,7 +149,7 @@ def tell_of_recognised(statement: Statement) -> None:
                 "postings_url": url,
             }
 
-        _tell_administrators(
+        tell_administrators(
             "postings_recognised",
             statement.merchant_id,
             f"statement:{statement.id}:rule:{hits.rule_id}:{hits.currency}",
@@ -157,7 +157,7 @@ def tell_of_recognised(statement: Statement) -> None:
         )
 
 
-def _tell_administrators(
+def tell_administrators(
     kind: str,
     merchant_id: int,
     once: str,
@@ -217,7 +217,7 @@ def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datet
         }
 
     order_id = update.order_id if update is not None else None
-    _tell_administrators(kind, shop.merchant_id, once, facts, shop_id=shop.id, order_id=order_id)
+    tell_administrators(kind, shop.merchant_id, once, facts, shop_id=shop.id, order_id=order_id)
 
 
 def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **facts: str) -> bool:
@@ -254,13 +254,31 @@ def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **fac
             **facts,
         }
 
-    return _tell_administrators(
+    return tell_administrators(
         kind,
         order.merchant_id,
         f"order:{order.id}:posting:{told_of.id}:{kind}",
         told,
         shop_id=order.shop_id,
         order_id=order.id,
+        at=at,
+    )
+
+
+def tell_of_removals(shop: Shop, held: int, open_count: int, at: datetime) -> bool:
+    """To the administrators, once a shop and day: orders vanish, and somebody must look (S41)."""
+    day_of = _local_day(shop.merchant_id, at).isoformat()
+    return tell_administrators(
+        "removals_wait",
+        shop.merchant_id,
+        f"shop:{shop.id}:removals:{day_of}",
+        lambda _: {
+            "shop_name": shop.name,
+            "count": str(held),
+            "open_count": str(open_count),
+            "review_url": f"{installed().url}/shops/{shop.id}/removals",
+        },
+        shop_id=shop.id,
         at=at,
     )
 
@@ -363,7 +381,7 @@ def tell_of_unassigned(
             "postings_url": base,
         }
 
-    return _tell_administrators("postings_need_you", merchant_id, once, facts, at=at)
+    return tell_administrators("postings_need_you", merchant_id, once, facts, at=at)
 
 
 def _lines_of_postings(
@@ -452,7 +470,7 @@ def tell_of_differences(merchant_id: int, since: datetime, at: datetime) -> bool
             "orders_url": f"{base}?status=paid",
         }
 
-    return _tell_administrators("differences_booked", merchant_id, once, facts, at=at)
+    return tell_administrators("differences_booked", merchant_id, once, facts, at=at)
 
 
 def _differences(

@@ -44,6 +44,12 @@ class Order(Base):
     and is written by ``service.settle`` alone (docs/adr/0007). ``needs_match``: the matcher has
     not yet looked for postings that came before this order or before its change (S18).
     ``additional_name`` and ``additional_number`` are what a person added for the matcher (S85).
+
+    ``sync``: ``shop`` follows the shop; ``edited`` (S66), ``manual`` (K64) and ``erased`` (S86) do
+    not. ``base_date``: set by hand, the base of all reminder dates (S58). ``fee_total`` is what
+    the reminders that were sent have charged (S68). ``monitor_at``: a watched order of another
+    payment code, which counts as imported only from then on (S55). ``held_removal``: the shop says
+    that it is not open any more, with too many others at once, so a person is asked (S41).
     """
 
     __tablename__ = "order"
@@ -58,6 +64,13 @@ class Order(Base):
         Index("ix_order_unmatched", "merchant_id", "id", postgresql_where=text("needs_match")),
         Index("ix_order_owing", "merchant_id", "total", postgresql_where=text(OWING)),
         Index("ix_order_customer_email", "merchant_id", text("lower(customer_email)")),
+        Index("ix_order_monitor_at", "monitor_at", postgresql_where=text("monitor_at IS NOT NULL")),
+        Index(
+            "ix_order_held_removal",
+            "merchant_id",
+            "shop_id",
+            postgresql_where=text("held_removal IS NOT NULL"),
+        ),
     )
 
     id: Mapped[Id]
@@ -85,7 +98,16 @@ class Order(Base):
     changed_at: Mapped[Time] = mapped_column(default=now)
     cancelled_at: Mapped[Time | None]
     removed_at: Mapped[Time | None]
+    collection_at: Mapped[Time | None]
+    erased_at: Mapped[Time | None]
+    monitor_at: Mapped[Time | None]
     gone_evidence: Mapped[str | None] = mapped_column(String(16))
+    held_removal: Mapped[str | None] = mapped_column(String(16))
+    sync: Mapped[str] = mapped_column(String(8), default="shop", server_default="shop")
+    base_date: Mapped[date | None]
+    fee_total: Mapped[Amount] = mapped_column(default=0, server_default=text("0"))
+    reminders_blocked_at: Mapped[Time | None]
+    paused_until: Mapped[date | None]
     additional_name: Mapped[str | None] = mapped_column(String(200))
     additional_number: Mapped[str | None] = mapped_column(String(64))
 
@@ -212,6 +234,40 @@ class Credit(Base):
     mode: Mapped[str | None] = mapped_column(String(16))
     kept_at: Mapped[Time] = mapped_column(default=now)
     kept_by: Mapped[str] = mapped_column(String(320), default="")
+
+
+class PaymentClaim(Base):
+    """The customer says that he has paid (S61); ``paid_on`` and ``message`` as he typed them."""
+
+    __tablename__ = "payment_claim"
+    __table_args__ = (
+        _order_key(),
+        Index("ix_payment_claim_order_id", "order_id"),
+        Index("ix_payment_claim_merchant_id", "merchant_id", "claimed_at"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    order_id: Mapped[Ref]
+    claimed_at: Mapped[Time] = mapped_column(default=now)
+    paid_on: Mapped[date | None]
+    message: Mapped[str] = mapped_column(Text, default="")
+
+
+class Proof(Base):
+    """A file by which a customer shows that he has paid: PDF, JPEG or PNG (S61)."""
+
+    __tablename__ = "proof"
+    __table_args__ = (_order_key(), Index("ix_proof_order_id", "order_id"))
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    order_id: Mapped[Ref]
+    filename: Mapped[str] = mapped_column(String(255))
+    media_type: Mapped[str] = mapped_column(String(64))
+    content: Mapped[bytes] = deferred(mapped_column(LargeBinary, nullable=False))
+    size_bytes: Mapped[int]
+    received_at: Mapped[Time] = mapped_column(default=now)
 
 
 class Suggestion(Base):

@@ -7,12 +7,14 @@ stands in ``merchant_notices``. Never commits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
-from decimal import Decimal
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from plugin_sdk import types as wire
-from plugin_sdk.schemas import OrderSchema, amount_text
+from plugin_sdk.schemas import amount_text
 from server.banking.models import Posting
 from server.banking.payments.epc import girocode_payload
 from server.banking.rules.accounts import Payee, choose_payee
@@ -20,10 +22,13 @@ from server.banking.service import payees
 from server.config import installed
 from server.db import db
 from server.mail.rules import MAX_LIST_ITEMS, day, money, nearest_language, payment_facts
-from server.mail.service import insert_mail, mail_content, queue_mail, sender_of
+from server.mail.service import mail_content, queue_mail, sender_of
 from server.mail.theme import Theme
+from server.merchants.service import settings_of
+from server.merchants.settings import MerchantSettings
 from server.orders.models import Assignment, Order
 from server.orders.rules import creditor_reference
+from server.orders.told import told_order, zone_of
 from server.shops.models import Shop
 
 ASKS_FOR_MONEY = frozenset({wire.PaymentCode.PREPAYMENT, wire.PaymentCode.INVOICE})
@@ -103,40 +108,96 @@ class Sender(Protocol):
     def sender_name(self) -> str: ...
     @property
     def reply_to(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """That a customer is asked for money: how much, to which account, with which words.
+
+    ``amount`` is what is owed now. ``payable_until`` is for display only (S52). ``facts`` are
+    more of the kind's own, finished.
+    """
+
+    order: wire.Order
+    code: wire.PaymentCode
+    payment_reference: str
+    account: Payee
+    settings: MerchantSettings
+    zone: ZoneInfo
+    amount: Decimal
+    payable_until: date | None = None
+
     @property
-    def reference_kind(self) -> str: ...
+    def order_date(self) -> date:
+        """Where the merchant lives."""
+        return self.order.ordered_at.astimezone(self.zone).date()
 
 
-def payment_information(
-    shop: Sender,
+def request_of(
     order: wire.Order,
     code: wire.PaymentCode,
     payment_reference: str,
     account: Payee,
+    settings: MerchantSettings,
+    zone: ZoneInfo,
+    amount: Decimal | None = None,
+) -> Request:
+    """The request of a payment information; ``amount`` None is the order's total."""
+    asked = Request(
+        order,
+        code,
+        payment_reference,
+        account,
+        settings,
+        zone,
+        order.total if amount is None else amount,
+    )
+    days = settings.of(code.value).payable_days
+    return replace(asked, payable_until=asked.order_date + timedelta(days=days)) if days else asked
+
+
+def facts_of_request(asked: Request, shop: Sender, language: str) -> dict[str, str]:
+    """What every mail says that asks for money: the transfer, the order and who is asked."""
+    order = asked.order
+    transfer = asked_transfer(
+        asked.account,
+        language=language,
+        amount=asked.amount,
+        currency=order.currency,
+        payment_reference=asked_reference(
+            asked.settings.reference_kind, asked.payment_reference, order
+        ),
+    )
+    until = asked.payable_until
+    return {
+        **transfer,
+        "shop_name": shop.name,
+        "order_number": order.number,
+        "order_date": day(asked.order_date, language),
+        "recipient_name": recipient_name(order),
+        "prepayment": "yes" if asked.code is wire.PaymentCode.PREPAYMENT else "",
+        "payable_until": day(until, language) if until else "",
+    }
+
+
+def payment_information(
+    shop: Sender, asked: Request, facts: Callable[[str], dict[str, str]] = lambda _: {}
 ) -> dict[str, Any] | None:
-    """The mail that asks for the money, as ``mail_content``; None without an address."""
+    """The mail that asks for the money, as ``mail_content``; None without an address.
+
+    ``facts`` of a language are more optional ones, such as that the amount has changed (S37).
+    """
+    order = asked.order
     if not order.customer.email:
         return None
     language = mail_language(order.customer.language, shop.language)
-    facts = asked_transfer(
-        account,
-        language=language,
-        amount=order.total,
-        currency=order.currency,
-        payment_reference=asked_reference(shop.reference_kind, payment_reference, order),
-    )
     return mail_content(
         "payment_information",
         language=language,
         recipient=order.customer.email,
-        facts={
-            **facts,
-            "shop_name": shop.name,
-            "order_number": order.number,
-            "order_date": day(order.ordered_at.date(), language),
-            "recipient_name": recipient_name(order),
-            "prepayment": "yes" if code is wire.PaymentCode.PREPAYMENT else "",
-        },
+        facts=facts_of_request(asked, shop, language)
+        | _discount(asked, language)
+        | facts(language),
         theme=Theme(),
         sender_name=shop.sender_name or shop.name,
         sender_address=system_address(),
@@ -144,21 +205,42 @@ def payment_information(
     )
 
 
-def queue_payment_information(
-    shop: Shop,
-    order: wire.Order,
-    code: wire.PaymentCode,
-    order_id: int,
-    payment_reference: str,
-    account: Payee,
-) -> bool:
-    """Ask for the money of one order. True if a mail was written (never a second one)."""
-    content = payment_information(shop, order, code, payment_reference, account)
-    if content is None:
-        return False
-    once = f"order:{order_id}:payment_information"
-    ids = {"merchant_id": shop.merchant_id, "shop_id": shop.id, "order_id": order_id, "once": once}
-    return insert_mail(content | ids)
+def _discount(asked: Request, language: str) -> dict[str, str]:
+    """What is enough until when, where there is a cash discount (S59)."""
+    terms = terms_of(asked.order, asked.code, asked.settings)
+    if terms is None or not terms.discount_percent or not terms.discount_days:
+        return {}
+    if asked.amount != asked.order.total:
+        return {}
+    share = (100 - terms.discount_percent) / 100
+    reduced = (asked.amount * share).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    until = terms_date(asked.order, asked.zone) + timedelta(days=terms.discount_days)
+    return {
+        "discount_amount": money(reduced, asked.order.currency, language),
+        "discount_until": day(until, language),
+    }
+
+
+def terms_of(
+    order: wire.Order, code: wire.PaymentCode, settings: MerchantSettings
+) -> wire.PaymentTerms | None:
+    """The payment terms: the shop's, else those of the invoice settings; None if unknown (S59)."""
+    if order.payment_terms is not None:
+        return order.payment_terms
+    own = settings.of(code.value)
+    if not own.net_days and not (own.discount_percent and own.discount_days):
+        return None
+    return wire.PaymentTerms(
+        discount_percent=own.discount_percent or None,
+        discount_days=own.discount_days or None,
+        net_days=own.net_days or None,
+    )
+
+
+def terms_date(order: wire.Order, zone: ZoneInfo) -> date:
+    """What the terms count from: the first invoice, else the order."""
+    days = [invoice.date for invoice in order.invoices if invoice.date is not None]
+    return min(days) if days else order.ordered_at.astimezone(zone).date()
 
 
 # --- to customers, of money that came -----------------------------------------------------------
@@ -191,16 +273,19 @@ def queue_payment_received(
 
 
 def queue_partially_paid(
-    order: Order, rows: Sequence[Assignment], paid: Decimal, outbox: Outbox | None = None
+    order: Order,
+    rows: Sequence[Assignment],
+    paid: Decimal,
+    rest: Decimal,
+    outbox: Outbox | None = None,
 ) -> bool:
     """Thank for a part and ask for the rest: once an order and paid sum (K40).
 
-    ``rows`` are the standing assignments, ``paid`` is all that counts as paid, in the order's
-    currency. Only money that was seen on an account is thanked for. False without an address,
-    without such money and if nothing is missing.
+    ``rows`` are the standing assignments, ``paid`` is all that counts as paid, ``rest`` what is
+    owed after it, with claimed fees (K28), in the order's currency. Only money that was seen on an
+    account is thanked for. False without an address, without such money and if nothing is missing.
     """
     received = [row for row in rows if row.posting_id is not None]
-    rest = order.total - paid
     if not received or rest <= ZERO:
         return False
     received_total = sum((row.amount for row in received), ZERO)
@@ -239,7 +324,8 @@ def queue_overpaid(
     if not received or surplus <= ZERO:
         return False
     booked = _money_of(rows, paid)
-    left_on_postings = surplus - max(booked - max(order.total, ZERO), ZERO)
+    owed = max(order.total, ZERO) + order.fee_total
+    left_on_postings = surplus - max(booked - owed, ZERO)
     came = booked + left_on_postings
 
     def facts(shop: Shop, language: str) -> dict[str, Any]:
@@ -271,6 +357,7 @@ def _queue_to_customer(
         return False
     shop = db.session.get_one(Shop, order.shop_id)
     language = mail_language(order.language, shop.language)
+    zone = zone_of(order.merchant_id)
     return queue_mail(
         kind,
         merchant_id=order.merchant_id,
@@ -282,7 +369,7 @@ def _queue_to_customer(
         facts={
             "shop_name": shop.name,
             "order_number": order.number,
-            "order_date": day(order.ordered_at.date(), language),
+            "order_date": day(order.ordered_at.astimezone(zone).date(), language),
             "recipient_name": order.customer_name,
             "prepayment": "yes" if order.payment_code == "prepayment" else "",
             **facts(shop, language),
@@ -315,16 +402,17 @@ def _transfer_of_rest(order: Order, shop: Shop, rest: Decimal, language: str) ->
     """How to pay the rest; nothing where the order is not paid by transfer to an account."""
     if wire.PaymentCode(order.payment_code) not in ASKS_FOR_MONEY:
         return {}
-    told: wire.Order = OrderSchema().load(order.wire)
+    told = told_order(order)
     account = payee_for(told, order.shop_id, payees(order.merchant_id))
     if account is None:
         return {}
+    kind = settings_of(order.merchant_id, shop.id).reference_kind
     return asked_transfer(
         account,
         language=language,
         amount=rest,
         currency=order.currency,
-        payment_reference=asked_reference(shop.reference_kind, order.payment_reference, told),
+        payment_reference=asked_reference(kind, order.payment_reference, told),
     )
 
 

@@ -1,4 +1,4 @@
-"""Who pushes orders: key, shop, the accounts that may be asked for and a setting, in one look.
+"""Who pushes orders: key, shop, the accounts that may be asked for and the settings, in one look.
 
 A file of its own because it is remembered between pushes, which nothing else is. What is
 remembered is never trusted: the statement that stores the orders checks it in passing
@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, String, bindparam, func, literal_column, or_, select, true
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from server.banking.rules.accounts import Payee
 from server.banking.service import payees_of, read_payees
 from server.db import db
-from server.merchants.models import ApiKey, SettingChange
+from server.merchants.models import ApiKey, Merchant, SettingChange
 from server.merchants.rules import split_api_key, token_hash
 from server.merchants.service import TOUCH_AFTER, KeyFacts, checked_key, key_columns
-from server.merchants.settings import SCHEMA
+from server.merchants.settings import MerchantSettings, in_force
 from server.shops.models import Shop
 from server.shops.rules import effective_mapping
 
@@ -48,15 +51,14 @@ class Receiver:
     language: str
     sender_name: str
     reply_to: str | None
-    reference_kind: str
     status: str
     mapping: dict[str, dict[str, Any]]
     mapping_pinned: bool
     connected_at: datetime | None
     last_order_at: datetime | None
     payees: tuple[Payee, ...]
-    zero_is_paid: bool
-    is_shadow: bool
+    settings: MerchantSettings
+    zone: ZoneInfo
     version: str
     key_id: str | None = None
     key_hash: bytes | None = None
@@ -81,8 +83,7 @@ CURRENT = """
         ), '/', (
             SELECT count(*) FROM setting_change AS change
             WHERE change.merchant_id = shop.merchant_id
-                AND (change.shop_id IS NULL OR change.shop_id = shop.id)
-                AND change.name IN ('zero_is_paid', 'assignment')
+                AND (change.shop_id IS NULL OR change.shop_id = shop.id) AND NOT change.waits
         )) = %(version)s
         AND (CAST(%(key_id)s AS text) IS NULL OR EXISTS (
             SELECT FROM api_key
@@ -99,15 +100,25 @@ _PAYEES = (
     .add_columns(literal_column(_VERSIONS, String).label("version"))
     .lateral("payee")
 )
-_OF_MERCHANT = or_(SettingChange.shop_id.is_(None), SettingChange.shop_id == Shop.id)
-_SETTING = select(SettingChange.value).where(SettingChange.merchant_id == Shop.merchant_id)
-_NEWEST = _SETTING.order_by(SettingChange.id.desc()).limit(1)
-_ZERO = _NEWEST.where(SettingChange.name == "zero_is_paid")
-_GENERAL = SettingChange.shop_id.is_(None)
-_ASSIGNMENT = _NEWEST.where(SettingChange.name == "assignment", _GENERAL)
-_CHANGES = _SETTING.where(
-    _OF_MERCHANT, SettingChange.name.in_(("zero_is_paid", "assignment"))
-).with_only_columns(func.count())
+_SET = (
+    select(SettingChange)
+    .where(
+        SettingChange.merchant_id == Shop.merchant_id,
+        or_(SettingChange.shop_id.is_(None), SettingChange.shop_id == Shop.id),
+        ~SettingChange.waits,
+    )
+    .correlate(Shop)
+)
+_NEWEST = (
+    _SET.with_only_columns(SettingChange.shop_id, SettingChange.name, SettingChange.value)
+    .ext(distinct_on(SettingChange.shop_id, SettingChange.name))
+    .order_by(SettingChange.shop_id, SettingChange.name, SettingChange.id.desc())
+    .subquery()
+)
+_VALUES = select(
+    func.json_agg(func.json_build_array(_NEWEST.c.shop_id, _NEWEST.c.name, _NEWEST.c.value))
+)
+_CHANGES = _SET.with_only_columns(func.count())
 _RECEIVER = (
     select(
         Shop.id,
@@ -116,7 +127,6 @@ _RECEIVER = (
         Shop.language,
         Shop.sender_name,
         Shop.reply_to,
-        Shop.reference_kind,
         Shop.status,
         Shop.mapping,
         Shop.default_mapping,
@@ -124,14 +134,14 @@ _RECEIVER = (
         Shop.connected_at,
         Shop.last_order_at,
         _PAYEES.c.payees,
-        _ZERO.where(SettingChange.shop_id == Shop.id).scalar_subquery().label("own_zero"),
-        _ZERO.where(_GENERAL).scalar_subquery().label("general_zero"),
-        _ASSIGNMENT.scalar_subquery().label("assignment"),
+        Merchant.timezone,
+        _VALUES.scalar_subquery().label("set_values"),
         func.concat(
             literal_column("shop.xmin"), "/", _PAYEES.c.version, "/", _CHANGES.scalar_subquery()
         ).label("version"),
     )
     .select_from(Shop)
+    .join(Merchant, Merchant.id == Shop.merchant_id)
     .join(_PAYEES, true())
 )
 _OF_SHOP = _RECEIVER.where(Shop.id == bindparam("shop_id"))
@@ -194,23 +204,21 @@ def _receiver(row: Row[Any], key_id: str | None = None, key_hash: bytes | None =
         language=row.language,
         sender_name=row.sender_name,
         reply_to=row.reply_to,
-        reference_kind=row.reference_kind,
         status=row.status,
         mapping=effective_mapping(row.mapping, row.default_mapping),
         mapping_pinned=row.mapping_pinned,
         connected_at=row.connected_at,
         last_order_at=row.last_order_at,
         payees=read_payees(row.payees),
-        zero_is_paid=_zero_is_paid(row.own_zero, row.general_zero),
-        is_shadow=row.assignment == "shadow",
+        settings=_settings(row.set_values or ()),
+        zone=ZoneInfo(row.timezone),
         version=row.version,
         key_id=key_id,
         key_hash=key_hash,
     )
 
 
-def _zero_is_paid(own: bool | None, general: bool | None) -> bool:
-    """The newest of the shop, else of the merchant, else the default (K32)."""
-    if own is not None:
-        return own
-    return general if general is not None else bool(SCHEMA["zero_is_paid"].default)
+def _settings(rows: Sequence[tuple[int | None, str, Any]]) -> MerchantSettings:
+    """What is set for the merchant, with the shop's own on top (S43)."""
+    layers = sorted(rows, key=lambda row: row[0] is not None)
+    return in_force({name: value for _, name, value in layers if value is not None})

@@ -22,6 +22,7 @@ from server.banking.models import Posting
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
+from server.orders.asking import ASKING
 from server.orders.keys import added_search, rewrite_keys
 from server.orders.ledger import (
     ZERO,
@@ -36,7 +37,16 @@ from server.orders.ledger import (
     refresh_posting,
 )
 from server.orders.merchant_notices import tell_merchant, tell_of_order
-from server.orders.models import Assignment, Credit, Invoice, MatchRequest, Order, Suggestion
+from server.orders.models import (
+    OWING_STATUSES,
+    Assignment,
+    Credit,
+    Invoice,
+    MatchRequest,
+    Order,
+    OrderEvent,
+    Suggestion,
+)
 from server.orders.settlement import settle
 from server.shops import service as shops
 from server.shops.models import PaymentUpdate, Shop
@@ -60,7 +70,7 @@ MAX_ADDITIONAL_NUMBER = 64
 DIFFERENCES: Final = ("bank_fee", "discount", "tolerance", "goodwill", "other")
 """Why an order may count as paid though a little is missing (C7)."""
 ASKING_MAILS: Final = {
-    "payment_information": ("unpaid", "partially_paid"),
+    **dict.fromkeys(ASKING, OWING_STATUSES),
     "partially_paid": ("partially_paid",),
 }
 """Kinds of mails that ask a customer for money, and the statuses in which an order owes it."""
@@ -166,14 +176,17 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
     if amount > left:
         raise NotPossible("assign_more_than_left", left=amount_text(left))
     if not order.is_managed:
-        order.is_managed = True
+        order.is_managed, order.monitor_at = True, None
     row = ledger.write(order, posting.id, amount, origin=origin, actor=actor, at=at)
     row.probability, row.evidence = probability, list(evidence)
     refresh_posting(posting, left - amount, keep_suggestions=origin == "auto")
     note(order, "assigned", actor, at, amount=amount_text(amount), posting_id=posting.id)
     _book_difference(order, row, ledger, because)
+    was_cancelled = order.cancelled_at is not None
+    if was_cancelled and ledger.settings(order).of(order.payment_code).revive_cancelled:
+        _revive(order, row, ledger, actor, at)
     settle(order, at, ledger, row=row, left_over=left_over)
-    is_gone = order.removed_at is not None or order.cancelled_at is not None
+    is_gone = order.removed_at is not None or was_cancelled
     if is_gone and origin != "credit":
         db.session.flush()  # the notice says what the ledger has
         gone = "removed" if order.removed_at is not None else "cancelled"
@@ -181,12 +194,31 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
     return row
 
 
+def _revive(order: Order, row: Assignment, ledger: Ledger, actor: str, at: datetime) -> None:
+    """Paid in full after it was cancelled or overdue: as if it had never been (S54)."""
+    if order.cancelled_at is None or ledger.rest(order) > ZERO:
+        return
+    db.session.flush()
+    cancelled_at = order.cancelled_at.isoformat()
+    note(order, "revived", actor, at, cancelled_at=cancelled_at, assignment_id=row.id)
+    order.cancelled_at = None
+
+
+def _cancel_again(order: Order, row: Assignment, at: datetime) -> None:
+    """The payment that revived the order is undone, so it is what it was before (N4)."""
+    events = select(OrderEvent).where(OrderEvent.order_id == order.id, OrderEvent.kind == "revived")
+    for event in db.session.scalars(events):
+        if event.facts.get("assignment_id") == row.id and order.cancelled_at is None:
+            order.cancelled_at = datetime.fromisoformat(event.facts["cancelled_at"])
+            note(order, "cancelled_again", "", at)
+
+
 def _book_difference(order: Order, row: Assignment, ledger: Ledger, because: str | None) -> None:
     """What is missing after ``row``, if somebody says why or it is too little to ask for.
 
     What is too much within the tolerance is written off as well, as a negative difference (K21).
     """
-    rest = order.total - ledger.paid(order.id)
+    rest = ledger.rest(order)
     if rest == 0 or order.total <= 0 or (rest < 0 and row.amount < -rest):
         return
     if because is None or rest < 0:
@@ -215,14 +247,15 @@ def mark_as_paid(merchant_id: int, order_id: int, *, actor: str, at: datetime) -
     lock_merchant(merchant_id)
     order = order_now(merchant_id, order_id)
     ledger = Ledger([order_id])
-    rest = max(order.total, ZERO) - ledger.paid(order_id)
+    rest = ledger.owed(order) - ledger.paid(order_id)
     if rest < 0 or (rest == 0 and order.payment_status == wire.PaymentStatus.PAID.value):
         raise NotPossible("already_paid", number=order.number)
     if not order.is_managed:
-        order.is_managed = True
+        order.is_managed, order.monitor_at = True, None
     row = ledger.write(order, None, rest, origin="person", actor=actor, at=at)
     db.session.flush()
     note(order, "marked_as_paid", actor, at, amount=amount_text(rest))
+    _revive(order, row, ledger, actor, at)
     settle(order, at, ledger, row=row)
     return row
 
@@ -259,6 +292,7 @@ def undo(merchant_id: int, assignment_id: int, *, actor: str, at: datetime) -> A
         refresh_posting(posting, posting.amount - ledger.assigned(posting.id))
     note(order, "assignment_undone", actor, at, amount=amount_text(row.amount))
     order.needs_match = True
+    _cancel_again(order, row, at)
     settle(order, at, ledger, row=back)
     request_match(merchant_id, at)
     return back
@@ -286,7 +320,7 @@ def move_surplus(
     if source.currency != target.currency:
         raise NotPossible("assign_other_currency", number=target.number)
     ledger = Ledger([source.id, target.id])
-    surplus, owed = ledger.surplus(source), target.total - ledger.paid(target.id)
+    surplus, owed = ledger.surplus(source), ledger.rest(target)
     if surplus <= 0:
         raise NotPossible("move_no_surplus", number=source.number)
     if amount is None and owed <= 0:

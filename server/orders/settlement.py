@@ -13,17 +13,14 @@ from decimal import Decimal
 from sqlalchemy import delete, select
 
 from plugin_sdk import types as wire
-from plugin_sdk.schemas import OrderSchema
-from server.banking.service import payees
 from server.db import db
 from server.mail.models import Mail
+from server.orders.asking import ASKING, ask_after_all, withhold_mails
 from server.orders.ledger import ZERO, Ledger, note
 from server.orders.models import Assignment, Order
 from server.orders.notices import (
-    payee_for,
     queue_overpaid,
     queue_partially_paid,
-    queue_payment_information,
     queue_payment_received,
 )
 from server.orders.rules import payment_status
@@ -31,7 +28,6 @@ from server.shops import service as shops
 from server.shops.models import PaymentUpdate, Shop
 from server.shops.rules import intent_of, status_to_write
 
-ASKING = "payment_information"
 RECEIPTS = ("payment_received", "partially_paid", "overpaid")
 """Mails that say what has arrived; of an order at most one of them waits to be sent."""
 
@@ -44,6 +40,8 @@ UNTRUE = "it was undone before it was sent"
 
 LEAVE = (wire.PaymentStatus.PAID, wire.PaymentStatus.PARTIALLY_PAID)
 """Where money that came leaves an order of which nothing else is to be said."""
+NOT_PAID_AFTER_ALL = (wire.Intent.CANCELLED, wire.Intent.OVERDUE, wire.Intent.COLLECTION)
+"""Where an order goes back to whose payment was undone, if it was there before."""
 
 
 def settle(
@@ -79,9 +77,9 @@ def settle(
     else:
         withhold_mails(order, RECEIPTS, UNDONE)
     if after is wire.PaymentStatus.UNPAID and after != before:
-        _ask_after_all(order)
+        ask_after_all(order, at)
     tells = after != before or after is wire.PaymentStatus.PARTIALLY_PAID
-    if order.removed_at is None and tells:
+    if tells and _shop_hears(order, after, ledger):
         is_back = row is not None and row.reverses_id is not None
         is_only = ledger.is_quiet(order.id)
         _tell_shop(order, after, paid, at, is_back=is_back or is_restored, is_only=is_only)
@@ -93,9 +91,10 @@ def _status(order: Order, paid: Decimal, ledger: Ledger) -> wire.PaymentStatus:
     if order.total <= ZERO:  # a person may mark as paid what owes nothing and is not paid
         zero_is_paid = ledger.settings(order).zero_is_paid or bool(ledger.standing(order.id))
     return payment_status(
-        order.total,
+        ledger.owed(order) if order.total > ZERO else order.total,
         paid,
         cancelled=order.cancelled_at is not None,
+        collection=order.collection_at is not None,
         removed=order.removed_at is not None,
         managed=order.is_managed,
         zero_is_paid=zero_is_paid,
@@ -119,7 +118,7 @@ def _write_mails(
         return
     waiting = select(Mail).where(
         Mail.order_id == order.id,
-        ((Mail.kind == ASKING) & (Mail.status == "queued"))
+        (Mail.kind.in_(ASKING) & (Mail.status == "queued"))
         | (Mail.kind.in_(RECEIPTS) & Mail.status.in_(["queued", "withheld"])),
     )
     mails: list[Mail] = []
@@ -134,7 +133,7 @@ def _write_mails(
         says = _has_money(ledger, order) and any(mail.error == RETURNED for mail in taken_back)
     is_paid = after is wire.PaymentStatus.PAID
     for mail in (mail for mail in mails if mail.status == "queued"):
-        if mail.kind == ASKING and (says or is_paid or is_restored):
+        if mail.kind in ASKING and (says or is_paid or is_restored):
             mail.withhold(PAID_FIRST)
         elif says or (is_paid and mail.kind == "partially_paid"):
             mail.withhold(OVERTAKEN)
@@ -189,33 +188,10 @@ def _say_what_came(
     rows, paid = ledger.standing(order.id), ledger.paid(order.id)
     outbox = ledger.outbox if ledger.is_quiet(order.id) else None
     if after is wire.PaymentStatus.PARTIALLY_PAID:
-        return queue_partially_paid(order, rows, paid, outbox)
+        return queue_partially_paid(order, rows, paid, ledger.rest(order), outbox)
     if surplus > ZERO:
         return queue_overpaid(order, rows, paid, surplus, outbox)
     return queue_payment_received(order, rows, paid, outbox)
-
-
-def _ask_after_all(order: Order) -> None:
-    """Open again, and the customer was never asked, because a payment seemed to be there."""
-    told: wire.Order = OrderSchema().load(order.wire)
-    account = payee_for(told, order.shop_id, payees(order.merchant_id))
-    if account is None:
-        return
-    withheld = select(Mail).where(
-        Mail.order_id == order.id, Mail.kind == ASKING, Mail.status == "withheld"
-    )
-    mails = list(db.session.scalars(withheld))
-    if not mails:
-        return
-    _drop(mails)
-    queue_payment_information(
-        db.session.get_one(Shop, order.shop_id),
-        told,
-        wire.PaymentCode(order.payment_code),
-        order.id,
-        order.payment_reference,
-        account,
-    )
 
 
 def _drop(mails: Sequence[Mail]) -> None:
@@ -223,17 +199,6 @@ def _drop(mails: Sequence[Mail]) -> None:
     if mails:
         db.session.flush()
         db.session.execute(delete(Mail).where(Mail.id.in_([mail.id for mail in mails])))
-
-
-def withhold_mails(order: Order, kinds: Sequence[str], why: str) -> list[Mail]:
-    """In the same transaction as its reason; returns what was withheld."""
-    waiting = select(Mail).where(
-        Mail.order_id == order.id, Mail.kind.in_(kinds), Mail.status == "queued"
-    )
-    mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
-    for mail in mails:
-        mail.withhold(why)
-    return mails
 
 
 def withhold_notices(order: Order, posting_id: int) -> None:
@@ -249,6 +214,16 @@ def withhold_notices(order: Order, posting_id: int) -> None:
 
 
 # --- the shop ----------------------------------------------------------------------------------
+
+
+def _shop_hears(order: Order, after: wire.PaymentStatus, ledger: Ledger) -> bool:
+    """Not of an order that it removed (S40) or never had (K64), nothing in test mode (K66), and
+    no payment of an order that was cancelled, unless that revives it (S54)."""
+    if order.removed_at is not None or order.sync == "manual":
+        return False
+    if order.cancelled_at is not None and after in LEAVE:
+        return False
+    return ledger.settings(order).mode == "live"
 
 
 def _tell_shop(
@@ -276,9 +251,10 @@ def _tell_shop(
     mapping = shops.mapping_of(shop)
     open_statuses = mapping.get(code.value, {}).get("open_statuses") or ()
     shop_status = status_to_write(mapping, code, intent)
+    paid_status = status_to_write(mapping, code, wire.Intent.PAID)
     if intent is wire.Intent.UNPAID:
-        paid_status = status_to_write(mapping, code, wire.Intent.PAID)
         shop_status = next(iter(open_statuses), None)  # type: ignore[call-overload]
+    if intent is wire.Intent.UNPAID or (is_back and intent in NOT_PAID_AFTER_ALL):
         open_statuses = (paid_status,) if paid_status else ()
     shops.queue_update(
         wire.PaymentUpdate(

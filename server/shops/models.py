@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ForeignKey, ForeignKeyConstraint, Index, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
 from server.db import Amount, Base, Id, Ref, Time, now
@@ -21,7 +30,8 @@ class Shop(Base):
     ``connected_at`` is the cut-off of S28: set by the first sign of life, never moved.
     ``error_source`` is `update` (a write failed; only a write that works heals it) or `agent` (its
     own report; healed by the next report without one). ``mapping`` is {payment code: CodeMapping
-    as JSON}; empty = the connector's defaults.
+    as JSON}; empty = the connector's defaults. ``discovery`` is what the shop reports of itself,
+    as wire.Discovery. ``compare_seconds``: how often its agent looks for new orders.
     """
 
     __tablename__ = "shop"
@@ -39,10 +49,11 @@ class Shop(Base):
     language: Mapped[str] = mapped_column(String(8), default="de")
     sender_name: Mapped[str] = mapped_column(String(200), default="")
     reply_to: Mapped[str | None] = mapped_column(String(320))
-    reference_kind: Mapped[str] = mapped_column(String(16), default="own")
     connector: Mapped[str | None] = mapped_column(String(64))
     connector_version: Mapped[str | None] = mapped_column(String(64))
     capabilities: Mapped[list[str]] = mapped_column(JSON, default=list)
+    discovery: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
+    compare_seconds: Mapped[int | None]
     created_at: Mapped[Time] = mapped_column(default=now)
     connected_at: Mapped[Time | None]
     seen_at: Mapped[Time | None]
@@ -101,3 +112,36 @@ class PaymentUpdate(WorkItem, Base):
         foreign_keys="PaymentUpdate.shop_id",
         viewonly=True,
     )
+
+
+class OrderRequest(WorkItem, Base):
+    """ "Look at this order now": asked by a person, carried out by the shop's agent (S74, K64).
+
+    ``external_id`` or ``number`` says which; ``order_id`` is the order where it is known here.
+    ``outcome`` is the agent's word. Lives 24 h.
+    """
+
+    __tablename__ = "order_request"
+    schedule: ClassVar[Sequence[timedelta]] = (
+        timedelta(seconds=30),
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+        *(timedelta(hours=2) for _ in range(12)),
+    )
+
+    @declared_attr.directive
+    def __table_args__(cls) -> Any:
+        return (
+            ForeignKeyConstraint(["merchant_id", "shop_id"], ["shop.merchant_id", "shop.id"]),
+            Index("ix_order_request_shop_id", "shop_id", "status", "due_at"),
+            *work_indexes("order_request"),
+        )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    shop_id: Mapped[Ref]
+    external_id: Mapped[str | None] = mapped_column(String(64))
+    number: Mapped[str | None] = mapped_column(String(64))
+    order_id: Mapped[int | None] = mapped_column(BigInteger)
+    asked_by: Mapped[str] = mapped_column(String(320), default="")
+    outcome: Mapped[str | None] = mapped_column(String(16))

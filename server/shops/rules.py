@@ -9,7 +9,8 @@ from typing import Any
 
 from plugin_sdk.types import Intent, Outcome, PaymentCode, PaymentStatus
 
-CODES = tuple(code.value for code in PaymentCode if code is not PaymentCode.OTHER)
+CODES = tuple(code.value for code in PaymentCode)
+"""What a mapping may have; the methods of ``other`` are watched, after a while (S55)."""
 SILENT_AFTER = timedelta(minutes=15)
 """An agent sends a heartbeat a minute; after this long the merchant sees that it is away."""
 
@@ -43,6 +44,12 @@ def is_open_status(mapping: Mapping[str, Any], code: PaymentCode, shop_status: s
     """Does the shop still wait for money in this status (S25)? Unknown statuses count as open."""
     statuses = mapping.get(code.value, {}).get("open_statuses") or ()
     return shop_status is None or not statuses or shop_status in statuses
+
+
+def is_watched(mapping: Mapping[str, Any], method: str | None) -> bool:
+    """Is this a method of which the merchant wants to see what stays open (S55)?"""
+    watched = mapping.get(PaymentCode.OTHER.value, {}).get("methods", ())
+    return method is not None and method in watched
 
 
 def intent_of(status: PaymentStatus, code: PaymentCode) -> Intent | None:

@@ -11,7 +11,9 @@ from server.banking.service import AccountTerms, add_account
 from server.db import db, now
 from server.mail.models import Mail
 from server.merchants.models import Merchant
-from server.orders.intake import ask_for_money_of_waiting, orders_gone
+from server.merchants.service import change_setting
+from server.orders.asking import ask_waiting
+from server.orders.intake import orders_gone
 from server.orders.models import Invoice, Order, OrderKey
 from server.orders.rules import creditor_reference, is_payment_reference
 from server.orders.service import hear_heartbeat, mark_as_paid
@@ -179,7 +181,7 @@ def test_gone_needs_to_be_said_twice_and_a_paid_order_stays(shop):
 @pytest.mark.feature("K15", "K16")
 @pytest.mark.parametrize("kind", ["own", "rf", "order_number", "invoice_number"])
 def test_the_reference_that_the_customer_is_asked_to_write(shop, kind):
-    shop.reference_kind = kind
+    change_setting(shop.merchant_id, "reference_kind", kind, actor="anna", at=AT)
     db.session.commit()
     order = make_order(shop, number="AA-1", invoices=[{"number": "R-9"}])
     assert is_payment_reference(order.payment_reference)
@@ -202,7 +204,7 @@ def test_who_waits_for_the_bank_account_is_asked_when_it_is_entered(app):
     mark_as_paid(merchant.id, paid.id, actor="", at=AT)
     assert db.session.query(Mail).count() == 0
     add_account(merchant.id, AccountTerms(IBAN, "", "Annas Antiquariat"))
-    assert [ask_for_money_of_waiting(merchant.id) for _ in "12"] == [1, 0]
+    assert [ask_waiting(merchant.id, AT) for _ in "12"] == [1, 0]
     assert [mail.facts["iban"].replace(" ", "") for mail in asked(orders[0])] == [IBAN]
 
 
@@ -251,6 +253,6 @@ def test_an_order_that_no_account_is_for_waits_until_there_is_one(app):
     order = make_order(make_shop(merchant))
     assert asked(order) == []
     add_account(merchant.id, AccountTerms("DE89370400440532013000", "", "Anna"))
-    assert ask_for_money_of_waiting(merchant.id) == 1
+    assert ask_waiting(merchant.id, AT) == 1
     (mail,) = asked(order)
     assert mail.facts["iban"].replace(" ", "") == "DE89370400440532013000"

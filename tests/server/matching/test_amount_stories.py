@@ -206,13 +206,17 @@ def test_money_for_a_cancelled_order_is_offered_to_a_person(merchant, shop):
 
 
 @pytest.mark.feature("S51", "S54")
-def test_money_for_a_cancelled_order_is_assigned_where_the_merchant_wishes_so(merchant, shop):
-    settle_on(merchant, assign_cancelled="on")
+@pytest.mark.parametrize(("revives", "told"), [("off", []), ("on", [("paid", "queued")])])
+def test_money_for_a_cancelled_order_is_assigned_where_the_merchant_wishes_so(
+    merchant, shop, revives, told
+):
+    """The merchant hears of it in any case, the shop only if it counts as not cancelled."""
+    settle_on(merchant, **{"assign_cancelled": "on", "prepayment.revive_cancelled": revives})
     order = make_order(shop)
     cancel(order)
     posting = pay(merchant, order, "19.90")
     assert (status(order), booked(posting)) == ("paid", {order.number: "19.90"})
-    assert updates(order) == [("paid", "queued")]
+    assert updates(order) == told
     assert "payment_for_cancelled" in queued(order)
 
 

@@ -11,7 +11,7 @@ from server.mail.models import Mail
 from server.matching.replay import shadow_report, what_if
 from server.matching.service import book_proposals
 from server.merchants.service import change_setting
-from server.orders.intake import ask_for_money_of_waiting
+from server.orders.asking import ask_waiting
 from server.orders.models import Assignment
 from tests.factories import make_merchant, make_order, make_posting, make_shop
 from tests.server.matching.steps import (
@@ -250,10 +250,10 @@ def test_in_the_shadow_nobody_is_asked_for_money(merchant, shop):
     settle_on(merchant, assignment="shadow")
     quiet = make_order(shop, total="19.90")
     assert db.session.query(Mail).filter_by(order_id=quiet.id).all() == []
-    assert ask_for_money_of_waiting(merchant.id) == 0
+    assert ask_waiting(merchant.id, now()) == 0
     change_setting(merchant.id, "assignment", "auto", actor=ANNA, at=now())
     db.session.commit()
-    assert ask_for_money_of_waiting(merchant.id) == 0
+    assert ask_waiting(merchant.id, now()) == 0
     loud = make_order(shop, total="19.90")
     assert [mail.kind for mail in db.session.query(Mail).filter_by(order_id=loud.id)] == [
         "payment_information"

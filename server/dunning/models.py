@@ -1,0 +1,110 @@
+"""Reminders, runs and base rates as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Numeric,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
+
+from server.db import Amount, Base, Id, Ref, Time, now
+from server.work import WorkItem, work_indexes
+
+
+class Reminder(Base):
+    """One dunning level of an order, written with its mail (S68). Level 1 is the reminder.
+
+    ``sent_on`` is the merchant's local date: the next level counts from it. ``fee`` and
+    ``interest`` are what this one charged, in the order's currency; interest replaces that of the
+    level before, fees add up. A level whose mail was withheld is not reached and may come again.
+    """
+
+    __tablename__ = "reminder"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["merchant_id", "order_id"], ["order.merchant_id", "order.id"], ondelete="CASCADE"
+        ),
+        UniqueConstraint("order_id", "level"),
+        Index("ix_reminder_merchant_id", "merchant_id", "created_at"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    order_id: Mapped[Ref]
+    level: Mapped[int]
+    sent_on: Mapped[date]
+    fee: Mapped[Amount] = mapped_column(default=0)
+    interest: Mapped[Amount] = mapped_column(default=0)
+    mail_id: Mapped[int | None] = mapped_column(BigInteger)
+    run_id: Mapped[int | None] = mapped_column(BigInteger)
+    actor: Mapped[str] = mapped_column(String(320), default="")
+    created_at: Mapped[Time] = mapped_column(default=now)
+
+
+class DunningRun(WorkItem, Base):
+    """One pass over all open orders: daily by itself, or when a person asks for it (S84).
+
+    As work: ``queued`` waits for its turn, ``withheld`` for a click, because it would send far
+    more than usual, ``done`` is over. ``after_order_id`` is where the next slice goes on, and
+    ``released_by`` who clicked. ``did`` counts what was done by kind, ``hindered`` what was due and
+    left undone, by reason; ``looked_at`` are the open orders that it has seen.
+    """
+
+    __tablename__ = "dunning_run"
+    schedule: ClassVar[Sequence[timedelta]] = (
+        timedelta(minutes=1),
+        timedelta(minutes=10),
+        timedelta(hours=1),
+        timedelta(hours=3),
+    )
+
+    @declared_attr.directive
+    def __table_args__(cls) -> Any:
+        return (
+            Index(
+                "ix_dunning_run_daily",
+                "merchant_id",
+                "run_date",
+                unique=True,
+                postgresql_where=text("origin = 'daily'"),
+            ),
+            Index("ix_dunning_run_merchant_id", "merchant_id", "id"),
+            *work_indexes("dunning_run"),
+        )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    run_date: Mapped[date]
+    origin: Mapped[str] = mapped_column(String(8), default="daily")
+    actor: Mapped[str] = mapped_column(String(320), default="")
+    released_by: Mapped[str | None] = mapped_column(String(320))
+    released_at: Mapped[Time | None]
+    after_order_id: Mapped[int] = mapped_column(BigInteger, default=0)
+    looked_at: Mapped[int] = mapped_column(default=0)
+    did: Mapped[dict[str, int]] = mapped_column(JSON, default=dict)
+    hindered: Mapped[dict[str, int]] = mapped_column(JSON, default=dict)
+
+
+class BaseRate(Base):
+    """A country's base rate of interest from a day on, as its central bank publishes it (N15).
+
+    Of the whole installation; the operator adds the new one twice a year. ``percent`` a year.
+    """
+
+    __tablename__ = "base_rate"
+
+    country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    valid_from: Mapped[date] = mapped_column(primary_key=True)
+    percent: Mapped[Any] = mapped_column(Numeric(6, 3))

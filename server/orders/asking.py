@@ -1,0 +1,268 @@
+"""Asking for money: when the payment information goes out, and when it goes out again.
+
+A file of its own because orders that arrive, money that moves and people all ask. ``notices``
+says what such a mail says. Never commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import Exists, String, cast, delete, func, select
+
+from plugin_sdk import types as wire
+from server.banking.service import payees
+from server.db import db
+from server.mail.models import Mail
+from server.mail.rules import money
+from server.mail.service import insert_mail
+from server.merchants.models import SettingChange
+from server.merchants.service import settings_of
+from server.merchants.settings import MerchantSettings
+from server.orders.ledger import ZERO, Ledger
+from server.orders.models import OWING_STATUSES, Invoice, Order
+from server.orders.notices import (
+    ASKS_FOR_MONEY,
+    Request,
+    payee_for,
+    payment_information,
+    request_of,
+)
+from server.orders.told import told_order, zone_of
+from server.shops.models import Shop
+
+PAYMENT_INFORMATION = "payment_information"
+REMINDERS = ("reminder", "dunning_notice", "cod_enquiry")
+ASKING = (PAYMENT_INFORMATION, *REMINDERS)
+"""Mails that ask a customer for money, whatever they are called."""
+
+OVERTAKEN_BY_EDIT = "the order changed before it was sent"
+RETROACTIVE = timedelta(hours=6)
+"""Asking at once after all also means the orders of that time (K22)."""
+
+
+def asks_now(settings: MerchantSettings, code: str, *, has_invoice: bool) -> bool:
+    """Does an order of this payment code get its payment information now (S44, K15, K22)?"""
+    if code not in {one.value for one in ASKS_FOR_MONEY}:
+        return False  # cash on delivery is paid at the door (K29)
+    when = settings.of(code).ask_when
+    return when == "at_once" or (when == "with_invoice" and has_invoice)
+
+
+def first_once(order_id: int) -> str:
+    """The key of the mail that asks first."""
+    return f"order:{order_id}:{PAYMENT_INFORMATION}"
+
+
+# --- the request -------------------------------------------------------------------------------
+
+
+def request_for(order: Order, settings: MerchantSettings, amount: Decimal) -> Request | None:
+    """What the customer of a stored order is asked for; None where there is no account for it."""
+    told = told_order(order)
+    account = payee_for(told, order.shop_id, payees(order.merchant_id))
+    if account is None:
+        return None
+    return request_of(
+        told,
+        wire.PaymentCode(order.payment_code),
+        order.payment_reference,
+        account,
+        settings,
+        zone_of(order.merchant_id),
+        amount,
+    )
+
+
+def ask(
+    order: Order,
+    once: str,
+    amount: Decimal,
+    *,
+    at: datetime,
+    wait: timedelta = timedelta(0),
+    facts: Callable[[str], dict[str, str]] = lambda _: {},
+) -> bool:
+    """Write a payment information; False without account, address, or if ``once`` was there."""
+    settings = settings_of(order.merchant_id, order.shop_id)
+    if settings.assignment == "shadow":
+        return False  # the process of today asks (N3)
+    asked = request_for(order, settings, amount)
+    shop = db.session.get_one(Shop, order.shop_id)
+    content = payment_information(shop, asked, facts) if asked else None
+    if content is None:
+        return False
+    ids = {"merchant_id": order.merchant_id, "shop_id": order.shop_id, "order_id": order.id}
+    times = {"created_at": at, "due_at": at + wait}
+    return insert_mail(content | ids | times | {"once": once})
+
+
+def ask_first(order: Order, at: datetime, *, wait: timedelta = timedelta(0)) -> bool:
+    """The mail that asks first, if this order is to be asked now; never a second one."""
+    settings = settings_of(order.merchant_id, order.shop_id)
+    has_invoice = db.session.scalar(select(_has_invoice(order.id)))
+    if not asks_now(settings, order.payment_code, has_invoice=bool(has_invoice)):
+        return False
+    rest = order.total - Ledger([order.id]).paid(order.id)
+    return rest > ZERO and ask(order, first_once(order.id), rest, at=at, wait=wait)
+
+
+def _has_invoice(order_id: int) -> Exists:
+    return select(Invoice.id).where(Invoice.order_id == order_id).exists()
+
+
+def ask_again(order: Order, at: datetime, *, wait: timedelta = timedelta(0)) -> bool:
+    """Once more, because a person says so (S76). Nothing else of the order changes."""
+    rest = order.total - Ledger([order.id]).paid(order.id)
+    if rest <= ZERO:
+        return False
+    return ask(order, _next_once(order, _mails(order)), rest, at=at, wait=wait)
+
+
+def _next_once(order: Order, mails: Sequence[Mail]) -> str:
+    """The key of one more mail: no two follow the same one."""
+    return f"{first_once(order.id)}:{mails[-1].id}" if mails else first_once(order.id)
+
+
+# --- when the order changes ----------------------------------------------------------------------
+
+
+def follow_change(
+    order: Order, total_before: Decimal, email_before: str | None, at: datetime
+) -> None:
+    """The shop or a person changed an order that may have been asked for its money.
+
+    A mail that still waits is written anew. One that is on its way or gone is followed by
+    another, to a new address (S36) or with a note that the amount has changed (S37). Reminders
+    that wait are withheld: the next run writes what is true then.
+    """
+    is_new_total = total_before != order.total
+    is_new_email = (email_before or "").lower() != (order.customer_email or "").lower()
+    owes = order.payment_status in OWING_STATUSES
+    waiting = [mail for mail in _mails(order, for_update=True) if _still_waits(mail)]
+    if waiting and owes:
+        _rewrite(order, waiting, at)
+    sent = [mail for mail in _mails(order) if mail.status not in ("queued", "withheld")]
+    if not waiting and sent and owes and (is_new_total or is_new_email):
+        facts = _changed_amount(order, total_before) if is_new_total else (lambda _: {})
+        rest = order.total - Ledger([order.id]).paid(order.id)
+        if rest > ZERO:
+            ask(order, _next_once(order, _mails(order)), rest, at=at, facts=facts)
+    elif not sent and not waiting and owes:
+        ask_first(order, at)
+    if is_new_total or is_new_email:
+        withhold_mails(order, REMINDERS, OVERTAKEN_BY_EDIT)
+
+
+def _mails(order: Order, *, for_update: bool = False) -> list[Mail]:
+    """Every payment information of the order, oldest first."""
+    query = select(Mail).where(Mail.order_id == order.id, Mail.kind == PAYMENT_INFORMATION)
+    query = query.order_by(Mail.id)
+    if for_update:
+        query = query.with_for_update(skip_locked=True)
+    return list(db.session.scalars(query))
+
+
+def _still_waits(mail: Mail) -> bool:
+    return mail.status == "queued" and mail.attempts == 0
+
+
+def _rewrite(order: Order, waiting: Sequence[Mail], at: datetime) -> None:
+    """The same mail with what is true now; it waits from now on again."""
+    first = waiting[0].once
+    settings = settings_of(order.merchant_id, order.shop_id)
+    _drop(waiting)
+    rest = order.total - Ledger([order.id]).paid(order.id)
+    if rest > ZERO:
+        ask(order, first, rest, at=at, wait=timedelta(seconds=settings.mail_wait_seconds))
+
+
+def _changed_amount(order: Order, before: Decimal) -> Callable[[str], dict[str, str]]:
+    return lambda language: {
+        "amount_changed": "yes",
+        "previous_amount": money(before, order.currency, language),
+    }
+
+
+def ask_after_all(order: Order, at: datetime) -> None:
+    """Open again, and the customer was never asked, because a payment seemed to be there."""
+    withheld = [mail for mail in _mails(order) if mail.status == "withheld"]
+    if not withheld:
+        return
+    _drop(withheld)
+    rest = order.total - Ledger([order.id]).paid(order.id)
+    ask(order, first_once(order.id), rest, at=at)
+
+
+def _drop(mails: Sequence[Mail]) -> None:
+    db.session.flush()
+    db.session.execute(delete(Mail).where(Mail.id.in_([mail.id for mail in mails])))
+
+
+def withhold_mails(order: Order, kinds: Sequence[str], why: str) -> list[Mail]:
+    """In the same transaction as its reason; returns what was withheld."""
+    waiting = select(Mail).where(
+        Mail.order_id == order.id, Mail.kind.in_(kinds), Mail.status == "queued"
+    )
+    mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
+    for mail in mails:
+        mail.withhold(why)
+    return mails
+
+
+# --- many at once --------------------------------------------------------------------------------
+
+
+def ask_waiting(
+    merchant_id: int,
+    at: datetime,
+    *,
+    shop_id: int | None = None,
+    code: str | None = None,
+    since: datetime | None = None,
+) -> int:
+    """Write to whoever was never asked and is to be asked now. Returns to how many.
+
+    When a bank account was entered, and when a setting changed (K22: ``since`` is 6 h before).
+    Nobody in the shadow, and afterwards nobody whose order came while it lasted (N3).
+    """
+    if settings_of(merchant_id).assignment == "shadow":
+        return 0
+    asked = select(Mail.order_id).where(
+        Mail.merchant_id == merchant_id,
+        Mail.kind == PAYMENT_INFORMATION,
+        Mail.order_id.is_not(None),
+    )
+    waiting = select(Order).where(
+        Order.merchant_id == merchant_id,
+        Order.payment_status == wire.PaymentStatus.UNPAID.value,
+        Order.total > 0,
+        Order.payment_code.in_([one.value for one in ASKS_FOR_MONEY]),
+        Order.id.not_in(asked),
+    )
+    moments = [moment for moment in (since, _live_since(merchant_id)) if moment is not None]
+    if moments:
+        waiting = waiting.where(Order.created_at > max(moments))
+    if shop_id is not None:
+        waiting = waiting.where(Order.shop_id == shop_id)
+    if code is not None:
+        waiting = waiting.where(Order.payment_code == code)
+    return sum(ask_first(order, at) for order in db.session.scalars(waiting))
+
+
+def _live_since(merchant_id: int) -> datetime | None:
+    """When the merchant last came out of the shadow; None if he never was in it."""
+    shadow = select(func.max(SettingChange.id)).where(
+        SettingChange.merchant_id == merchant_id,
+        SettingChange.name == "assignment",
+        cast(SettingChange.value, String) == '"shadow"',
+    )
+    return db.session.scalar(
+        select(func.min(SettingChange.changed_at)).where(
+            SettingChange.merchant_id == merchant_id,
+            SettingChange.name == "assignment",
+            SettingChange.id > shadow.scalar_subquery(),
+        )
+    )
