@@ -3,11 +3,12 @@
 Four threads, each with one job:
 
 * receiver: webhooks are verified and written into the outbox;
-* orders: looks up what is in the outbox and pushes it; every 30 minutes (3 without webhooks)
-  compares what changed, once a day everything (a webhook may be lost, and deletion may happen
-  without one);
+* orders: looks up what is in the outbox and pushes it, and what a person asked for; every 30
+  minutes (3 without webhooks) compares what changed, twice a day everything (a webhook may be
+  lost, and deletion may happen without one);
 * payments: waits for payment updates, tells the shop, acknowledges;
-* heartbeat: tells the server that all this is alive, and what went wrong last.
+* heartbeat: tells the server that all this is alive, what went wrong last, and once a day what
+  payment methods and statuses the shop has.
 
 Nothing is lost while the server or the shop is away: the cursor only advances behind what the
 server has taken, the outbox is on disk, and a payment update that is not acknowledged comes again.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,22 +26,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plugin_sdk.client import Client, ServerAway
-from plugin_sdk.connector import Connector, OrderPage
+from plugin_sdk.client import Client, ServerAway, UnknownOrder
+from plugin_sdk.connector import MAX_REASON, Connector, OrderPage
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from plugin_sdk.order_requests import WaitingRequests, answer_to
 from plugin_sdk.receiver import Receiver
 from plugin_sdk.schemas import BATCH_LIMIT, OrderSchema
 from plugin_sdk.state import State, Waiting
 from plugin_sdk.types import (
     Acknowledgement,
+    Discovery,
     Evidence,
     Order,
+    OrderRequest,
     OrderResult,
     PaymentStatus,
+    RequestAnswer,
+    RequestOutcome,
 )
 
 COMPARE_SECONDS = 30 * 60
-COMPARE_ALL_SECONDS = 24 * 60 * 60
+COMPARE_UNTOLD_SECONDS = 3 * 60  # the shop cannot tell of a new order: it is asked
+COMPARE_ALL_SECONDS = 12 * 60 * 60
+COMPARE_ALL_SPREAD_SECONDS = 60 * 60  # not a thousand agents at one moment
+DISCOVER_SECONDS = 24 * 60 * 60
+DISCOVER_AGAIN_SECONDS = 60 * 60
 HEARTBEAT_SECONDS = 60
 POLL_SECONDS = 20
 UPDATES_AT_ONCE = 10
@@ -50,6 +61,7 @@ STOP_SECONDS = 1.5
 CONFIRM_SECONDS = 60  # before a vanished order is asked for the second time
 TROUBLE_SECONDS = 300  # a shop may be away for so long before the merchant hears of it
 FAILURES_IN_A_ROW = 3  # after that the shop is away, and not one of its orders broken
+NOT_THERE = (RequestOutcome.GONE, RequestOutcome.TRASHED)
 STILL_OPEN = (PaymentStatus.UNPAID, PaymentStatus.PARTIALLY_PAID)
 
 Report = Callable[[str], None]
@@ -57,10 +69,15 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often what is done, in seconds."""
+    """How often what is done, in seconds.
 
-    compare_seconds: float = COMPARE_SECONDS
+    ``compare_seconds``: None for 30 minutes where the shop tells of new orders, 3 where it cannot.
+    ``compare_all_seconds``: each time up to ``compare_all_spread_seconds`` more or less.
+    """
+
+    compare_seconds: float | None = None
     compare_all_seconds: float = COMPARE_ALL_SECONDS
+    compare_all_spread_seconds: float = COMPARE_ALL_SPREAD_SECONDS
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     poll_seconds: int = POLL_SECONDS
     confirm_seconds: float = CONFIRM_SECONDS
@@ -102,8 +119,14 @@ class Agent:
         self._state = State(state_directory)
         self._seen_in_shop: set[str] = set()
         self._to_confirm: dict[str, float] = {}
+        self._is_told = listen is not None and connector.is_told
+        usual = COMPARE_SECONDS if self._is_told else COMPARE_UNTOLD_SECONDS
+        self._compare_seconds = usual if pace.compare_seconds is None else pace.compare_seconds
         self._compare_at = 0.0
         self._compare_all = threading.Event()
+        self._requests = WaitingRequests()
+        self._discovery: Discovery | None = None
+        self._discover_at = 0.0
         self._introduced = threading.Event()
         self._polling = threading.Event()
         self._receiver: Receiver | None = None
@@ -133,6 +156,10 @@ class Agent:
             self._receiver.start()
             host, port = self._receiver.address
             self._report(f"listening http://{host}:{port}/")
+        if not self._is_told:
+            self._report(
+                "no webhooks: asking the shop every 3 minutes instead, a load that they spare it"
+            )
         for thread in self._threads:
             thread.start()
 
@@ -217,9 +244,14 @@ class Agent:
     # Orders
 
     def _do_orders(self) -> None:
-        """One step: what shops hint at first, then a page of the comparison, else sleep."""
+        """One step: what shops hint at first, then a page of the comparison, else sleep.
+
+        Between any two steps one order that a person waits for, so that neither a long comparison
+        nor many requests hold up the other.
+        """
         if not self._introduced.wait(IDLE_SECONDS) or self._stop.is_set():
             return  # the server judges orders by the defaults that the first heartbeat brings
+        self._answer_next_request()
         waiting = self._state.outbox.take(BATCH_LIMIT)
         if waiting:
             self._look_at(waiting)
@@ -228,9 +260,9 @@ class Agent:
         if now >= self._compare_at or self._compare_all.is_set():
             if not self._compare_page():
                 self._after_comparison()
-                self._compare_at = time.monotonic() + self._pace.compare_seconds
+                self._compare_at = time.monotonic() + self._compare_seconds
             return
-        if not self._ask_again(now):
+        if not self._ask_again(now) and not self._requests:
             next_at = min([self._compare_at, *self._to_confirm.values()])
             self._state.outbox.wait(min(next_at - now, LONGEST_PAUSE_SECONDS))
 
@@ -272,14 +304,18 @@ class Agent:
         if not external_ids:
             return
         self._client.gone(external_ids, evidence)
-        now = time.monotonic()
         for key in external_ids:
-            self._state.pushed.pop(key, None)
             self._report(f"order {key} {evidence.value}")
-            if key not in self._to_confirm:
-                self._to_confirm[key] = now + self._pace.confirm_seconds
-            elif self._to_confirm[key] <= now:
-                del self._to_confirm[key]
+            self._note_gone(key)
+
+    def _note_gone(self, external_id: str) -> None:
+        """The server has been told; a second look confirms it."""
+        now = time.monotonic()
+        self._state.pushed.pop(external_id, None)
+        if external_id not in self._to_confirm:
+            self._to_confirm[external_id] = now + self._pace.confirm_seconds
+        elif self._to_confirm[external_id] <= now:
+            del self._to_confirm[external_id]
 
     def _look_at_each(self, waiting: Sequence[Waiting]) -> None:
         """One by one, so that a broken order (a plugin that fails on it) holds up no other."""
@@ -299,9 +335,8 @@ class Agent:
     def _compare_page(self) -> bool:
         """One page of the comparison; True when there is more."""
         since = time.time() - self._state.compared_all_at
-        if self._compare_all.is_set() or (
-            since > self._pace.compare_all_seconds and not self._state.comparing_all
-        ):
+        is_time = not 0 <= since < self._state.compare_all_after_seconds  # or a clock was set back
+        if self._compare_all.is_set() or (is_time and not self._state.comparing_all):
             self._begin_to_compare_all()
         page = self._list()
         if self._state.comparing_all:
@@ -335,6 +370,10 @@ class Agent:
             self._ask_for_missing()
             self._state.comparing_all = False
             self._state.compared_all_at = time.time()
+            spread = self._pace.compare_all_spread_seconds
+            self._state.compare_all_after_seconds = (
+                self._pace.compare_all_seconds + random.uniform(-spread, spread)  # noqa: S311
+            )
             self._state.save()
             self._report("compared all orders")
         for finding in self._connector.tend():
@@ -387,6 +426,37 @@ class Agent:
                 return [OrderResult(0, only, "invalid", str(error))]
         return [result for order in orders for result in self._sent([order])]
 
+    # What a person asked for
+
+    def _answer_next_request(self) -> None:
+        """Look at one order and tell the server; it comes again if the server is away."""
+        request = self._requests.take(time.monotonic())
+        if request is None:
+            return
+        answer = answer_to(self._connector, request)
+        try:
+            self._client.answer_request(request.id, answer)
+        except UnknownOrder:
+            self._report(f"request {request.id} is no longer asked")
+            return
+        except Rejected as error:
+            if answer.outcome is not RequestOutcome.FOUND:
+                raise
+            answer = RequestAnswer(RequestOutcome.REJECTED, reason=str(error)[:MAX_REASON])
+            self._client.answer_request(request.id, answer)
+        self._after_request(request, answer)
+
+    def _after_request(self, request: OrderRequest, answer: RequestAnswer) -> None:
+        if answer.order is not None:
+            key = answer.order.external_id
+            self._to_confirm.pop(key, None)
+            self._state.pushed[key] = _mark_of(answer.order)
+            self._state.save()
+        elif answer.outcome in NOT_THERE and request.external_id is not None:
+            self._note_gone(request.external_id)
+        name = request.external_id or f"number {request.number}"
+        self._report(f"order {name} asked for: {answer.outcome.value}")
+
     # Payments
 
     def _do_payments(self) -> None:
@@ -397,6 +467,9 @@ class Agent:
         finally:
             self._polling.clear()
         leased = time.monotonic()
+        if due.requests:
+            self._requests.add(due.requests, until=leased + LEASE_MARGIN_SECONDS)
+            self._state.outbox.wake()
         for update in due.updates:
             if self._stop.is_set() or time.monotonic() - leased > LEASE_MARGIN_SECONDS:
                 return  # the lease of the rest runs out, and they come again
@@ -415,9 +488,37 @@ class Agent:
     # Heartbeat
 
     def _do_heartbeat(self) -> None:
-        self._client.heartbeat(self._connector.heartbeat(self._last_error()))
+        heartbeat = self._connector.heartbeat(
+            self._last_error(),
+            discovery=self._discovery,
+            compare_seconds=max(1, round(self._compare_seconds)),
+        )
+        self._client.heartbeat(heartbeat)
         self._introduced.set()
-        self._stop.wait(self._pace.heartbeat_seconds)
+        self._discovery = None
+        if not self._discover():
+            self._stop.wait(self._pace.heartbeat_seconds)
+
+    def _discover(self) -> bool:
+        """Ask the shop about itself once a day; True when there is something to tell.
+
+        After the first heartbeat, so that a slow shop does not hold it up. Its failure troubles
+        nobody: the pickers that it fills work without it.
+        """
+        now = time.monotonic()
+        if now < self._discover_at or self._stop.is_set():
+            return False
+        self._discover_at = now + DISCOVER_AGAIN_SECONDS
+        try:
+            self._discovery = self._connector.discover()
+        except ConnectorError as error:
+            self._report(f"discover: {error}")
+            return False
+        except Exception as error:
+            self._report(f"discover: unexpected {type(error).__name__}")
+            return False
+        self._discover_at = now + DISCOVER_SECONDS
+        return True
 
     def _last_error(self) -> str | None:
         """What the merchant should hear of: at once if a person must help, else if it lasts."""

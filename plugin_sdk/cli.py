@@ -29,7 +29,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from plugin_sdk.agent import Agent, Pace
+from plugin_sdk.agent import Agent
 from plugin_sdk.client import Client
 from plugin_sdk.connector import Connector, Finding, Severity
 from plugin_sdk.errors import ConnectorError, Misconfigured
@@ -48,7 +48,6 @@ ENTRY_POINTS = "kontor.connectors"
 CONFIG_FILE = "kontor.toml"
 STATE_DIRECTORY = "kontor-state"
 MAX_PAGES = 1000
-WITHOUT_WEBHOOKS_SECONDS = 180
 OK, FOUND, USAGE = 0, 1, 2
 FINE = (Outcome.APPLIED, Outcome.ALREADY_THERE)
 
@@ -240,10 +239,6 @@ def _run(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     client = Client(settings.url, settings.api_key, stop=stop)
-    pace = Pace()
-    if arguments.listen is None:
-        pace = Pace(compare_seconds=WITHOUT_WEBHOOKS_SECONDS)
-        _tell("no --listen: asking the shop every 3 minutes instead, a load that webhooks spare it")
     try:
         agent = Agent(
             connector,
@@ -252,7 +247,6 @@ def _run(arguments: argparse.Namespace) -> int:
             listen=arguments.listen,
             report=_tell,
             stop=stop,
-            pace=pace,
         )
     except OSError as error:
         raise Misconfigured(f"--listen: {error.strerror}.") from None
@@ -299,7 +293,12 @@ def _parser() -> argparse.ArgumentParser:
     push.set_defaults(command=_push)
 
     run = commands.add_parser("run", help="push orders and pull payment updates until stopped")
-    run.add_argument("--listen", type=_listen, metavar="HOST:PORT", help="receive webhooks here")
+    run.add_argument(
+        "--listen",
+        type=_listen,
+        metavar="HOST:PORT",
+        help="receive webhooks here; without it the shop is asked every 3 minutes instead of 30",
+    )
     run.set_defaults(command=_run)
     return parser
 

@@ -7,10 +7,11 @@ are used up; after that Temporary is raised and the caller decides.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -25,9 +26,11 @@ from plugin_sdk.schemas import (
     BATCH_LIMIT,
     AcknowledgementSchema,
     HeartbeatSchema,
+    OrderRequestSchema,
     OrderResultSchema,
     OrderSchema,
     PaymentUpdateSchema,
+    RequestAnswerSchema,
 )
 from plugin_sdk.types import (
     WIRE_VERSION,
@@ -35,8 +38,10 @@ from plugin_sdk.types import (
     Evidence,
     Heartbeat,
     Order,
+    OrderRequest,
     OrderResult,
     PaymentUpdate,
+    RequestAnswer,
 )
 
 BUDGET_SECONDS = 30.0
@@ -59,10 +64,14 @@ class ServerAway(Temporary):
 
 @dataclass(frozen=True, slots=True)
 class PaymentUpdates:
-    """What is due. ``retry_after_seconds``: the server does not let us wait now; ask later."""
+    """What is due, and which orders a person wants looked at now.
+
+    ``retry_after_seconds``: the server does not let us wait now; ask later.
+    """
 
     updates: tuple[PaymentUpdate, ...]
     retry_after_seconds: int | None = None
+    requests: tuple[OrderRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +177,11 @@ class Client:
         path = f"payment-updates/{_segment(update_id)}/acknowledgement"
         self._send("POST", path, json=AcknowledgementSchema().dump(acknowledgement))
 
+    def answer_request(self, request_id: str, answer: RequestAnswer) -> None:
+        """Tell what the shop says about a requested order. UnknownOrder: no such request."""
+        path = f"order-requests/{_segment(request_id)}/answer"
+        self._send("POST", path, json=RequestAnswerSchema().dump(answer))
+
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Say that this connector is there, what it can do and what went wrong last."""
         self._send("POST", "heartbeat", json=HeartbeatSchema().dump(heartbeat))
@@ -233,7 +247,19 @@ def _payment_updates(body: Any) -> PaymentUpdates:
     """A newer server may send more than this version knows; what it knows it must understand."""
     loaded = PaymentUpdateSchema(many=True, unknown=EXCLUDE).load(body["payment_updates"])
     wish = body.get("retry_after_seconds")
-    return PaymentUpdates(tuple(loaded), int(wish) if wish is not None else None)
+    return PaymentUpdates(
+        tuple(loaded),
+        int(wish) if wish is not None else None,
+        tuple(_order_requests(body.get("order_requests") or ())),
+    )
+
+
+def _order_requests(raws: Sequence[Any]) -> Iterator[OrderRequest]:
+    """What this version does not understand must not hold up the payments."""
+    schema = OrderRequestSchema(unknown=EXCLUDE)
+    for raw in raws:
+        with contextlib.suppress(ValidationError):
+            yield schema.load(raw)
 
 
 def _known_orders(body: Any) -> KnownOrders:

@@ -13,7 +13,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
+from plugin_sdk.currencies import CURRENCIES
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from plugin_sdk.schemas import MAX_DISCOVERED, ShopMethodSchema
 from plugin_sdk.types import (
     Acknowledgement,
     CodeMapping,
@@ -25,12 +27,15 @@ from plugin_sdk.types import (
     Outcome,
     PaymentCode,
     PaymentUpdate,
+    ShopMethod,
 )
 
 VERIFY_ATTEMPTS = 3
 """So often a shop may answer "done" and do nothing before it counts as refusing."""
 
 MAX_REASON = 2000
+MAX_NAME = 200
+MAX_VERSION = 64
 
 
 class Capability(StrEnum):
@@ -46,6 +51,7 @@ class Capability(StrEnum):
     PUSH_ANY_STATUS = "push_any_status"
     INVOICE_NUMBERS = "invoice_numbers"
     REFUNDS_IN_TOTAL = "refunds_in_total"
+    FIND_BY_NUMBER = "find_by_number"
 
 
 class Severity(StrEnum):
@@ -219,6 +225,19 @@ class Connector(ABC, Generic[ConfigT]):
         asked raises: silence is never evidence.
         """
 
+    def find_order(self, number: str) -> Order | Evidence | None:
+        """The order with exactly this number, or the shop's word that it is gone or trashed.
+
+        None: the shop was asked and names no such order. Raises Rejected where a shop cannot be
+        asked so, or has several orders with the number. For Capability.FIND_BY_NUMBER.
+        """
+        raise Rejected("This shop system cannot be asked for an order number.")
+
+    @property
+    def is_told(self) -> bool:
+        """Can the shop tell of new orders by itself, as it is set up? If not, it must be asked."""
+        return Capability.WEBHOOKS in self.capabilities
+
     @abstractmethod
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint | None:
         """Verify a delivery. None: genuine or harmless, but nothing to look at (a ping).
@@ -244,14 +263,22 @@ class Connector(ABC, Generic[ConfigT]):
     def close(self) -> None:
         """Give connections back."""
 
-    def heartbeat(self, last_error: str | None = None) -> Heartbeat:
-        """What the server is told about this connector."""
+    def heartbeat(
+        self,
+        last_error: str | None = None,
+        *,
+        discovery: Discovery | None = None,
+        compare_seconds: int | None = None,
+    ) -> Heartbeat:
+        """What the server is told about this connector; of ``discovery`` what fits the wire."""
         return Heartbeat(
             connector=self.name,
             connector_version=self.version,
             capabilities=tuple(sorted(self.capabilities)),
             last_error=last_error[:MAX_REASON] if last_error else None,
             defaults=dict(self.defaults),
+            discovery=_fitting(discovery) if discovery else None,
+            compare_seconds=compare_seconds,
         )
 
     def push_payment(self, update: PaymentUpdate) -> Acknowledgement:
@@ -338,6 +365,23 @@ def _acknowledge(
         shop_status=shop_status,
         retry_after_seconds=retry_after_seconds,
     )
+
+
+def _fitting(discovery: Discovery) -> Discovery:
+    """Shops report what they like; one odd name must not cost the heartbeat."""
+    version = discovery.version
+    return Discovery(
+        payment_methods=_fitting_methods(discovery.payment_methods),
+        statuses=_fitting_methods(discovery.statuses),
+        currency=discovery.currency if discovery.currency in CURRENCIES else None,
+        version=version[:MAX_VERSION] if version and version.isprintable() else None,
+    )
+
+
+def _fitting_methods(found: Sequence[ShopMethod]) -> tuple[ShopMethod, ...]:
+    schema = ShopMethodSchema()
+    short = (ShopMethod(each.code, each.name[:MAX_NAME]) for each in found)
+    return tuple(each for each in short if not schema.validate(schema.dump(each)))[:MAX_DISCOVERED]
 
 
 def problem_of(error: ConnectorError) -> Finding:

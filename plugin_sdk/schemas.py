@@ -12,7 +12,16 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_dump, post_load, validate
+from marshmallow import (
+    RAISE,
+    Schema,
+    ValidationError,
+    fields,
+    post_dump,
+    post_load,
+    validate,
+    validates_schema,
+)
 
 from plugin_sdk import types
 from plugin_sdk.currencies import CURRENCIES
@@ -22,6 +31,8 @@ MAX_NUMBER_LENGTH = 40
 MAX_ITEMS = 500
 MAX_REFERENCES = 50
 BATCH_LIMIT = 100
+MAX_DISCOVERED = 200
+MAX_COMPARE_SECONDS = 7 * 86_400
 
 
 class Amount(fields.String):
@@ -246,6 +257,33 @@ class AcknowledgementSchema(WireSchema):
     )
 
 
+class OrderRequestSchema(WireSchema):
+    makes = types.OrderRequest
+
+    id = Text(64, 1, required=True)
+    external_id = Text(64, 1, allow_none=True)
+    number = Text(64, 1, allow_none=True)
+
+    @validates_schema
+    def _names_one(self, loaded: dict[str, Any], **_: Any) -> None:
+        if (loaded.get("external_id") is None) == (loaded.get("number") is None):
+            raise ValidationError("Exactly one of external_id and number is wanted.")
+
+
+class RequestAnswerSchema(WireSchema):
+    makes = types.RequestAnswer
+
+    outcome = fields.Enum(types.RequestOutcome, by_value=True, required=True)
+    order = fields.Nested(OrderSchema, allow_none=True)
+    reason = Text(2000, allow_none=True)
+
+    @validates_schema
+    def _found_is_shown(self, loaded: dict[str, Any], **_: Any) -> None:
+        is_found = loaded.get("outcome") is types.RequestOutcome.FOUND
+        if is_found != (loaded.get("order") is not None):
+            raise ValidationError("An order goes with 'found', and only with it.", "order")
+
+
 class OrderResultSchema(WireSchema):
     makes = partial(types.OrderResult, external_id=None)
 
@@ -271,6 +309,26 @@ class CodeMappingSchema(WireSchema):
     collection_status = Text(128, allow_none=True)
 
 
+class ShopMethodSchema(WireSchema):
+    makes = types.ShopMethod
+
+    code = Text(128, 1, required=True)
+    name = Text(200, required=True)
+
+
+class DiscoverySchema(WireSchema):
+    makes = types.Discovery
+
+    payment_methods = fields.List(
+        fields.Nested(ShopMethodSchema), validate=validate.Length(max=MAX_DISCOVERED)
+    )
+    statuses = fields.List(
+        fields.Nested(ShopMethodSchema), validate=validate.Length(max=MAX_DISCOVERED)
+    )
+    currency = Currency(allow_none=True)
+    version = Text(64, allow_none=True)
+
+
 class HeartbeatSchema(WireSchema):
     makes = types.Heartbeat
 
@@ -283,4 +341,8 @@ class HeartbeatSchema(WireSchema):
     defaults = fields.Dict(
         keys=fields.Enum(types.PaymentCode, by_value=True),
         values=fields.Nested(CodeMappingSchema),
+    )
+    discovery = fields.Nested(DiscoverySchema, allow_none=True)
+    compare_seconds = fields.Integer(
+        strict=True, allow_none=True, validate=validate.Range(min=1, max=MAX_COMPARE_SECONDS)
     )

@@ -175,6 +175,7 @@ class State:
         cursor = place.get("cursor")
         self.cursor: str | None = cursor if isinstance(cursor, str) else None
         self.compared_all_at = _number(place.get("compared_all_at"))
+        self.compare_all_after_seconds = _number(place.get("compare_all_after_seconds"))
         self.comparing_all = bool(place.get("comparing_all", self.compared_all_at == 0))
         self.pushed: OrderedDict[str, str] = OrderedDict(
             (key, value)
@@ -190,6 +191,7 @@ class State:
             "cursor": self.cursor,
             "comparing_all": self.comparing_all,
             "compared_all_at": self.compared_all_at,
+            "compare_all_after_seconds": self.compare_all_after_seconds,
         }
         write_atomically(self._place, json.dumps(place))
         while len(self.pushed) > MAX_PUSHED:

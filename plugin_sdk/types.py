@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 """Raised when a field is added. A server ignores unknown fields of a newer version."""
 
 
@@ -72,6 +72,22 @@ class Evidence(StrEnum):
 
     GONE = "gone"
     TRASHED = "trashed"
+
+
+class RequestOutcome(StrEnum):
+    """What became of "look at this order now", told in the answer.
+
+    ``found`` comes with the order. ``unknown``: the shop was asked and names no such order.
+    ``temporary`` puts the request back on the schedule; all others end it.
+    """
+
+    FOUND = "found"
+    GONE = "gone"
+    TRASHED = "trashed"
+    UNKNOWN = "unknown"
+    NOT_SUPPORTED = "not_supported"
+    TEMPORARY = "temporary"
+    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +229,24 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """ "Look at this order now" (S74, K64): exactly one of the shop's key and the number is set."""
+
+    id: str
+    external_id: str | None = None
+    number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAnswer:
+    """What the shop says about a requested order. ``reason`` is shown to the merchant."""
+
+    outcome: RequestOutcome
+    order: Order | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderResult:
     """The server's answer to one order of a batch."""
 
@@ -254,7 +288,11 @@ class CodeMapping:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Sent by an agent every few minutes: "I am here, and this is what I can do"."""
+    """Sent by an agent every few minutes: "I am here, and this is what I can do".
+
+    ``compare_seconds``: how often it compares new and changed orders; 180 = it asks the shop all
+    the time, because the shop cannot tell it anything (S33).
+    """
 
     connector: str
     connector_version: str
@@ -263,3 +301,5 @@ class Heartbeat:
     mapping: str | None = None
     last_error: str | None = None
     defaults: dict[PaymentCode, CodeMapping] = field(default_factory=dict)
+    discovery: Discovery | None = None
+    compare_seconds: int | None = None

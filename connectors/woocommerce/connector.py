@@ -58,6 +58,7 @@ API = "wc/v3"
 PER_PAGE = 100  # WooCommerce answers 400 to more
 CURSOR_VERSION = 1
 OVERLAP = timedelta(seconds=120)
+SEARCH_PAGES = 5  # a shop that ignores the search would list every order that it has
 MAX_SEEN = 2000  # beyond this some orders come twice, which is harmless
 CLOCK_WARNING_SECONDS = 120
 CLOCK_LIMIT_SECONDS = 900  # WooCommerce refuses signatures that are older
@@ -212,6 +213,7 @@ class WooCommerce(Connector[WooCommerceConfig]):
             Capability.PUSH_ANY_STATUS,
             Capability.INVOICE_NUMBERS,
             Capability.REFUNDS_IN_TOTAL,
+            Capability.FIND_BY_NUMBER,
         }
     )
     defaults: ClassVar[Mapping[PaymentCode, CodeMapping]] = {
@@ -346,13 +348,54 @@ class WooCommerce(Connector[WooCommerceConfig]):
     def _get_order(self, identifier: str) -> dict[str, Any] | Evidence:
         if not _is_id(identifier):
             raise Rejected("This is no id of a WooCommerce order.")
+        row = self._get_row(identifier)
+        if row is None:
+            return Evidence.GONE
+        return Evidence.TRASHED if row.get("status") == TRASH_STATUS else row
+
+    def _get_row(self, identifier: str) -> dict[str, Any] | None:
+        """None: the shop says that it has no such order."""
         try:
             row = self._call("GET", f"orders/{identifier}", {"_fields": FIELDS}).body
         except UnknownOrder:
-            return Evidence.GONE
+            return None
         if not isinstance(row, dict) or str(row.get("id")) != identifier:
             raise Temporary("The shop answered with another order than the one asked for.")
-        return Evidence.TRASHED if row.get("status") == TRASH_STATUS else row
+        return row
+
+    def find_order(self, number: str) -> Order | Evidence | None:
+        """Mostly the number is the id; else the shop's search, of which only exact hits count.
+
+        What a search looks through depends on plugins and versions, and an unknown parameter is
+        ignored without a word, so what it lists is no more than a proposal.
+        """
+        if _is_id(number) and not number.startswith("0"):
+            row = self._get_row(number)
+            found = _with_number([row], number) if row else []
+            if found:
+                return found[0]
+        for status in ("any", TRASH_STATUS):
+            found = self._search(number, status)
+            if len(found) > 1:
+                raise Rejected(f"The shop has {len(found)} orders with the number {number}.")
+            if found:
+                return found[0]
+        return None
+
+    def _search(self, number: str, status: str) -> list[Order | Evidence]:
+        for page in range(1, SEARCH_PAGES + 1):
+            rows = self._get_list(
+                "orders",
+                search=number,
+                status=status,
+                per_page=str(PER_PAGE),
+                page=str(page),
+                _fields=FIELDS,
+            )
+            found = _with_number(rows, number)
+            if found or len(rows) < PER_PAGE:
+                return found
+        return []
 
     # Writing
 
@@ -367,6 +410,11 @@ class WooCommerce(Connector[WooCommerceConfig]):
         return str(row.get("status")) if isinstance(row, dict) else ""
 
     # Webhooks
+
+    @property
+    def is_told(self) -> bool:
+        """Without the secret every webhook is refused."""
+        return bool(self.config.webhook_secret)
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint | None:
         """A delivery carries the state at delivery, late, twice, in any order: only its id counts.
@@ -523,8 +571,8 @@ class WooCommerce(Connector[WooCommerceConfig]):
                 for each in self._statuses()
                 if each.get("slug") and each["slug"] not in DRAFT_STATUSES
             ),
-            currency=_nested(status, "settings", "currency"),
-            version=_nested(status, "environment", "version"),
+            currency=_word(status, "settings", "currency"),
+            version=_word(status, "environment", "version"),
         )
 
     def _statuses(self) -> list[dict[str, Any]]:
@@ -664,6 +712,28 @@ def _is_id(text: str) -> bool:
 def _is_ping(body: bytes) -> bool:
     name, _, number = body.partition(b"=")
     return name == b"webhook_id" and number.isdigit()
+
+
+def _with_number(rows: Sequence[dict[str, Any]], number: str) -> list[Order | Evidence]:
+    """Those of the shop's orders that people know by exactly this number; drafts are none."""
+    found: list[Order | Evidence] = []
+    for row in rows:
+        if row.get("status") in DRAFT_STATUSES:
+            continue
+        try:
+            order = order_from(row)
+        except Rejected:
+            if str(row.get("number")) == number:
+                raise
+            continue  # another order that cannot be read
+        if order.number == number:
+            found.append(Evidence.TRASHED if row.get("status") == TRASH_STATUS else order)
+    return found
+
+
+def _word(value: Any, *keys: str) -> str | None:
+    found = _nested(value, *keys)
+    return found if isinstance(found, str) else None
 
 
 def _nested(value: Any, *keys: str) -> Any:

@@ -30,6 +30,7 @@ from plugin_sdk.types import (
     Outcome,
     PaymentStatus,
     PaymentUpdate,
+    ShopMethod,
 )
 
 MAX_PAGES = 50
@@ -184,6 +185,38 @@ class ConnectorContract:
         assert found[self.unknown_id] is Evidence.GONE
         assert found.get(trashed) in (None, Evidence.TRASHED)
         assert len(found) == len(wanted)
+
+    def test_an_order_is_found_by_its_number(self, shop: Any, connector: Connector[Any]) -> None:
+        keys = [self.add_order(shop) for _ in range(3)]
+        order = found_order(connector, keys[1])
+        if Capability.FIND_BY_NUMBER not in connector.capabilities:
+            with pytest.raises(Rejected):
+                connector.find_order(order.number)
+            return
+        assert connector.find_order(order.number) == order
+        for other in (f"{order.number}0", f"0{order.number}", self.unknown_id, "Erika", "*", "ü"):
+            assert connector.find_order(other) is None
+
+    def test_the_number_of_a_removed_order_finds_no_order(
+        self, shop: Any, connector: Connector[Any]
+    ) -> None:
+        if Capability.FIND_BY_NUMBER not in connector.capabilities:
+            return
+        key = self.add_order(shop)
+        number = found_order(connector, key).number
+        shop.trash(key)
+        assert connector.find_order(number) in (None, Evidence.TRASHED)
+        shop.delete(key)
+        assert connector.find_order(number) in (None, Evidence.GONE)
+
+    @pytest.mark.parametrize("kind", ["500", "html", "cut", "drop", "redirect", "firewall"])
+    def test_a_number_is_not_unknown_because_the_shop_is_in_trouble(
+        self, shop: Any, connector: Connector[Any], kind: str
+    ) -> None:
+        number = found_order(connector, self.add_order(shop)).number
+        shop.fail(kind, times=20)
+        with pytest.raises(ConnectorError):
+            connector.find_order(number)
 
     @pytest.mark.parametrize("kind", ["500", "html", "cut", "drop", "redirect", "firewall"])
     def test_a_shop_in_trouble_is_no_evidence(
@@ -360,6 +393,19 @@ class ConnectorContract:
         heartbeat = connector.heartbeat("x" * 5000)
         assert HeartbeatSchema().load(HeartbeatSchema().dump(heartbeat)) == heartbeat
         assert heartbeat.defaults
+
+    def test_what_is_discovered_fits_the_wire(self, connector: Connector[Any]) -> None:
+        found = connector.discover()
+        odd = (ShopMethod("", "no code"), ShopMethod("a\x00b", "NUL"), ShopMethod("ok", "n" * 999))
+        found = replace(found, payment_methods=(*odd, *found.payment_methods), currency="Taler")
+        heartbeat = connector.heartbeat(discovery=found, compare_seconds=180)
+        assert HeartbeatSchema().load(HeartbeatSchema().dump(heartbeat)) == heartbeat
+        assert heartbeat.discovery is not None
+        assert heartbeat.discovery.statuses == found.statuses
+        assert [each.code for each in heartbeat.discovery.payment_methods] == [
+            "ok",
+            *(each.code for each in found.payment_methods[len(odd) :]),
+        ]
 
     def test_discover_names_what_the_defaults_use(
         self, shop: Any, connector: Connector[Any]

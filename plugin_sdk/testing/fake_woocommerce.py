@@ -1025,7 +1025,10 @@ def _is_in_time(order: Json, query: Mapping[str, str]) -> bool:
 
 
 def _contains(order: Json, text: str) -> bool:
-    places = (str(order["id"]), *order["billing"].values(), *order["shipping"].values())
+    """Number plugins put their numbers among what the search looks through."""
+    numbers = [meta["value"] for meta in order["meta_data"] if "order_number" in meta["key"]]
+    addresses = (*order["billing"].values(), *order["shipping"].values())
+    places = (order["id"], order["number"], *numbers, *addresses)
     return any(text.lower() in str(place).lower() for place in places)
 
 

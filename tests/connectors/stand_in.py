@@ -8,7 +8,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from plugin_sdk.schemas import AcknowledgementSchema, HeartbeatSchema, OrderSchema
+from plugin_sdk.schemas import (
+    AcknowledgementSchema,
+    HeartbeatSchema,
+    OrderSchema,
+    RequestAnswerSchema,
+)
 
 KEY = "kontor_standin_secret"
 
@@ -34,6 +39,8 @@ class StandIn:
         self.heartbeats = []
         self.acknowledged = []
         self.updates = []
+        self.requests = []
+        self.answers = []
         self.invoices = {}
         self.wire_versions = set()
         self.down = False
@@ -86,12 +93,25 @@ class StandIn:
                 self.acknowledged.append((key, made))
                 self.updates = [each for each in self.updates if each["id"] != key]
                 return 200, {"id": key, "state": "done"}
+            case ("POST", "order-requests", key):
+                return self._hear(key, RequestAnswerSchema().load(json.loads(body)))
             case ("POST", "heartbeat", "") if self.deaf:
                 return 503, {"detail": "Not now."}
             case ("POST", "heartbeat", ""):
                 self.heartbeats.append(HeartbeatSchema().load(json.loads(body)))
                 return 200, {"wire_version": 1, "shop_status": "connected", "later": 1}
         return 404, {"detail": "No such route."}
+
+    def _hear(self, key, answer):
+        if answer.order is not None and answer.order.external_id in self.refuse:
+            return 422, {"title": "Unprocessable", "detail": "total: not today"}
+        if key not in [each["id"] for each in self.requests]:
+            return 404, {"title": "Not Found", "detail": "This shop has no such request."}
+        self.answers.append((key, answer))
+        self.requests = [each for each in self.requests if each["id"] != key]
+        if answer.order is not None:
+            self.orders[answer.order.external_id] = answer.order
+        return 200, {"id": key, "state": "done"}
 
     def _store(self, orders):
         results = []
@@ -120,9 +140,10 @@ class StandIn:
 
     def _due(self, query):
         end = time.monotonic() + int(query["wait_seconds"][0])
-        while not self.updates and time.monotonic() < end and not self.down:
+        while not (self.updates or self.requests) and time.monotonic() < end and not self.down:
             time.sleep(0.02)
-        return {"payment_updates": list(self.updates)}
+        found = {"payment_updates": list(self.updates)}
+        return {**found, "order_requests": list(self.requests)} if self.requests else found
 
 
 class _Server(ThreadingHTTPServer):

@@ -12,6 +12,7 @@ import pytest
 from plugin_sdk.client import Client, UnknownOrder
 from plugin_sdk.errors import Misconfigured, Rejected, Temporary
 from plugin_sdk.types import (
+    WIRE_VERSION,
     Acknowledgement,
     Evidence,
     Heartbeat,
@@ -48,7 +49,7 @@ def test_orders_go_out_in_batches_and_keep_their_order(kontor, client):
     assert [result.outcome for result in results].count("created") == 249
     assert (results[120].outcome, results[120].problem) == ("invalid", "total: not today")
     assert kontor.orders["7"] == orders[7]
-    assert kontor.wire_versions == {"1"}
+    assert kontor.wire_versions == {str(WIRE_VERSION)}
 
 
 def test_no_orders_need_no_request(kontor, client):

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from connectors.woocommerce import WooCommerce
 from plugin_sdk.connector import Severity
 from plugin_sdk.errors import Misconfigured, Rejected
+from plugin_sdk.testing import fake_woocommerce
 from plugin_sdk.testing.contract import ConnectorContract, everything, found_order, last_cursor
 from plugin_sdk.testing.fake_woocommerce import (
     CONSUMER_KEY,
@@ -397,3 +398,41 @@ class TestDiscovery:
 def test_an_address_that_is_none(address):
     with pytest.raises(Misconfigured, match="shop_url"):
         WooCommerce({"shop_url": address, "consumer_key": "ck", "consumer_secret": "cs"})
+
+
+@pytest.mark.feature("K64")
+class TestByNumber:
+    def test_a_number_of_a_plugin_is_searched_for_and_compared(self, shop, connector):
+        meta = [{"key": "_order_number", "value": "AA-1007"}]
+        key, longer = shop.add_order(meta_data=meta), shop.add_order(number="AA-10071")
+        assert connector.find_order("AA-1007").external_id == key
+        assert connector.find_order("AA-10071").external_id == longer
+        assert connector.find_order("AA-100") is None
+        assert connector.find_order(key) is None, "nobody knows it by this number"
+
+    def test_a_number_that_is_the_id_of_another_order(self, shop, connector):
+        first = shop.add_order(number="2")
+        second = shop.add_order(number="1")
+        assert (first, second) == ("1", "2")
+        assert connector.find_order("2").external_id == first
+
+    def test_a_shop_that_ignores_the_search_is_not_believed(self, shop, connector, monkeypatch):
+        for _ in range(3):
+            shop.add_order()
+        monkeypatch.setattr(fake_woocommerce, "_contains", lambda order, text: True)
+        assert connector.find_order("AA-1007") is None
+        assert connector.find_order("2").external_id == "2"
+
+    def test_two_orders_with_one_number_are_for_a_person(self, shop, connector):
+        for _ in range(2):
+            shop.add_order(number="AA-1")
+        with pytest.raises(Rejected, match="2 orders with the number AA-1"):
+            connector.find_order("AA-1")
+
+    def test_the_trash_is_looked_through_as_well(self, shop, connector):
+        shop.trash(shop.add_order(number="AA-1"))
+        assert connector.find_order("AA-1") is Evidence.TRASHED
+
+    def test_a_cart_is_no_order(self, shop, connector):
+        key = shop.add_order(status="checkout-draft")
+        assert connector.find_order(key) is None

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from plugin_sdk.types import WIRE_VERSION
 from server.db import db, now
 from server.mail.models import Mail
 from server.merchants.models import IdempotencyKey, Merchant
@@ -85,8 +86,10 @@ def test_bad_fields_are_named(client, key, body, word):
 
 def test_unknown_fields_of_a_newer_wire_version_are_ignored_and_named(client, key):
     order = wire_order(colour="red", customer={"email": "e@example.org", "shoe_size": 42})
-    assert client.post("/api/v1/orders", json=order, headers=key).status_code == 422
-    answer = client.post("/api/v1/orders", json=order, headers={**key, "Kontor-Wire-Version": "2"})
+    newer = {"Kontor-Wire-Version": str(WIRE_VERSION + 1)}
+    for headers in (key, {**key, "Kontor-Wire-Version": str(WIRE_VERSION)}):
+        assert client.post("/api/v1/orders", json=order, headers=headers).status_code == 422
+    answer = client.post("/api/v1/orders", json=order, headers={**key, **newer})
     assert answer.status_code == 200
     assert sorted(answer.json["ignored"]) == ["colour", "customer.shoe_size"]
 
