@@ -6,6 +6,7 @@ A mail is a row with the facts it states, written in the transaction of its caus
 mail carries its own facts as finished strings.
 
     rules.py      facts to words, HTML and MIME; no input or output
+    kinds.py      which facts each kind of mail states
     girocode.py   the payment QR code
     theme.py      colours
     service.py    queueing and delivering

@@ -16,7 +16,7 @@ import binascii
 import re
 import textwrap
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from email.header import Header
@@ -29,10 +29,12 @@ from pathlib import Path
 from email_validator import EmailNotValidError, validate_email
 
 from server.mail.girocode import girocode_png
+from server.mail.kinds import KINDS as KINDS  # noqa: PLC0414  the kinds are asked for here
 from server.mail.theme import Theme, palette
 
 COMPILED = Path(__file__).parent / "compiled"
 LANGUAGES = ("de", "en")
+TEST_WORDS = {"de": "Test an", "en": "Test to"}
 TEXT_COLUMNS = 74
 LINE_BYTES = 76  # RFC 2045, 6.7, and RFC 2047, 2
 MAX_FACT_LENGTH = 1000
@@ -55,153 +57,6 @@ class AddressError(ValueError):
 
 class HeaderError(ValueError):
     """A header field with a name or value that has no place in a mail."""
-
-
-# --- kinds ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Who reads it, which facts it states and which it may leave out."""
-
-    reader: str  # customer | merchant
-    tone: str  # colour of the line above the title: info | good | warn
-    footer: str  # why the reader gets it: order | optional | notice | account
-    required: frozenset[str]
-    optional: frozenset[str]
-    items: frozenset[str] = frozenset()  # facts of one item where a fact is a list
-
-
-def _names(names: str) -> frozenset[str]:
-    return frozenset(names.split())
-
-
-_ANY = _names("recipient_name legal_line help_url")
-_TRANSFER = _names("creditor iban bic payment_reference payable_until girocode")
-_PAYMENT = _names("shop_name order_number amount booked_on order_url posting_url")
-
-KINDS: Mapping[str, Kind] = {
-    "payment_information": Kind(
-        reader="customer",
-        tone="info",
-        footer="order",
-        required=_names(
-            "shop_name order_number order_date amount_due creditor iban payment_reference"
-        ),
-        optional=_ANY | _names("bic payable_until prepayment girocode"),
-    ),
-    "payment_received": Kind(
-        reader="customer",
-        tone="good",
-        footer="optional",
-        required=_names("shop_name order_number order_date received_total payments"),
-        optional=_ANY | _names("prepayment unsubscribe_url"),
-        items=_names("received_on amount"),
-    ),
-    "partially_paid": Kind(
-        reader="customer",
-        tone="info",
-        footer="order",
-        required=_names(
-            "shop_name order_number order_date order_total received_total payments amount_due"
-        ),
-        optional=_ANY | _TRANSFER | _names("settled_otherwise prepayment"),
-        items=_names("received_on amount"),
-    ),
-    "overpaid": Kind(
-        reader="customer",
-        tone="good",
-        footer="optional",
-        required=_names("shop_name order_number order_date received_total received_on surplus"),
-        optional=_ANY | _names("order_total prepayment unsubscribe_url"),
-    ),
-    "transfer_failed": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("shop_name order_number payment_status since order_url"),
-        optional=_names("recipient_name reason"),
-    ),
-    "shop_error": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("shop_name since shop_settings_url"),
-        optional=_names("recipient_name reason"),
-    ),
-    "payment_for_cancelled": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_PAYMENT,
-        optional=_names("recipient_name customer payer overdue is_assigned shop_told"),
-    ),
-    "payment_for_removed": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_PAYMENT,
-        optional=_names("recipient_name customer payer is_assigned"),
-    ),
-    "payment_returned": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_PAYMENT,
-        optional=_names("recipient_name customer payer reason amount_open shop_told"),
-    ),
-    "postings_need_you": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("count postings postings_url"),
-        optional=_names("recipient_name single rest"),
-        items=_names("booked_on payer amount purpose likely_order posting_url"),
-    ),
-    "differences_booked": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("count differences orders_url"),
-        optional=_names("recipient_name single rest"),
-        items=_names("order_number customer amount difference because order_url"),
-    ),
-    "bank_needs_you": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("bank_name bank_url"),
-        optional=_names("recipient_name"),
-    ),
-    "postings_recognised": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("pattern count received_total postings_url"),
-        optional=_names("recipient_name"),
-    ),
-    "bank_consent_ends": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("bank_name ends_on bank_url"),
-        optional=_names("recipient_name"),
-    ),
-    "password_reset": Kind(
-        reader="merchant",
-        tone="info",
-        footer="account",
-        required=_names("email reset_url valid_until"),
-        optional=_names("recipient_name"),
-    ),
-    "invitation": Kind(
-        reader="merchant",
-        tone="info",
-        footer="account",
-        required=_names("email merchant_name invited_by invitation_url valid_until"),
-        optional=_names("recipient_name"),
-    ),
-}
 
 
 def check_fact_names(kind: str, facts: Facts) -> None:
@@ -266,6 +121,12 @@ def compose(kind: str, language: str, facts: Facts, theme: Theme) -> Message:
         html=fill(template.html, {**values, **colours, **picture}, _quote),
         inline=code,
     )
+
+
+def marked_as_test(message: Message, language: str, recipient: str) -> Message:
+    """The same mail, with whom it would have gone to before its subject (K66)."""
+    subject = f"[{TEST_WORDS[language]} {clean(recipient)}] {message.subject}"
+    return replace(message, subject=subject[:MAX_SUBJECT_LENGTH])
 
 
 def _check_facts(kind: str, facts: Facts) -> None:

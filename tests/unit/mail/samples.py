@@ -24,6 +24,18 @@ def theme_for(kind: str) -> Theme:
     return ANTIQUARIAT if to_customer else KONTOR
 
 
+def facts_of_change(language: str) -> dict[str, str]:
+    """What a payment information states besides, if the amount changed and a discount is given."""
+    return {
+        "amount_changed": "yes",
+        "previous_amount": money(Decimal("1399.90"), "EUR", language),
+        "due_on": day(date(2026, 12, 14), language),
+        "discount_amount": money(Decimal("1258.91"), "EUR", language),
+        "discount_until": day(date(2026, 11, 24), language),
+        "invoice_number": "R-2026-118",
+    }
+
+
 def facts_for(kind: str, language: str) -> Facts:
     german = language == "de"
     legal = "Annas Antiquariat · Inhaberin Anna Beispiel · Musterweg 7 · 12345 Beispielstadt"
@@ -49,7 +61,27 @@ def facts_for(kind: str, language: str) -> Facts:
         "posting_url": "https://kontor.example.org/postings/9001",
     }
     total = Decimal("1284.60")
+    demand: Facts = {
+        **order,
+        "prepayment": "",
+        **payment_facts(
+            language=language,
+            amount=Decimal("1291.60"),
+            currency="EUR",
+            creditor="Annas Antiquariat",
+            iban=IBAN,
+            bic=BIC,
+            payment_reference=REFERENCE,
+        ),
+        "girocode": GIROCODE.replace("1284.60", "1291.60"),
+        "invoice_number": "R-2026-118",
+        "invoice_date": day(date(2026, 11, 16), language),
+        "bank_as_of": day(date(2026, 12, 9), language),
+        "page_url": "https://kontor.example.org/o/4nB8wK2t8fQ2vX7n",
+    }
     by_kind: dict[str, Facts] = {
+        **_of_customers(language, order, demand),
+        **_of_dunning(language, merchant),
         "payment_information": {
             **order,
             **payment_facts(
@@ -224,3 +256,101 @@ def facts_for(kind: str, language: str) -> Facts:
         },
     }
     return by_kind[kind]
+
+
+def _of_customers(language: str, order: Facts, demand: Facts) -> dict[str, Facts]:
+    """What customers get as long as they have not paid."""
+    total = money(Decimal("1284.60"), "EUR", language)
+    ended: Facts = {name: value for name, value in order.items() if name != "prepayment"}
+    page = {"page_url": "https://kontor.example.org/o/4nB8wK2t8fQ2vX7n"}
+    return {
+        "reminder": {**demand, "amount_due": total, "girocode": GIROCODE},
+        "dunning_notice": {
+            **demand,
+            "level": "2",
+            "open_amount": total,
+            "fee": money(Decimal("2.50"), "EUR", language),
+            "fees_total": money(Decimal("5.00"), "EUR", language),
+            "interest": money(Decimal("2.00"), "EUR", language),
+        },
+        "cod_enquiry": {**ended, **page, "order_total": total},
+        "order_cancelled": {**ended, **page, "order_total": total},
+    }
+
+
+def _of_dunning(language: str, merchant: dict[str, str]) -> dict[str, Facts]:
+    """What merchants are told about orders that nobody has paid."""
+    german = language == "de"
+    base = "https://kontor.example.org"
+    first = {
+        "order_number": "10482",
+        "customer": "Erika Mustermann",
+        "amount": money(Decimal("1284.60"), "EUR", language),
+        "order_url": f"{base}/orders/482",
+    }
+    second = {
+        "order_number": "2026-SONDERBESTELLUNG-10490-B",
+        "customer": "",
+        "amount": money(Decimal("123456.78"), "EUR", language),
+        "order_url": f"{base}/orders/490",
+    }
+    return {
+        "orders_cancelled": {
+            **merchant,
+            "count": "23",
+            "rest": "21",
+            "orders": [{**first, "is_overdue": ""}, {**second, "is_overdue": "yes"}],
+            "orders_url": f"{base}/orders?status=cancelled",
+        },
+        "orders_to_collection": {
+            **merchant,
+            "count": "1",
+            "single": "yes",
+            "orders": [first],
+            "orders_url": f"{base}/orders?status=collection",
+        },
+        "run_waits": {
+            **merchant,
+            "count": "412",
+            "usual": "18",
+            "run_url": f"{base}/dunning/runs/31",
+        },
+        "reminders_held": {
+            **merchant,
+            "waiting_count": "14",
+            "reasons": [
+                {
+                    "subject": "Musterbank Nord: keine neuen Umsätze"
+                    if german
+                    else "Musterbank Nord: no new postings",
+                    "since": day(date(2026, 12, 4), language),
+                },
+                {
+                    "subject": "Der Shop Annas Antiquariat antwortet nicht"
+                    if german
+                    else "The shop Annas Antiquariat does not answer",
+                    "since": "",
+                },
+            ],
+            "settings_url": f"{base}/bank-connections",
+        },
+        "customer_says_paid": {
+            **merchant,
+            "shop_name": "Annas Antiquariat",
+            "order_number": "10482",
+            "customer": "Erika Mustermann",
+            "amount": money(Decimal("1284.60"), "EUR", language),
+            "paid_on": day(date(2026, 12, 8), language),
+            "message": "Überwiesen vom Konto meines Mannes, bitte prüfen Sie das.",
+            "has_proof": "yes",
+            "paused_until": day(date(2026, 12, 17), language),
+            "order_url": f"{base}/orders/482",
+        },
+        "removals_wait": {
+            **merchant,
+            "shop_name": "Annas Antiquariat",
+            "count": "140",
+            "open_count": "152",
+            "review_url": f"{base}/shops/3/removals",
+        },
+    }
