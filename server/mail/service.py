@@ -25,6 +25,7 @@ from server.mail.rules import (
     checked_address,
     compose,
     mailbox,
+    marked_as_test,
 )
 from server.mail.smtp import SmtpSession
 from server.mail.theme import Theme
@@ -139,6 +140,9 @@ def deliver_mail(mail: Mail, session: SmtpSession) -> None:
     that far. Asks the database nothing, so no transaction waits for the mail server. The caller
     commits at once: between the server's 250 and that commit lies the only moment in which a
     crash means a second copy, which then has the same Message-ID.
+
+    A mail that is ``redirected_to`` another address goes only there; whose it is stands in its
+    subject. An address or a fact that would stop the real one stops it as well.
     """
     try:
         recipient = mailbox(mail.recipient)
@@ -147,6 +151,8 @@ def deliver_mail(mail: Mail, session: SmtpSession) -> None:
         raise Rejected(str(problem)) from problem
     mail.subject, mail.html, mail.text = message.subject, message.html, message.text
     sender, reply_to = _sender(mail)
+    if mail.redirected_to is not None:
+        recipient = _test_address(mail.redirected_to)
     raw = build_mime(
         message,
         sender=sender,
@@ -179,7 +185,17 @@ def sender_of(address_line: str) -> tuple[str, str]:
 
 def _composed(mail: Mail) -> Message:
     """Raises FactError, or ValueError if the theme is none."""
-    return compose(mail.kind, mail.language, mail.facts, Theme(**mail.theme))
+    message = compose(mail.kind, mail.language, mail.facts, Theme(**mail.theme))
+    if mail.redirected_to is None:
+        return message
+    return marked_as_test(message, mail.language, mail.recipient)
+
+
+def _test_address(address: str) -> Address:
+    try:
+        return mailbox(address)
+    except AddressError as problem:
+        raise Misconfigured(f"Address of the shop's test mode: {problem}") from problem
 
 
 def _sender(mail: Mail) -> tuple[Address, Address | None]:

@@ -13,7 +13,7 @@ from aiosmtpd.smtp import Envelope
 
 from plugin_sdk.errors import Misconfigured, Rejected, Temporary
 from server.mail.models import Mail
-from server.mail.rules import KINDS, LANGUAGES, FactError
+from server.mail.rules import KINDS, LANGUAGES, MAX_SUBJECT_LENGTH, FactError
 from server.mail.service import SmtpSession, deliver_mail, preview_mail, sender_of
 from tests.server.mail.sink import Sink
 from tests.unit.mail.samples import REFERENCE, facts_for, theme_for
@@ -117,6 +117,55 @@ def test_two_shops_two_senders(sink: Sink, session: SmtpSession) -> None:
     ]
     assert senders == ["Annas Antiquariat <shop@example.org>", "Büchertruhe <b@example.com>"]
     assert sink.connections == 1
+
+
+@pytest.mark.feature("K66")
+@pytest.mark.parametrize(
+    ("language", "words"), [("de", "Test an"), ("en", "Test to")], ids=["de", "en"]
+)
+def test_a_shop_in_test_mode_writes_to_no_customer(
+    sink: Sink, session: SmtpSession, language: str, words: str
+) -> None:
+    real, test = make_mail(language=language), make_mail(language=language)
+    test.redirected_to = "anna@example.com"
+    deliver_mail(real, session)
+    deliver_mail(test, session)
+    to_customer, to_merchant = sink.received
+    assert to_merchant.rcpt_tos == ["anna@example.com"]
+    read, other = (
+        email.message_from_bytes(_bytes(kept), policy=default)
+        for kept in (to_merchant, to_customer)
+    )
+    assert read["To"] == "anna@example.com"
+    assert read["Subject"] == test.subject == f"[{words} erika@example.org] {real.subject}"
+    assert preview_mail(test).subject == test.subject
+    assert (test.html, test.text) == (real.html, real.text)
+    assert {name: read[name] for name in read if name not in {"To", "Subject", "Date"}} == {
+        name: other[name] for name in other if name not in {"To", "Subject", "Date"}
+    }
+    assert test.recipient == "erika@example.org"
+
+
+def test_an_unsent_test_mail_is_shown_with_its_mark() -> None:
+    mail = make_mail(redirected_to="anna@example.com")
+    assert preview_mail(mail).subject.startswith("[Test an erika@example.org] Zahlungs")
+
+
+def test_test_mode_hides_no_mistake(sink: Sink, session: SmtpSession) -> None:
+    """What would not reach the customer is not sent to the merchant as if it had."""
+    with pytest.raises(Rejected, match="is not a mail address"):
+        deliver_mail(make_mail(recipient="erika@", redirected_to="anna@example.com"), session)
+    with pytest.raises(Misconfigured, match="test mode"):
+        deliver_mail(make_mail(redirected_to=""), session)
+    assert sink.connections == 0
+
+
+def test_a_long_address_leaves_the_subject_one_line(sink: Sink, session: SmtpSession) -> None:
+    long = f"{'e' * 60}@{'a' * 60}.{'b' * 40}.example.org"
+    mail = make_mail(recipient=long, redirected_to="anna@example.com")
+    deliver_mail(mail, session)
+    assert str(mail.subject).startswith(f"[Test an {long}]")
+    assert len(str(mail.subject)) <= MAX_SUBJECT_LENGTH
 
 
 def test_preview_shows_what_was_sent_even_if_texts_changed() -> None:
