@@ -106,7 +106,7 @@ def test_a_part_is_thanked_for_and_the_rest_is_asked_for(merchant: Merchant, sho
         paid_by(merchant, order, "40.00"),
         paid_by(merchant, order, "25.50", booking_date=date(2026, 3, 9)),
     ]
-    assert queue_partially_paid(order, rows, total(rows))
+    assert queue_partially_paid(order, rows, total(rows), Decimal("34.50"))
     mail = only("partially_paid")
     text = text_of(mail)
     for part in ("65,50 €", "Zahlung vom 05.03.2026: 40,00 €", "Zahlung vom 09.03.2026: 25,50 €"):
@@ -123,10 +123,10 @@ def test_a_part_is_thanked_for_and_the_rest_is_asked_for(merchant: Merchant, sho
 def test_a_part_is_thanked_for_once_and_the_next_part_again(merchant: Merchant, shop: Shop) -> None:
     order = make_order(shop, total="100.00")
     rows = [paid_by(merchant, order, "40.00")]
-    assert queue_partially_paid(order, rows, Decimal(40))
-    assert not queue_partially_paid(order, rows, Decimal("40.00"))
+    assert queue_partially_paid(order, rows, Decimal(40), Decimal(60))
+    assert not queue_partially_paid(order, rows, Decimal("40.00"), Decimal(60))
     rows.append(paid_by(merchant, order, "10.00"))
-    assert queue_partially_paid(order, rows, Decimal(50))
+    assert queue_partially_paid(order, rows, Decimal(50), Decimal(50))
 
 
 def test_only_money_that_was_seen_is_thanked_for(merchant: Merchant, shop: Shop) -> None:
@@ -137,7 +137,7 @@ def test_only_money_that_was_seen_is_thanked_for(merchant: Merchant, shop: Shop)
         book(order, "35.00", origin="person"),
         book(order, "5.00", origin="difference", because="goodwill"),
     ]
-    assert queue_partially_paid(order, rows, total(rows))
+    assert queue_partially_paid(order, rows, total(rows), Decimal(30))
     text = text_of(only("partially_paid"))
     for part in ("60,00 € sind bei uns", "Anders beglichen: 40,00 €", "Noch offen: 30,00 €"):
         assert part in text
@@ -149,13 +149,13 @@ def test_without_money_or_a_rest_or_an_address_nothing_is_written(
 ) -> None:
     order = make_order(shop, total="50.00")
     marked = [book(order, "20.00", origin="person")]
-    assert not queue_partially_paid(order, marked, Decimal(20))
+    assert not queue_partially_paid(order, marked, Decimal(20), Decimal(30))
     assert not queue_overpaid(order, marked, Decimal(60), Decimal(10))
     seen = [paid_by(merchant, order, "50.00")]
-    assert not queue_partially_paid(order, seen, Decimal(50))
+    assert not queue_partially_paid(order, seen, Decimal(50), Decimal(0))
     assert not queue_overpaid(order, seen, Decimal(50), Decimal(0))
     order.customer_email = None
-    assert not queue_partially_paid(order, seen, Decimal(30))
+    assert not queue_partially_paid(order, seen, Decimal(30), Decimal(20))
     assert not queue_overpaid(order, seen, Decimal(50), Decimal(10))
     assert not queue_payment_received(order, seen, Decimal(50))
 
@@ -166,7 +166,9 @@ def test_without_an_account_to_name_the_rest_stands_alone(
 ) -> None:
     db.session.execute(update(BankAccount).values(is_payee=has_account))
     order = make_order(shop, total="100.00", payment_method=method, shop_status=OPEN_STATUS[method])
-    assert queue_partially_paid(order, [paid_by(merchant, order, "40.00")], Decimal(40))
+    assert queue_partially_paid(
+        order, [paid_by(merchant, order, "40.00")], Decimal(40), Decimal(60)
+    )
     mail = only("partially_paid")
     message = preview_mail(mail)
     assert "Noch offen: 60,00" in " ".join(message.text.split())
