@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from server.db import db, now
 from server.jobs import KINDS, Bell, due_kinds
+from server.orders.lifecycle import has_monitored
 from server.shops.service import has_expired
 
 TICK_SECONDS = 2.0
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 def tick(bell: Bell, at: datetime) -> set[str]:
     """One round: what is due is rung. Returns what was."""
     kinds = due_kinds(at) - {"payment_update"}
-    if has_expired(at):
+    if has_expired(at) or has_monitored(at):
         kinds.add("payment_update")
     db.session.rollback()
     bell.ring_now(kinds)

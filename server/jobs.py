@@ -33,6 +33,8 @@ from server.db import db, now
 from server.mail.models import Mail
 from server.mail.service import SmtpSession, deliver_mail
 from server.matching.service import match_postings, tell_of_the_day
+from server.orders.brakes import hold_back
+from server.orders.lifecycle import admit_monitored
 from server.orders.merchant_notices import tell_of_bank, tell_of_recognised
 from server.orders.models import MatchRequest
 from server.orders.service import (
@@ -87,6 +89,8 @@ def _withhold_moot(mails: list[Mail]) -> None:
     """A payment withholds what is queued; this finds what was claimed then and came back."""
     for mail in no_longer_asked(mails):
         mail.withhold("the order is not open any more")
+        mails.remove(mail)
+    for mail in hold_back(mails):
         mails.remove(mail)
     db.session.commit()
 
@@ -188,8 +192,10 @@ def _match(request: MatchRequest) -> bool:
 
 
 def drain_payment_update() -> bool:
-    """End what is 168 h old and release what was handed out and never acknowledged."""
+    """What time does between us and the shops: updates of 168 h end, watched orders come in."""
     while expire_updates(now()):
+        db.session.commit()
+    while admit_monitored(now()):
         db.session.commit()
     db.session.commit()
     return False

@@ -10,7 +10,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -406,22 +406,37 @@ def receive_wanted(shop: Shop, arrival: Arrival, *, actor: str, at: datetime) ->
     on. A known one is compared like any other, and stays not managed if it was.
     """
     receiver = _note_sign_of_life(receiver_of(shop.id), at)
-    plan = replace(_plan(receiver, arrival, at), monitor_at=None)
-    known = _known(receiver, [plan.external_id])
+    external_id = arrival.order.external_id
+    known = _known(receiver, [external_id])
     if not known:
-        stored = _store(receiver, [replace(plan, is_managed=True, is_open=True)], at)
-        if plan.external_id in stored:
-            row = db.session.scalars(
-                select(Order).where(Order.shop_id == shop.id, Order.external_id == plan.external_id)
-            ).one()
+        row = _store_managed(receiver, arrival, at)
+        if row is not None:
             note(row, "imported", actor, at)
             return "created"
-        known = _known(receiver, [plan.external_id])
-    order_id, digest = known[plan.external_id]
+        known = _known(receiver, [external_id])
+    order_id, digest = known[external_id]
     row = order_now(shop.merchant_id, order_id)
     note(row, "read_again", actor, at)
     if digest == arrival.digest and row.gone_evidence is None:
         return "unchanged"
-    outcome = _compare(receiver, order_id, plan, at)
+    outcome = _compare(receiver, order_id, _plan(receiver, arrival, at), at)
     request_match(shop.merchant_id, at)
     return outcome
+
+
+def store_by_hand(shop: Shop, arrival: Arrival, at: datetime) -> Order:
+    """Store an order that a person entered, with an external id that nobody has; managed."""
+    row = _store_managed(receiver_of(shop.id), arrival, at)
+    assert row is not None, "its external id is new"
+    return row
+
+
+def _store_managed(shop: Receiver, arrival: Arrival, at: datetime) -> Order | None:
+    """None if it is there already."""
+    order = arrival.order
+    mapping = {} if shop.mapping_pinned else shop.mapping
+    code = payment_code(mapping, order.payment_method, order.payment_code)
+    if order.external_id not in _store(shop, [_Plan(arrival, code, True, True)], at):
+        return None
+    query = select(Order).where(Order.shop_id == shop.id, Order.external_id == order.external_id)
+    return db.session.scalars(query).one()

@@ -28,7 +28,7 @@ from server.mail.theme import KONTOR
 from server.merchants.models import Merchant
 from server.merchants.service import administrators, lock_merchant
 from server.orders.ledger import is_standing
-from server.orders.models import Assignment, Order, Suggestion
+from server.orders.models import Assignment, Order, PaymentClaim, Suggestion
 from server.orders.notices import system_address
 from server.shops.models import PaymentUpdate, Shop
 
@@ -279,6 +279,34 @@ def tell_of_removals(shop: Shop, held: int, open_count: int, at: datetime) -> bo
             "review_url": f"{installed().url}/shops/{shop.id}/removals",
         },
         shop_id=shop.id,
+        at=at,
+    )
+
+
+def tell_of_claim(order: Order, claim: PaymentClaim, *, has_proof: bool, at: datetime) -> bool:
+    """To the administrators, once a claim: the customer says that he has paid (S61)."""
+    shop = db.session.get_one(Shop, order.shop_id)
+
+    def facts(language: str) -> dict[str, Any]:
+        return {
+            "shop_name": shop.name,
+            "order_number": order.number,
+            "amount": money(order.total, order.currency, language),
+            "order_url": f"{installed().url}/orders/{order.id}",
+            "customer": order.customer_name,
+            "paid_on": day(claim.paid_on, language) if claim.paid_on else "",
+            "message": claim.message,
+            "has_proof": "yes" if has_proof else "",
+            "paused_until": day(order.paused_until, language) if order.paused_until else "",
+        }
+
+    return tell_administrators(
+        "customer_says_paid",
+        order.merchant_id,
+        f"order:{order.id}:claim:{claim.id}",
+        facts,
+        shop_id=order.shop_id,
+        order_id=order.id,
         at=at,
     )
 

@@ -281,10 +281,15 @@ def undo(merchant_id: int, assignment_id: int, *, actor: str, at: datetime) -> A
     if row.reverses_id is not None or reversed_already is not None:
         raise NotPossible("already_undone")
     order = order_now(merchant_id, row.order_id)
+    return reverse_row(order, row, actor=actor, at=at)
+
+
+def reverse_row(order: Order, row: Assignment, *, actor: str, at: datetime) -> Assignment:
+    """As ``undo``; the caller holds the merchant's lock and knows that the row stands."""
     ledger = Ledger([order.id], [row.posting_id] if row.posting_id is not None else [])
     back = ledger.reverse(order, row, origin="person", actor=actor, at=at)
     if row.posting_id is not None:
-        posting = posting_now(merchant_id, row.posting_id)
+        posting = posting_now(order.merchant_id, row.posting_id)
         if posting.is_kept and row.origin != "credit":
             db.session.execute(delete(Credit).where(Credit.posting_id == posting.id))
             posting.is_kept = False
@@ -294,7 +299,7 @@ def undo(merchant_id: int, assignment_id: int, *, actor: str, at: datetime) -> A
     order.needs_match = True
     _cancel_again(order, row, at)
     settle(order, at, ledger, row=back)
-    request_match(merchant_id, at)
+    request_match(order.merchant_id, at)
     return back
 
 

@@ -1,0 +1,66 @@
+"""What keeps a customer's mail back at the last moment: a stopped merchant, a shop in test mode.
+
+A file of its own because the worker asks it for every mail, right before it is sent. Never commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from server.db import db
+from server.mail.models import Mail
+from server.mail.rules import KINDS
+from server.merchants.service import administrators, settings_of
+from server.merchants.settings import MerchantSettings
+from server.work import announce
+
+STOPPED = "all mails to customers are stopped"
+NOBODY_TO_TEST = "the shop is in test mode, and nobody is there to get its mails"
+CUSTOMER_KINDS = tuple(name for name, kind in KINDS.items() if kind.reader == "customer")
+
+
+def hold_back(mails: Sequence[Mail]) -> list[Mail]:
+    """Withhold what must not go out now, redirect what is a test; returns what was withheld.
+
+    In test mode the merchant's first administrator gets it instead of the customer (K66).
+    """
+    held: list[Mail] = []
+    known: dict[tuple[int, int | None], MerchantSettings] = {}
+    for mail in mails:
+        if mail.kind not in CUSTOMER_KINDS:
+            continue
+        whose = (mail.merchant_id, mail.shop_id)
+        if whose not in known:
+            known[whose] = settings_of(*whose)
+        if known[whose].stop_mails:
+            mail.withhold(STOPPED)
+        elif known[whose].mode == "test":
+            _redirect(mail)
+        else:
+            mail.redirected_to = None
+        if mail.status == "withheld":
+            held.append(mail)
+    return held
+
+
+def _redirect(mail: Mail) -> None:
+    people = administrators(mail.merchant_id)
+    if people:
+        mail.redirected_to = people[0].email
+    else:
+        mail.withhold(NOBODY_TO_TEST)
+
+
+def release_stopped(merchant_id: int, at: datetime) -> int:
+    """Mails may go out again: those that were stopped do, unless they are moot by now."""
+    waiting = select(Mail.id).where(
+        Mail.merchant_id == merchant_id, Mail.status == "withheld", Mail.error == STOPPED
+    )
+    released = db.session.execute(
+        update(Mail).where(Mail.id.in_(waiting)).values(status="queued", error=None, due_at=at)
+    )
+    announce(Mail)
+    return int(released.rowcount)  # type: ignore[attr-defined]

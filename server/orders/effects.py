@@ -1,0 +1,55 @@
+"""What a changed setting does at once to orders and mails that are there already.
+
+A file of its own because settings know nothing of orders. Whoever changes settings calls it before
+the commit. Never commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
+
+from server.db import db
+from server.merchants.service import lock_merchant, settings_of
+from server.orders.asking import RETROACTIVE, ask_waiting
+from server.orders.brakes import release_stopped
+from server.orders.ledger import note
+from server.orders.models import Order
+from server.orders.settlement import settle
+
+ASKS: Final = {f"{code}.ask_when": code for code in ("prepayment", "invoice")}
+RECOUNTS: Final = frozenset({"invoice.claim_fees"})
+RECOUNTED_AT_ONCE: Final = 5_000
+
+
+def settings_changed(
+    merchant_id: int, shop_id: int | None, names: Collection[str], *, actor: str, at: datetime
+) -> None:
+    """``names`` were changed and are in force now, for the merchant or for one shop.
+
+    Asking at once, no longer by the invoice or the shop, also asks for the orders of the last six
+    hours (K22). Mails that were stopped go out. Claimed fees change who has paid (K28).
+    """
+    for name in sorted(ASKS.keys() & set(names)):
+        ask_waiting(merchant_id, at, shop_id=shop_id, code=ASKS[name], since=at - RETROACTIVE)
+    if "stop_mails" in names and not settings_of(merchant_id).stop_mails:
+        release_stopped(merchant_id, at)
+    if RECOUNTS & set(names):
+        _recount(merchant_id, shop_id, actor, at)
+
+
+def _recount(merchant_id: int, shop_id: int | None, actor: str, at: datetime) -> None:
+    """The status of every order that was charged a fee, the newest first."""
+    lock_merchant(merchant_id)
+    charged = select(Order).where(Order.merchant_id == merchant_id, Order.fee_total > 0)
+    if shop_id is not None:
+        charged = charged.where(Order.shop_id == shop_id)
+    newest = charged.order_by(Order.id.desc()).limit(RECOUNTED_AT_ONCE)
+    for order in db.session.scalars(newest.execution_options(populate_existing=True)):
+        before = order.payment_status
+        settle(order, at)
+        if order.payment_status != before:
+            note(order, "fees_counted_anew", actor, at)
