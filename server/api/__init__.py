@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from flask import Flask
 
-from server.api import heartbeat, orders, polls, postings, problems, statements, updates
+from server.api import (
+    heartbeat,
+    order_requests,
+    orders,
+    polls,
+    postings,
+    problems,
+    statements,
+    updates,
+)
 
 MAX_BODY_BYTES = 66 * 1024 * 1024
 """The largest body of any route: a statement of 64 MB and its form around it."""
@@ -30,5 +39,5 @@ def register(app: Flask) -> None:
     api = problems.ProblemApi(app)
     problems.register(app)
     polls.register(app)
-    for part in (orders, updates, statements, postings, heartbeat):
+    for part in (orders, updates, order_requests, statements, postings, heartbeat):
         api.register_blueprint(part.blueprint)

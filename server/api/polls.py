@@ -15,6 +15,7 @@ from flask import Flask, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.db import db, now
+from server.shops.order_requests import shops_with_requests
 from server.shops.service import shops_with_due_updates
 
 LOOK_SECONDS = 0.1
@@ -66,7 +67,8 @@ class Polls:
     def _due(self, shop_ids: set[int]) -> set[int]:
         with self._app.app_context():
             try:
-                return shops_with_due_updates(shop_ids, now())
+                at = now()
+                return shops_with_due_updates(shop_ids, at) | shops_with_requests(shop_ids, at)
             except SQLAlchemyError:
                 return set()
             finally:

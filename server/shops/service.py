@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import aliased
 
 from plugin_sdk import types as wire
-from plugin_sdk.schemas import CodeMappingSchema
+from plugin_sdk.schemas import CodeMappingSchema, DiscoverySchema
 from server.db import db
 from server.shops.models import UPDATE_LIFETIME, PaymentUpdate, Shop
 from server.shops.rules import (
@@ -100,6 +100,9 @@ def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> str |
         shop.default_mapping = {
             code.value: schema.dump(entry) for code, entry in heartbeat.defaults.items()
         }
+    if heartbeat.discovery:  # comes once a day; what is known stays until then
+        shop.discovery = DiscoverySchema().dump(heartbeat.discovery)
+    shop.compare_seconds = heartbeat.compare_seconds
     if heartbeat.last_error:
         return _fall_into_error(shop, heartbeat.last_error, "agent", at)
     heal(shop, "agent", at)
