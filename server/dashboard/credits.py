@@ -9,7 +9,7 @@ from decimal import Decimal
 from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from server.dashboard import export, match_queries, queries, words
+from server.dashboard import export, match_queries, order_queries, queries, words
 from server.dashboard.pages import page
 from server.db import db, now
 from server.merchants.service import settings_of
@@ -80,7 +80,7 @@ def _page(problem: NotPossible | None = None) -> Response:
         "credits.html",
         409 if problem else 200,
         customers=by_customer(rows),
-        orders=queries.order_rows(g.merchant_id, sources),
+        orders=order_queries.order_rows(g.merchant_id, sources),
         overpaid=overpaid[:OVERPAID_SHOWN],
         has_more=len(overpaid) > OVERPAID_SHOWN,
         general_mode=settings_of(g.merchant_id).credit_mode,
@@ -160,7 +160,7 @@ def _csv(name: str, rows: Iterable[list[export.Cell]]) -> Response:
 def _credit_lines() -> Iterator[list[export.Cell]]:
     yield [str(words.t(f"credit_column.{name}")) for name in CREDIT_COLUMNS]
     rows = credit.customer_credits(g.merchant_id)
-    orders = queries.order_rows(
+    orders = order_queries.order_rows(
         g.merchant_id, [row.credit.from_order_id for row in rows if row.credit.from_order_id]
     )
     general = settings_of(g.merchant_id).credit_mode

@@ -15,7 +15,7 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import aliased
 
 from server.banking.models import Posting
-from server.dashboard.queries import OrderFilter, OrderRow, matching_orders, paid
+from server.dashboard.order_queries import OrderFilter, OrderRow, matching_orders, paid
 from server.db import db
 from server.orders.models import OWING_STATUSES, Assignment, Order, Suggestion
 

@@ -14,9 +14,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from plugin_sdk.types import PaymentCode
 from server.banking.rules.accounts import Payee
 from server.banking.service import payees
-from server.dashboard import match_queries, queries, status, words
+from server.dashboard import match_queries, order_queries, queries, status, words
+from server.dashboard.order_queries import Cursor, OrderFilter, OrderRow
 from server.dashboard.pages import page, typed_id
-from server.dashboard.queries import Cursor, OrderFilter, OrderRow
 from server.db import db, now
 from server.mail.girocode import girocode_png
 from server.mail.models import Mail
@@ -48,10 +48,10 @@ MAIL_CONTENT_POLICY = (
 @pages.get("/orders")
 def show_all() -> Response:
     wanted, period = _filter()
-    matching = queries.matching_orders(g.merchant_id, wanted, words.zone())
+    matching = order_queries.matching_orders(g.merchant_id, wanted, words.zone())
     before, after = _cursor("before"), _cursor("after")
-    rows, has_newer, has_older = queries.order_page(
-        matching, before=before, after=None if before else after
+    rows, has_newer, has_older = order_queries.order_page(
+        g.merchant_id, matching, before=before, after=None if before else after
     )
     return page(
         "orders.html",
@@ -62,7 +62,7 @@ def show_all() -> Response:
         codes=list(PaymentCode),
         shops=queries.shops(g.merchant_id),
         rows=rows,
-        sums=queries.order_sums(matching),
+        sums=order_queries.order_sums(g.merchant_id, matching),
         newer=_page_url("after", rows[0].order) if rows and has_newer else None,
         older=_page_url("before", rows[-1].order) if rows and has_older else None,
         is_filtered=bool(_kept_arguments()),
@@ -137,11 +137,11 @@ def show(order_id: int) -> Response:
 
 
 def _order_page(order_id: int, problem: NotPossible | None = None) -> Response:
-    row = queries.order_rows(g.merchant_id, [order_id]).get(order_id)
+    row = order_queries.order_rows(g.merchant_id, [order_id]).get(order_id)
     if row is None:
         abort(404)
     order = row.order
-    assignments = queries.assignments_of_order(g.merchant_id, order.id)
+    assignments = order_queries.assignments_of_order(g.merchant_id, order.id)
     account = _payee(order)
     return page(
         "order.html",
@@ -149,11 +149,11 @@ def _order_page(order_id: int, problem: NotPossible | None = None) -> Response:
         row=row,
         order=order,
         wire=order.wire,
-        invoices=queries.invoices_of(g.merchant_id, order.id),
+        invoices=order_queries.invoices_of(g.merchant_id, order.id),
         assignments=assignments,
-        mails=queries.mails_of_order(g.merchant_id, order.id),
-        updates=queries.updates_of_order(g.merchant_id, order.id),
-        events=queries.events_of_order(g.merchant_id, order.id),
+        mails=order_queries.mails_of_order(g.merchant_id, order.id, now()),
+        updates=order_queries.updates_of_order(g.merchant_id, order.id),
+        events=order_queries.events_of_order(g.merchant_id, order.id),
         account=account,
         asked=_asked(order, row.open, account) if row.open and account else None,
         problem=problem,
@@ -168,7 +168,7 @@ def _surplus(row: OrderRow) -> dict[str, Any]:
     """Where the surplus may go: what was searched for, else what the customer owes elsewhere."""
     text = _plain(request.values.get("q", ""))
     if text:
-        found = queries.find_orders(g.merchant_id, text)
+        found = order_queries.find_orders(g.merchant_id, text)
         targets = [one for one in found if one.order.id != row.order.id]
     else:
         targets = match_queries.surplus_targets(g.merchant_id, row.order)
@@ -200,7 +200,7 @@ def _asked(order: Order, amount: Decimal, account: Payee) -> dict[str, str]:
 @pages.get("/orders/<int:order_id>/girocode.png")
 def girocode(order_id: int) -> Response:
     """The code for what is still open, to scan from the screen."""
-    row = queries.order_rows(g.merchant_id, [order_id]).get(order_id)
+    row = order_queries.order_rows(g.merchant_id, [order_id]).get(order_id)
     account = _payee(row.order) if row is not None and row.open else None
     if row is None or account is None:
         abort(404)
@@ -219,7 +219,7 @@ def _number(text: object) -> Decimal:
 
 
 def _order_or_404(order_id: int) -> Order:
-    order = queries.order_of(g.merchant_id, order_id)
+    order = order_queries.order_of(g.merchant_id, order_id)
     if order is None:
         abort(404)
     return order
@@ -229,7 +229,7 @@ def _order_or_404(order_id: int) -> Order:
 def ask_mark_as_paid(order_id: int) -> Response:
     """The question of the dialog as a page of its own, for browsers without JavaScript."""
     _order_or_404(order_id)
-    row = queries.order_rows(g.merchant_id, [order_id])[order_id]
+    row = order_queries.order_rows(g.merchant_id, [order_id])[order_id]
     return page("mark_as_paid.html", row=row, order=row.order)
 
 
@@ -248,7 +248,7 @@ def mark_as_paid(order_id: int) -> BaseResponse:
 @pages.post("/orders/<int:order_id>/assignments/<int:assignment_id>/undo")
 def undo(order_id: int, assignment_id: int) -> BaseResponse:
     _order_or_404(order_id)
-    assignment = queries.assignment_of(g.merchant_id, assignment_id)
+    assignment = order_queries.assignment_of(g.merchant_id, assignment_id)
     if assignment is None or assignment.order_id != order_id:
         abort(404)
     try:
@@ -338,7 +338,7 @@ def set_additional(order_id: int) -> BaseResponse:
 @pages.get("/orders/<int:order_id>/invoices/<int:invoice_id>")
 def invoice(order_id: int, invoice_id: int) -> Response:
     """The PDF that the shop transferred (S60): saved, never shown within our own pages."""
-    found = queries.invoice_of(g.merchant_id, order_id, invoice_id)
+    found = order_queries.invoice_of(g.merchant_id, order_id, invoice_id)
     if found is None or found.pdf is None:
         abort(404)
     response = send_file(
@@ -361,7 +361,7 @@ def _file_name(number: str) -> str:
 @pages.get("/mails/<int:mail_id>")
 def show_mail(mail_id: int) -> Response:
     mail = _mail_or_404(mail_id)
-    order = queries.order_of(g.merchant_id, mail.order_id) if mail.order_id else None
+    order = order_queries.order_of(g.merchant_id, mail.order_id) if mail.order_id else None
     return page("mail.html", mail=mail, order=order, message=_message(mail))
 
 
@@ -395,7 +395,7 @@ def _with_pictures(message: Message) -> str:
 
 def _mail_or_404(mail_id: int) -> Mail:
     """Account mails are nobody's business but the recipient's: they hold a link to log in."""
-    mail = queries.mail_of(g.merchant_id, mail_id)
+    mail = order_queries.mail_of(g.merchant_id, mail_id)
     if mail is None or mail.kind not in KINDS or KINDS[mail.kind].footer == "account":
         abort(404)
     return mail

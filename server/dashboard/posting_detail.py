@@ -12,8 +12,9 @@ from typing import Any
 from flask import g, request
 
 from server.banking.models import BankAccount, Posting
-from server.dashboard import bank_queries, match_queries, queries, sentences, words
-from server.dashboard.queries import LIKELY, AssignmentRow, OrderRow, PostingRow
+from server.dashboard import bank_queries, match_queries, order_queries, queries, sentences, words
+from server.dashboard.order_queries import AssignmentRow, OrderRow
+from server.dashboard.queries import LIKELY, PostingRow
 from server.matching.models import MatchDecision
 from server.matching.service import decision_of
 from server.orders.models import Assignment, Suggestion
@@ -47,7 +48,7 @@ def detail(row: PostingRow) -> dict[str, object]:
         "assignments": assignments,
         "credit_order": _credit_order(row, assignments),
         "q": text,
-        "found": queries.find_orders(g.merchant_id, text) if text else None,
+        "found": order_queries.find_orders(g.merchant_id, text) if text else None,
         **_split_form(offers, row.rest),
         "default_amount": default_amount,
         "reasons_to_forgive": DIFFERENCES,
@@ -111,7 +112,7 @@ def offers_of(row: PostingRow) -> list[Offer]:
         return []
     suggestions = queries.suggestions_of(g.merchant_id, posting.id)
     ids = [int(part["order_id"]) for one in suggestions for part in one.orders]
-    orders = queries.order_rows(g.merchant_id, ids)
+    orders = order_queries.order_rows(g.merchant_id, ids)
     returned = _payments([one.returns_id for one in suggestions if one.returns_id])
     return [
         Offer(
@@ -153,7 +154,7 @@ def _grounds(
 def _why(decision: MatchDecision) -> Why:
     other = decision.runner_up or {}
     ids = [int(one) for one in other.get("orders") or ()]
-    orders = queries.order_rows(g.merchant_id, ids)
+    orders = order_queries.order_rows(g.merchant_id, ids)
     probability = other.get("probability")
     return Why(
         decision,
@@ -176,8 +177,8 @@ class AssignmentShown:
 
 
 def _assignments(posting: Posting) -> list[AssignmentShown]:
-    rows = queries.assignments_of_posting(g.merchant_id, posting.id)
-    orders = queries.order_rows(g.merchant_id, [row.assignment.order_id for row in rows])
+    rows = order_queries.assignments_of_posting(g.merchant_id, posting.id)
+    orders = order_queries.order_rows(g.merchant_id, [row.assignment.order_id for row in rows])
     forgiven = match_queries.differences_of(g.merchant_id, [row.assignment.id for row in rows])
     return [
         AssignmentShown(row, orders[row.assignment.order_id], forgiven.get(row.assignment.id, ()))
@@ -232,7 +233,7 @@ def _split_form(offers: Sequence[Offer], rest: Decimal) -> dict[str, Any]:
     ids = [int(text) for text in asked if text.isdecimal() and len(text) < 19][:MAX_SPLIT]
     if not asked and offers:
         ids = [order.order.id for order, _ in offers[0].parts]
-    found = queries.order_rows(g.merchant_id, ids)
+    found = order_queries.order_rows(g.merchant_id, ids)
     chosen = [found[order_id] for order_id in dict.fromkeys(ids) if order_id in found]
     rows = _typed_rows(chosen, typed) if typed else _proposed_rows(chosen, offers, rest)
     return {

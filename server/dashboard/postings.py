@@ -8,7 +8,14 @@ from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.banking.service import add_rule
-from server.dashboard import bank_queries, match_queries, posting_list, queries, words
+from server.dashboard import (
+    bank_queries,
+    match_queries,
+    order_queries,
+    posting_list,
+    queries,
+    words,
+)
 from server.dashboard.bank_queries import PostingFilter
 from server.dashboard.pages import page, part, typed_id
 from server.dashboard.posting_detail import (
@@ -90,7 +97,7 @@ def find_orders(posting_id: int) -> str:
         row=row,
         posting=row.posting,
         q=text,
-        found=queries.find_orders(g.merchant_id, text) if text else None,
+        found=order_queries.find_orders(g.merchant_id, text) if text else None,
         split_ids=[int(t) for t in request.args.getlist("order") if t.isdecimal()][:MAX_SPLIT],
         default_amount=default_amount,
     )
@@ -264,7 +271,7 @@ def undo(posting_id: int) -> BaseResponse:
     """Reverse one assignment of the posting, or with ``assignment=all`` each that stands."""
     _row_or_404(posting_id)
     wanted = request.form.get("assignment", "")
-    rows = queries.assignments_of_posting(g.merchant_id, posting_id)
+    rows = order_queries.assignments_of_posting(g.merchant_id, posting_id)
     standing = [row.assignment.id for row in rows if not row.is_undone]
     ids = standing if wanted == "all" else [one for one in standing if str(one) == wanted]
     try:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
-from sqlalchemy import Select, and_, case, exists, func, or_, select, tuple_, union_all
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import and_, case, exists, func, or_, select, union_all
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import ColumnElement
 
@@ -20,34 +18,18 @@ from server.banking.models import BankAccount, BankConnection, IgnoreRule, Posti
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.models import ApiKey, UserSession
-from server.orders.models import (
-    OWING_STATUSES,
-    Assignment,
-    Invoice,
-    Order,
-    OrderEvent,
-    Suggestion,
-)
-from server.orders.rules import normalise_reference
+from server.orders.models import Assignment, Order, OrderEvent, Suggestion
 from server.shops.models import PaymentUpdate, Shop
 
-ORDERS_A_PAGE = 50
+FAILED_SHOWN = 50
 STATEMENTS_SHOWN = 50
-ORDERS_FOUND = 8
 EVENTS_SHOWN = 6
-LATE_CODES = ("invoice", "cash_on_delivery")
 BANK_IS_STALE_AFTER = timedelta(hours=72)
 ATTENTION_LASTS = timedelta(days=14)
 CHART_DAYS = 30
 SHORTEST_IBAN = 15
 ZERO = Decimal(0)
 LIKELY = Decimal("0.5")
-
-
-def paid() -> ColumnElement[Any]:
-    """What has been assigned to an order, as a correlated subquery."""
-    paid = select(func.coalesce(func.sum(Assignment.amount), 0))
-    return paid.where(Assignment.order_id == Order.id).correlate(Order).scalar_subquery()
 
 
 def assigned() -> ColumnElement[Any]:
@@ -133,272 +115,6 @@ def bank_name(iban: str) -> str:
     except SchwiftyException:
         name = None
     return name or f"{iban[:2]} … {iban[-4:]}"
-
-
-# --- orders -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OrderFilter:
-    """The filter of the list as it stands in the URL (K63). Dates are the merchant's local ones."""
-
-    text: str = ""
-    code: str = ""
-    shop_id: int | None = None
-    status: str = ""
-    first_date: date | None = None
-    last_date: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRow:
-    order: Order
-    paid: Decimal
-    note: str | None = None
-
-    @property
-    def open(self) -> Decimal:
-        """What is still owed; nothing where nothing is waited for."""
-        waits = self.order.payment_status in {*OWING_STATUSES, "collection"}
-        late = self.order.payment_status == "cancelled" and self.order.payment_code in LATE_CODES
-        return max(self.order.total - self.paid, ZERO) if waits or late else ZERO
-
-    @property
-    def surplus(self) -> Decimal:
-        return max(self.paid - self.order.total, ZERO)
-
-
-@dataclass(frozen=True, slots=True)
-class OrderSums:
-    """Of a whole filtered list, one a currency: how many, their totals, what of it is open."""
-
-    currency: str
-    count: int
-    total: Decimal
-    open: Decimal
-
-
-def matching_orders(merchant_id: int, wanted: OrderFilter, zone: ZoneInfo) -> Select[Any]:
-    """The orders of the filter, unordered."""
-    query = select(Order).where(Order.merchant_id == merchant_id)
-    if wanted.text:
-        query = query.where(_order_contains(wanted.text))
-    if wanted.code:
-        query = query.where(Order.payment_code == wanted.code)
-    if wanted.shop_id is not None:
-        query = query.where(Order.shop_id == wanted.shop_id)
-    if wanted.status:
-        query = query.where(_has_status(merchant_id, wanted.status))
-    if wanted.first_date:
-        query = query.where(Order.ordered_at >= _midnight(wanted.first_date, zone))
-    if wanted.last_date:
-        query = query.where(
-            Order.ordered_at < _midnight(wanted.last_date + timedelta(days=1), zone)
-        )
-    return query
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC)
-
-
-def _order_contains(text: str) -> ColumnElement[bool]:
-    """Every word somewhere in number, invoice number, name or e-mail; or our own reference."""
-    words = and_(*(Order.search.contains(word, autoescape=True) for word in text.lower().split()))
-    return or_(words, Order.payment_reference == normalise_reference(text))
-
-
-def _has_status(merchant_id: int, word: str) -> ColumnElement[bool]:
-    is_late = Order.payment_code.in_(LATE_CODES)
-    if word == "open":
-        return Order.payment_status.in_(OWING_STATUSES)
-    if word == "overdue":
-        return and_(Order.payment_status == "cancelled", is_late)
-    if word == "cancelled":
-        return and_(Order.payment_status == "cancelled", ~is_late)
-    if word == "overpaid":
-        return and_(Order.payment_status == "paid", Order.id.in_(_overpaid_ids(merchant_id)))
-    return Order.payment_status == word
-
-
-def _overpaid_ids(merchant_id: int) -> Select[Any]:
-    """One pass over the ledger: asked order by order it would take ten times as long."""
-    order = aliased(Order)
-    return (
-        select(order.id)
-        .join(Assignment, Assignment.order_id == order.id)
-        .where(order.merchant_id == merchant_id, order.payment_status == "paid")
-        .group_by(order.id)
-        .having(func.sum(Assignment.amount) > order.total)
-    )
-
-
-def order_sums(matching: Select[Any]) -> list[OrderSums]:
-    """The line under the list, the currency with the most orders first."""
-    found = matching.with_only_columns(
-        Order.currency,
-        Order.total,
-        case((Order.payment_status.in_(OWING_STATUSES), Order.total - paid()), else_=0).label(
-            "open"
-        ),
-    ).subquery()
-    rows = db.session.execute(
-        select(found.c.currency, func.count(), func.sum(found.c.total), func.sum(found.c.open))
-        .group_by(found.c.currency)
-        .order_by(func.count().desc(), found.c.currency)
-    )
-    return [OrderSums(*row) for row in rows]
-
-
-Cursor = tuple[datetime, int]
-
-
-def order_page(
-    matching: Select[Any], *, before: Cursor | None = None, after: Cursor | None = None
-) -> tuple[list[OrderRow], bool, bool]:
-    """(rows newest first, are there newer ones, are there older ones). One cursor at most."""
-    key = tuple_(Order.ordered_at, Order.id)
-    query = matching.add_columns(paid())
-    if after is not None:
-        query = query.where(key > after).order_by(Order.ordered_at, Order.id)
-    else:
-        if before is not None:
-            query = query.where(key < before)
-        query = query.order_by(Order.ordered_at.desc(), Order.id.desc())
-    found = list(db.session.execute(query.limit(ORDERS_A_PAGE + 1)))
-    has_more, found = len(found) > ORDERS_A_PAGE, found[:ORDERS_A_PAGE]
-    notes = _order_notes([order.id for order, _ in found])
-    rows = [OrderRow(order, paid, notes.get(order.id)) for order, paid in found]
-    if after is not None:
-        return rows[::-1], has_more, True
-    return rows, before is not None, has_more
-
-
-def _order_notes(order_ids: Sequence[int]) -> dict[int, str]:
-    """What hinders an order, as the key of a text: a payment update or a mail that fails."""
-    if not order_ids:
-        return {}
-    mails = select(Mail.order_id).where(
-        Mail.order_id.in_(order_ids),
-        or_(Mail.status.in_(("failed", "unknown")), Mail.delivery.in_(("bounced", "complained"))),
-    )
-    notes = {order_id: "mail_failed" for order_id in db.session.scalars(mails) if order_id}
-    latest = (
-        select(PaymentUpdate)
-        .where(PaymentUpdate.order_id.in_(order_ids))
-        .ext(distinct_on(PaymentUpdate.order_id))
-        .order_by(PaymentUpdate.order_id, PaymentUpdate.id.desc())
-    )
-    for update in db.session.scalars(latest):
-        if update.status == "failed":
-            notes[update.order_id] = "update_failed"
-        elif update.status == "queued" and update.attempts:
-            notes[update.order_id] = "update_waits"
-    return notes
-
-
-def order_of(merchant_id: int, order_id: int) -> Order | None:
-    return db.session.scalar(
-        select(Order).where(Order.merchant_id == merchant_id, Order.id == order_id)
-    )
-
-
-def order_rows(merchant_id: int, order_ids: Sequence[int]) -> dict[int, OrderRow]:
-    """Several orders with what they owe, by id; foreign ids are left out."""
-    if not order_ids:
-        return {}
-    found = db.session.execute(
-        select(Order, paid()).where(Order.merchant_id == merchant_id, Order.id.in_(order_ids))
-    )
-    return {order.id: OrderRow(order, paid) for order, paid in found}
-
-
-def find_orders(merchant_id: int, text: str) -> list[OrderRow]:
-    """For the search of the postings page: open ones first, then the newest, paid ones too."""
-    found = db.session.execute(
-        select(Order, paid())
-        .where(Order.merchant_id == merchant_id, _order_contains(text))
-        .order_by(Order.payment_status.in_(OWING_STATUSES).desc(), Order.ordered_at.desc())
-        .limit(ORDERS_FOUND)
-    )
-    return [OrderRow(order, paid) for order, paid in found]
-
-
-@dataclass(frozen=True, slots=True)
-class AssignmentRow:
-    """One line of an order's ledger. ``is_undone``: a later row reverses it."""
-
-    assignment: Assignment
-    posting: Posting | None
-    is_undone: bool
-
-
-def assignments_of_order(merchant_id: int, order_id: int) -> list[AssignmentRow]:
-    """Without the reversing rows: those show as ``is_undone`` of what they reverse."""
-    return _assignments(merchant_id, Assignment.order_id == order_id)
-
-
-def assignments_of_posting(merchant_id: int, posting_id: int) -> list[AssignmentRow]:
-    return _assignments(merchant_id, Assignment.posting_id == posting_id)
-
-
-def _assignments(merchant_id: int, wanted: ColumnElement[bool]) -> list[AssignmentRow]:
-    undo = aliased(Assignment)
-    rows = db.session.execute(
-        select(Assignment, Posting, exists().where(undo.reverses_id == Assignment.id))
-        .outerjoin(Posting, Posting.id == Assignment.posting_id)
-        .where(Assignment.merchant_id == merchant_id, wanted, Assignment.reverses_id.is_(None))
-        .order_by(Assignment.id)
-    )
-    return [AssignmentRow(*row) for row in rows]
-
-
-def assignment_of(merchant_id: int, assignment_id: int) -> Assignment | None:
-    return db.session.scalar(
-        select(Assignment).where(
-            Assignment.merchant_id == merchant_id, Assignment.id == assignment_id
-        )
-    )
-
-
-def invoices_of(merchant_id: int, order_id: int) -> list[Invoice]:
-    query = select(Invoice).where(Invoice.merchant_id == merchant_id, Invoice.order_id == order_id)
-    return list(db.session.scalars(query.order_by(Invoice.id)))
-
-
-def invoice_of(merchant_id: int, order_id: int, invoice_id: int) -> Invoice | None:
-    return db.session.scalar(
-        select(Invoice).where(
-            Invoice.merchant_id == merchant_id,
-            Invoice.order_id == order_id,
-            Invoice.id == invoice_id,
-        )
-    )
-
-
-def mails_of_order(merchant_id: int, order_id: int) -> list[Mail]:
-    query = select(Mail).where(Mail.merchant_id == merchant_id, Mail.order_id == order_id)
-    return list(db.session.scalars(query.order_by(Mail.id.desc())))
-
-
-def mail_of(merchant_id: int, mail_id: int) -> Mail | None:
-    return db.session.scalar(
-        select(Mail).where(Mail.merchant_id == merchant_id, Mail.id == mail_id)
-    )
-
-
-def updates_of_order(merchant_id: int, order_id: int) -> list[PaymentUpdate]:
-    query = select(PaymentUpdate).where(
-        PaymentUpdate.merchant_id == merchant_id, PaymentUpdate.order_id == order_id
-    )
-    return list(db.session.scalars(query.order_by(PaymentUpdate.id.desc())))
-
-
-def events_of_order(merchant_id: int, order_id: int) -> list[OrderEvent]:
-    query = select(OrderEvent).where(
-        OrderEvent.merchant_id == merchant_id, OrderEvent.order_id == order_id
-    )
-    return list(db.session.scalars(query.order_by(OrderEvent.id.desc())))
 
 
 # --- postings ---------------------------------------------------------------------------------
@@ -632,7 +348,7 @@ def failed_mails(merchant_id: int, at: datetime) -> list[Mail]:
         Mail.created_at > at - ATTENTION_LASTS,
         or_(Mail.status.in_(("failed", "unknown")), Mail.delivery.in_(("bounced", "complained"))),
     )
-    return list(db.session.scalars(query.order_by(Mail.id.desc()).limit(ORDERS_A_PAGE)))
+    return list(db.session.scalars(query.order_by(Mail.id.desc()).limit(FAILED_SHOWN)))
 
 
 def failed_updates(merchant_id: int, at: datetime) -> list[PaymentUpdate]:
@@ -645,7 +361,7 @@ def failed_updates(merchant_id: int, at: datetime) -> list[PaymentUpdate]:
         PaymentUpdate.finished_at > at - ATTENTION_LASTS,
         ~replaced,
     )
-    return list(db.session.scalars(query.order_by(PaymentUpdate.id.desc()).limit(ORDERS_A_PAGE)))
+    return list(db.session.scalars(query.order_by(PaymentUpdate.id.desc()).limit(FAILED_SHOWN)))
 
 
 def failed_statements(merchant_id: int, at: datetime) -> list[Statement]:
@@ -685,7 +401,11 @@ def latest_events(merchant_id: int, kinds: Sequence[str]) -> list[tuple[OrderEve
     rows = db.session.execute(
         select(OrderEvent, Order)
         .join(Order, Order.id == OrderEvent.order_id)
-        .where(OrderEvent.merchant_id == merchant_id, OrderEvent.kind.in_(kinds))
+        .where(
+            OrderEvent.merchant_id == merchant_id,
+            OrderEvent.kind.in_(kinds),
+            Order.monitor_at.is_(None),
+        )
         .order_by(OrderEvent.id.desc())
         .limit(EVENTS_SHOWN)
     )

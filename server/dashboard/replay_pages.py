@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from flask import Blueprint, Response, g, request
 
-from server.dashboard import bank_queries, queries
+from server.dashboard import bank_queries, order_queries
 from server.dashboard.pages import page, part
 from server.db import now
 from server.matching import replay
@@ -37,7 +37,7 @@ def what_if() -> Response:
             one.id: one
             for one in bank_queries.postings_of(g.merchant_id, [one[0] for one in examples])
         },
-        "orders": queries.order_rows(
+        "orders": order_queries.order_rows(
             g.merchant_id, list({order_id for _, ids in examples for order_id in ids})
         ),
     }
@@ -64,7 +64,9 @@ def shadow() -> Response:
                 g.merchant_id, [row.posting_id for row in rows if row.posting_id]
             )
         },
-        orders=queries.order_rows(g.merchant_id, [row.order_id for row in rows if row.order_id]),
+        orders=order_queries.order_rows(
+            g.merchant_id, [row.order_id for row in rows if row.order_id]
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from server.banking.models import Statement
 from server.banking.service import payees
-from server.dashboard import bank_connections, queries, sentences, words
+from server.dashboard import bank_connections, order_queries, queries, sentences, words
 from server.dashboard.pages import page
 from server.dashboard.queries import DayOfChart
 from server.dashboard.words import t
@@ -45,10 +45,10 @@ class Attention:
 def show() -> Response:
     at, merchant_id = now(), g.merchant_id
     steps = _setup_steps(merchant_id)
-    matching = queries.matching_orders(
-        merchant_id, queries.OrderFilter(status="open"), words.zone()
+    matching = order_queries.matching_orders(
+        merchant_id, order_queries.OrderFilter(status="open"), words.zone()
     )
-    sums = queries.order_sums(matching)
+    sums = order_queries.order_sums(merchant_id, matching)
     currency = sums[0].currency if sums else "EUR"
     days = queries.chart(merchant_id, currency, words.today())
     return page(

@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlalchemy import select
 
-from server.dashboard import queries
+from server.dashboard import order_queries
 from server.db import db
 from server.mail.models import Mail
 from server.orders import service
@@ -92,7 +92,7 @@ def test_filters_that_make_no_sense_are_no_error(shop, anna, query):
 
 
 def test_pages_follow_each_other_without_gaps_in_both_directions(shop, anna, monkeypatch):
-    monkeypatch.setattr(queries, "ORDERS_A_PAGE", 2)
+    monkeypatch.setattr(order_queries, "ORDERS_A_PAGE", 2)
     made = [make_order(shop, ordered_at=f"2026-03-0{d}T10:00:00+00:00") for d in (1, 2, 2, 3, 4)]
     wanted = [order.number for order in reversed(made)]
     answer = anna.get("/orders?period=all")
@@ -109,7 +109,7 @@ def test_pages_follow_each_other_without_gaps_in_both_directions(shop, anna, mon
 
 
 def test_the_sums_are_those_of_the_filter_not_of_the_page(merchant, shop, anna, monkeypatch):
-    monkeypatch.setattr(queries, "ORDERS_A_PAGE", 1)
+    monkeypatch.setattr(order_queries, "ORDERS_A_PAGE", 1)
     for total in ("10.00", "20.00", "40.00"):
         order = make_order(shop, total=total)
     service.mark_as_paid(merchant.id, order.id, actor="x", at=AT)
