@@ -47,7 +47,7 @@ from server.orders.return_rules import (
 )
 from server.orders.rules import normalise_reference
 from server.orders.service import request_match
-from server.orders.settlement import settle, withhold_notices
+from server.orders.settlement import cancel_again, settle, withhold_notices
 
 CANDIDATES_AT_ONCE = 200
 MAX_TOKENS = 60
@@ -324,6 +324,8 @@ def book_return(
             reason=posting.return_reason or "",
         )
         order.needs_match = True
+        for row in (one for one in rows if one.order_id == order.id):
+            cancel_again(order, row, at)
         settle(order, at, ledger, row=of_order[-1])
         db.session.flush()  # the notice says what the ledger has, and what the shop is told
         tell_of_order("payment_returned", order, posting, at)

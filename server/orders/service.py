@@ -44,10 +44,9 @@ from server.orders.models import (
     Invoice,
     MatchRequest,
     Order,
-    OrderEvent,
     Suggestion,
 )
-from server.orders.settlement import settle
+from server.orders.settlement import cancel_again, revive, settle
 from server.shops import service as shops
 from server.shops.models import PaymentUpdate, Shop
 from server.work import announce
@@ -184,7 +183,7 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
     _book_difference(order, row, ledger, because)
     was_cancelled = order.cancelled_at is not None
     if was_cancelled and ledger.settings(order).of(order.payment_code).revive_cancelled:
-        _revive(order, row, ledger, actor, at)
+        revive(order, row, ledger, actor, at)
     settle(order, at, ledger, row=row, left_over=left_over)
     is_gone = order.removed_at is not None or was_cancelled
     if is_gone and origin != "credit":
@@ -192,25 +191,6 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
         gone = "removed" if order.removed_at is not None else "cancelled"
         tell_of_order(f"payment_for_{gone}", order, posting, at)
     return row
-
-
-def _revive(order: Order, row: Assignment, ledger: Ledger, actor: str, at: datetime) -> None:
-    """Paid in full after it was cancelled or overdue: as if it had never been (S54)."""
-    if order.cancelled_at is None or ledger.rest(order) > ZERO:
-        return
-    db.session.flush()
-    cancelled_at = order.cancelled_at.isoformat()
-    note(order, "revived", actor, at, cancelled_at=cancelled_at, assignment_id=row.id)
-    order.cancelled_at = None
-
-
-def _cancel_again(order: Order, row: Assignment, at: datetime) -> None:
-    """The payment that revived the order is undone, so it is what it was before (N4)."""
-    events = select(OrderEvent).where(OrderEvent.order_id == order.id, OrderEvent.kind == "revived")
-    for event in db.session.scalars(events):
-        if event.facts.get("assignment_id") == row.id and order.cancelled_at is None:
-            order.cancelled_at = datetime.fromisoformat(event.facts["cancelled_at"])
-            note(order, "cancelled_again", "", at)
 
 
 def _book_difference(order: Order, row: Assignment, ledger: Ledger, because: str | None) -> None:
@@ -255,7 +235,7 @@ def mark_as_paid(merchant_id: int, order_id: int, *, actor: str, at: datetime) -
     row = ledger.write(order, None, rest, origin="person", actor=actor, at=at)
     db.session.flush()
     note(order, "marked_as_paid", actor, at, amount=amount_text(rest))
-    _revive(order, row, ledger, actor, at)
+    revive(order, row, ledger, actor, at)
     settle(order, at, ledger, row=row)
     return row
 
@@ -297,7 +277,7 @@ def reverse_row(order: Order, row: Assignment, *, actor: str, at: datetime) -> A
         refresh_posting(posting, posting.amount - ledger.assigned(posting.id))
     note(order, "assignment_undone", actor, at, amount=amount_text(row.amount))
     order.needs_match = True
-    _cancel_again(order, row, at)
+    cancel_again(order, row, at)
     settle(order, at, ledger, row=back)
     request_match(order.merchant_id, at)
     return back

@@ -17,7 +17,7 @@ from server.db import db
 from server.mail.models import Mail
 from server.orders.asking import ASKING, ask_after_all, withhold_mails
 from server.orders.ledger import ZERO, Ledger, note
-from server.orders.models import Assignment, Order
+from server.orders.models import Assignment, Order, OrderEvent
 from server.orders.notices import (
     queue_overpaid,
     queue_partially_paid,
@@ -99,6 +99,25 @@ def _status(order: Order, paid: Decimal, ledger: Ledger) -> wire.PaymentStatus:
         managed=order.is_managed,
         zero_is_paid=zero_is_paid,
     )
+
+
+def revive(order: Order, row: Assignment, ledger: Ledger, actor: str, at: datetime) -> None:
+    """Paid in full after it was cancelled or overdue: as if it had never been (S54)."""
+    if order.cancelled_at is None or ledger.rest(order) > ZERO:
+        return
+    db.session.flush()
+    cancelled_at = order.cancelled_at.isoformat()
+    note(order, "revived", actor, at, cancelled_at=cancelled_at, assignment_id=row.id)
+    order.cancelled_at = None
+
+
+def cancel_again(order: Order, row: Assignment, at: datetime) -> None:
+    """The payment that revived the order is undone, so it is what it was before (N4)."""
+    events = select(OrderEvent).where(OrderEvent.order_id == order.id, OrderEvent.kind == "revived")
+    for event in db.session.scalars(events):
+        if event.facts.get("assignment_id") == row.id and order.cancelled_at is None:
+            order.cancelled_at = datetime.fromisoformat(event.facts["cancelled_at"])
+            note(order, "cancelled_again", "", at)
 
 
 # --- mails -------------------------------------------------------------------------------------
