@@ -12,7 +12,6 @@ from flask import Blueprint, Flask
 from server.dashboard import (
     access,
     account,
-    assignment_settings,
     bank,
     bank_connections,
     credits,
@@ -27,6 +26,9 @@ from server.dashboard import (
     postings,
     proposals,
     replay_pages,
+    settings_file,
+    settings_log,
+    settings_pages,
     shared_accounts,
     shops,
     statements,
@@ -49,7 +51,7 @@ def register(app: Flask) -> None:
     door.after_request(access.secure)
     work = (today, orders, postings, posting_list, proposals, credits)
     sources = (statements, shops, bank, bank_connections, shared_accounts, movements)
-    settings = (assignment_settings, replay_pages, payers, ignore_rules)
+    settings = (settings_pages, settings_log, settings_file, replay_pages, payers, ignore_rules)
     for module in (*work, *sources, *settings, account, login):
         door.register_blueprint(module.pages)
     access.register(app)

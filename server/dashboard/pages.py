@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask, Response, g, make_response, render_template, request, url_for
 from markupsafe import Markup
 
-from server.dashboard import bank_queries, queries, sentences, status, words
+from server.dashboard import bank_queries, queries, sentences, settings_queries, status, words
 from server.dashboard.access import FORM_TOKEN_FIELD, THEMES, form_token, preference
 from server.db import now
 from server.merchants.service import settings_of
@@ -37,11 +37,14 @@ def part(template: str, **facts: Any) -> str:
 
 
 def _frame() -> dict[str, Any]:
-    """What stands around every page: what waits, how old the bank data is, whether Kontor books."""
+    """What stands around every page: what waits, how old the bank data is, which brakes are on."""
+    in_use = settings_of(g.merchant_id)
     return {
         "postings_waiting": queries.waiting_count(g.merchant_id),
         "accounts_as_of": queries.accounts_as_of(g.merchant_id, now()),
-        "is_shadow": settings_of(g.merchant_id).assignment == "shadow",
+        "is_shadow": in_use.assignment == "shadow",
+        "stops_mails": in_use.stop_mails,
+        "shops_in_test": settings_queries.shops_in_test(g.merchant_id, in_use.mode),
     }
 
 

@@ -15,6 +15,7 @@ from flask import g
 from plugin_sdk.types import Outcome, PaymentCode, PaymentStatus
 from server.dashboard import sentences, status, words
 from server.dashboard.login import pages as _login_pages  # noqa: F401 - the app knows its words
+from server.dashboard.settings_form import text_key
 from server.dashboard.statements import FIELDS
 from server.mail.rules import KINDS
 from server.matching.rules.evidence import SENTENCES, VETOES
@@ -155,10 +156,10 @@ def test_every_reason_not_to_book_has_a_text():
 @pytest.mark.feature("C6", "C9", "K21", "K30", "K32", "N16", "S51")
 def test_every_setting_is_named_and_explained():
     wanted = []
-    for name, setting in SCHEMA.items():
-        wanted += [f"setting.{name}.label", f"setting.{name}.effect"]
-        wanted += [f"setting.{name}.{choice}" for choice in setting.choices]
-        if setting.unit:
+    for setting in SCHEMA.values():
+        wanted += [text_key(setting, "label"), text_key(setting, "effect")]
+        wanted += [text_key(setting, choice) for choice in setting.choices]
+        if setting.kind == "whole":
             wanted += [f"setting_unit.{setting.unit}", f"setting_unit_name.{setting.unit}"]
     assert [key for key in wanted if not words.has_text(key)] == []
 
