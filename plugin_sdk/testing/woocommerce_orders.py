@@ -1,7 +1,7 @@
 """Builds WooCommerce's order JSON: the 47 keys, sums and dates as the real one fills them in.
 
 Amounts are decimal strings, ``*_gmt`` times are UTC, the others the shop's local time, none with
-a zone. Pure: the shop that keeps the orders is in ``fake_woocommerce``.
+a zone. Pure: the shop that keeps the orders is in ``woocommerce_shop``.
 """
 
 from __future__ import annotations

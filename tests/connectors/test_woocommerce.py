@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from connectors.woocommerce import WooCommerce
 from plugin_sdk.connector import Severity
 from plugin_sdk.errors import Misconfigured, Rejected
-from plugin_sdk.testing import fake_woocommerce
+from plugin_sdk.testing import woocommerce_lists
 from plugin_sdk.testing.contract import ConnectorContract, everything, found_order, last_cursor
 from plugin_sdk.testing.fake_woocommerce import (
     CONSUMER_KEY,
@@ -419,7 +419,7 @@ class TestByNumber:
     def test_a_shop_that_ignores_the_search_is_not_believed(self, shop, connector, monkeypatch):
         for _ in range(3):
             shop.add_order()
-        monkeypatch.setattr(fake_woocommerce, "_contains", lambda order, text: True)
+        monkeypatch.setattr(woocommerce_lists, "_contains", lambda order, text: True)
         assert connector.find_order("AA-1007") is None
         assert connector.find_order("2").external_id == "2"
 
