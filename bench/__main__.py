@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-PARTS = ("push", "latency", "mails", "agents")
+PARTS = ("push", "compare", "latency", "mails", "agents")
 WITHOUT_SERVER = ("statements", "imports", "decisions", "matching")
 
 
