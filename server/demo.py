@@ -36,6 +36,7 @@ SHOP = "Annas Laden"
 CONSUMER_KEY = "ck_demo_of_kontor"
 CONSUMER_SECRET = "cs_demo_of_kontor"  # noqa: S105  opens a shop that exists on loopback only
 
+DEMO_WAITS_SECONDS = "2"  # nobody edits the demo's orders, so its mails need no whole minute
 END_SECONDS = 145.0
 STEP_SECONDS = 40.0
 STOP_SECONDS = 10.0
@@ -52,7 +53,13 @@ def prepare(app: Flask) -> None:
     """Merchant, user, bank account, shop and keys; once. Reads and completes var/demo.json."""
     from server.banking.service import AccountTerms, add_account
     from server.db import db, now
-    from server.merchants.service import add_merchant, create_api_key, set_password, user_by_email
+    from server.merchants.service import (
+        add_merchant,
+        change_setting,
+        create_api_key,
+        set_password,
+        user_by_email,
+    )
     from server.shops.models import Shop
     from server.shops.service import add_shop
 
@@ -66,6 +73,9 @@ def prepare(app: Flask) -> None:
                 user, token = add_merchant(MERCHANT, EMAIL, at)
                 set_password(token, demo["password"], at)
             add_account(user.merchant_id, AccountTerms(IBAN, BIC, MERCHANT))
+            change_setting(
+                user.merchant_id, "mail_wait_seconds", DEMO_WAITS_SECONDS, actor="demo", at=at
+            )
             shop = db.session.query(Shop).filter_by(merchant_id=user.merchant_id).first()
             if shop is None:
                 shop = add_shop(

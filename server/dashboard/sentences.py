@@ -109,7 +109,7 @@ def _kind(weight: Decimal) -> str:
 
 # --- grounds -----------------------------------------------------------------------------------
 
-AMOUNTS = {"amount", "owed", "difference", "discount", "fee"}
+AMOUNTS = {"amount", "owed", "difference", "discount", "fee", "fees"}
 TRANSLATED = {"what": "sentence_word", "slip": "slip"}
 COUNTS = ("count", "times", "parts", "days")
 

@@ -164,9 +164,14 @@ def _is_still_owed(suggestion: Suggestion) -> bool:
     orders = _orders(suggestion.merchant_id, amounts.keys())
     ledger = Ledger(amounts.keys())
     return all(
-        amounts[id] <= order.total - ledger.paid(id) + ledger.settings(order).tolerance
+        amounts[id] <= _most_owed(order, ledger) + ledger.settings(order).tolerance
         for id, order in orders.items()
     )
+
+
+def _most_owed(order: Order, ledger: Ledger) -> Decimal:
+    """With the fees that may be paid."""
+    return order.total + order.fee_total - ledger.paid(order.id)
 
 
 # --- what is looked at --------------------------------------------------------------------------

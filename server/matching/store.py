@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from plugin_sdk.types import PaymentCode
 from server.db import db
 from server.matching.payers import memory_of
 from server.matching.rules import Crowd, Discount, KeyHit, OpenOrder, PaidFor, Payer, Policy
@@ -33,7 +34,7 @@ from server.matching.rules.facts import MOST_OF_A_NAME, MOST_OF_AN_AMOUNT
 from server.matching.rules.memory import customer_names
 from server.merchants.models import Merchant
 from server.merchants.service import settings_of
-from server.merchants.settings import MerchantSettings
+from server.merchants.settings import CodeSettings, MerchantSettings
 from server.orders.ledger import is_any
 from server.orders.models import OWING_STATUSES, Order, OrderKey
 from server.orders.rules import name_words, normalise_reference
@@ -258,7 +259,16 @@ def policy_of(settings: MerchantSettings) -> Policy:
         discount_grace_days=settings.discount_grace_days,
         accepts_late_discount=settings.accept_late_discount,
         assigns_cancelled=settings.assign_cancelled,
+        claims_fees=settings.invoice.claim_fees,
+        invoice_discount=_granted(settings.invoice),
     )
+
+
+def _granted(settings: CodeSettings) -> Discount | None:
+    """The discount of invoices whose shop names no terms (S59)."""
+    if not settings.discount_percent or not settings.discount_days:
+        return None
+    return Discount(settings.discount_percent, settings.discount_days)
 
 
 def zone_of(merchant_id: int) -> ZoneInfo:
@@ -271,18 +281,21 @@ def open_order(
 ) -> OpenOrder:
     """An order as the rules see it; its day is the merchant's."""
     told = row.wire
+    is_claimed = policy is not None and policy.claims_fees
+    owed = row.total + row.fee_total if is_claimed else row.total
     customer = told.get("customer") or {}
     days = [day for invoice in told.get("invoices") or () if (day := invoice.get("date"))]
     return OpenOrder(
         id=row.id,
         number=row.number,
         currency=row.currency,
-        total=row.total,
-        outstanding=max(row.total - paid, Decimal(0)),
+        total=owed,
+        outstanding=max(owed - paid, Decimal(0)),
+        fees=Decimal(0) if is_claimed else row.fee_total,
         payment_status=row.payment_status,
         ordered_date=row.ordered_at.astimezone(zone).date(),
         payers=tuple(_payers(row)),
-        discount=_discount(told.get("payment_terms") or {}),
+        discount=_discount_of(row, policy),
         terms_date=date.fromisoformat(min(days)) if days else None,
         customer=customer_names(row.customer_email, customer.get("number"), row.shop_id),
         policy=policy,
@@ -314,6 +327,14 @@ def _added(name: str) -> Payer:
     if len(words) == len(name_words(name)) == 2:
         return Payer(words[0], words[1], is_added=True)
     return Payer(company=name, is_added=True)
+
+
+def _discount_of(row: Order, policy: Policy | None) -> Discount | None:
+    terms = row.wire.get("payment_terms")
+    if terms is not None:
+        return _discount(terms)
+    is_invoice = row.payment_code == PaymentCode.INVOICE.value
+    return policy.invoice_discount if policy is not None and is_invoice else None
 
 
 def _discount(terms: Mapping[str, Any]) -> Discount | None:

@@ -72,6 +72,9 @@ def relate(
     if amount == owed:
         weight = exact_weight(amount, crowd)
         return Relation(Evidence("amount_exact", weight, {"amount": amount}), amount, True)
+    if order.fees and owed == order.outstanding and amount == owed + order.fees:
+        facts = {"amount": amount, "owed": owed, "fees": order.fees}
+        return Relation(Evidence("amount_with_fees", MOST_EXACT, facts), amount, True)
     if abs(amount - owed) <= policy.tolerance:
         return _tolerated(amount, owed, crowd)
     discounted = _discounted(posting, order, owed, policy)

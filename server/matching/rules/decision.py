@@ -34,7 +34,7 @@ from server.matching.rules.weights import prior
 from server.merchants.settings import Level
 from server.orders.return_rules import RETURN_WORDS
 
-RULE_VERSION: Final = "2"
+RULE_VERSION: Final = "2.1"
 LEVELS: Final[Mapping[Level, float]] = {"careful": 0.9999, "normal": 0.999, "eager": 0.99}
 """From which probability on an answer is booked without a person."""
 

@@ -59,6 +59,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "number_unknown": "{written} is no order's number",
     "number_twice": "{written}, its {what}, is written as well",
     "amount_exact": "{amount} is what the order owes",
+    "amount_with_fees": "{amount} is {owed} and the {fees} that its reminders charged",
     "amount_tolerated": "{amount} is {owed}, {difference} off, which counts as exact",
     "amount_discount": "{amount} is {owed} less {percent} % discount = {discount}",
     "amount_discount_late": "{amount} is {owed} less {percent} % discount, {days} days late",

@@ -56,6 +56,8 @@ class Policy:
     discount_grace_days: int = 3
     accepts_late_discount: bool = False
     assigns_cancelled: bool = False
+    claims_fees: bool = False
+    invoice_discount: Discount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class OpenOrder:
     not ``unpaid`` or ``partially_paid`` is never paid automatically. ``terms_date`` is the day
     from which discount days count: of the invoice, else of the order. ``customer`` are the names
     by which a customer is known: his e-mail in small letters, his number with its shop.
+    ``fees`` were charged by reminders and may be paid with it, but need not be.
     ``policy`` is that of its shop; None is the batch's. ``keys`` are (key, kind) of
     ``server.orders.rules.order_keys``; a store of a database leaves them empty.
     """
@@ -81,6 +84,7 @@ class OpenOrder:
     discount: Discount | None = None
     terms_date: date | None = None
     customer: tuple[str, ...] = ()
+    fees: Decimal = ZERO
     policy: Policy | None = None
     keys: tuple[tuple[str, str], ...] = ()
 

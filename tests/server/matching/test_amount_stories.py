@@ -267,3 +267,33 @@ def test_a_strangers_wild_amount_is_booked_at_no_level(merchant, shop):
     order = make_order(shop, total="19.90")
     posting = pay(merchant, order, "950.00", **BOB)
     assert (status(order), vetoes(posting)) == ("unpaid", ["amount_far_off"])
+
+
+@pytest.mark.feature("K28")
+@pytest.mark.parametrize(
+    ("claims", "amount", "booked_as", "state"),
+    [
+        ("off", "19.90", "19.90", "paid"),
+        ("off", "24.90", "24.90", "paid"),
+        ("on", "24.90", "24.90", "paid"),
+        ("on", "19.90", "19.90", "partially_paid"),
+    ],
+)
+def test_a_payment_with_or_without_the_fee_that_was_charged(
+    merchant, shop, claims, amount, booked_as, state
+):
+    """Not claimed, it may be paid and need not; claimed, the order is not paid without it."""
+    settle_on(merchant, **{"invoice.claim_fees": claims})
+    order = make_order(shop, payment_method="invoice")
+    order.fee_total = 5
+    db.session.commit()
+    posting = pay(merchant, order, amount)
+    assert (booked(posting), status(order)) == ({order.number: booked_as}, state)
+
+
+@pytest.mark.feature("S59", "N16")
+def test_the_discount_of_the_settings_counts_where_the_shop_names_no_terms(merchant, shop):
+    settle_on(merchant, **{"invoice.discount_percent": "2", "invoice.discount_days": "14"})
+    order = make_order(shop, payment_method="invoice", total="100.00")
+    posting = pay(merchant, order, "98.00")
+    assert (booked(posting), status(order)) == ({order.number: "98.00"}, "paid")
