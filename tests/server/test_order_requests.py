@@ -13,12 +13,13 @@ from connectors.woocommerce import WooCommerce
 from plugin_sdk.agent import Agent, Pace
 from plugin_sdk.client import Client, UnknownOrder
 from plugin_sdk.errors import Rejected
+from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.testing.fake_woocommerce import CONSUMER_KEY, CONSUMER_SECRET, FakeWooCommerce
 from plugin_sdk.types import RequestAnswer, RequestOutcome
 from server.db import db, now
 from server.mail.models import Mail
 from server.merchants.models import Merchant
-from server.orders.models import Order
+from server.orders.models import Order, OrderEvent
 from server.shops.models import OrderRequest, Shop
 from server.shops.order_requests import (
     MAX_WAITING,
@@ -357,6 +358,30 @@ def test_the_client_answers_and_says_what_is_wrong(app, live_server):
     client.answer_request(str(row.id), RequestAnswer(RequestOutcome.UNKNOWN, reason="none"))
     db.session.expire_all()
     assert db.session.get_one(OrderRequest, row.id).status == "done"
+    client.close()
+
+
+def test_an_answer_that_comes_twice_at_once_is_taken_in_once(app, live_server):
+    shop = make_shop(make_merchant())
+    client = Client(live_server.url, key_of(shop))
+    order = OrderSchema().load(wire_order(number="AA-1"))
+    found = RequestAnswer(RequestOutcome.FOUND, order)
+    for _ in range(3):
+        row = ask(shop, now(), number="AA-1")
+        sending = [
+            threading.Thread(target=client.answer_request, args=(str(row.id), found), daemon=True)
+            for _ in range(6)
+        ]
+        for each in sending:
+            each.start()
+        for each in sending:
+            each.join(30)
+        db.session.expire_all()
+        assert db.session.get_one(OrderRequest, row.id).status == "done"
+    kinds = [each.kind for each in db.session.query(OrderEvent).order_by(OrderEvent.id)]
+    assert kinds.count("imported") == 1
+    assert kinds.count("read_again") == 2
+    assert db.session.query(Order).count() == db.session.query(Mail).count() == 1
     client.close()
 
 
