@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from server.config import Settings
 
 Command = Callable[[argparse.Namespace], int]
-WORKERS = ("mail", "statement", "match_request", "payment_update", "bank_connection")
+WORKERS = (
+    "mail",
+    "statement",
+    "match_request",
+    "payment_update",
+    "bank_connection",
+    "dunning_run",
+)
 
 
 def main(arguments: Sequence[str]) -> int:

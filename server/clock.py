@@ -15,12 +15,14 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 
 from server.db import db, now
+from server.dunning.runs import begin_daily_runs
 from server.jobs import KINDS, Bell, due_kinds
 from server.orders.lifecycle import has_monitored
 from server.shops.service import has_expired
 
 TICK_SECONDS = 2.0
 RELEASE_EVERY = timedelta(seconds=10)
+BEGIN_EVERY = timedelta(minutes=1)
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +42,19 @@ def release(at: datetime) -> int:
     return sum(kind.release_abandoned(at) for kind in KINDS.values())
 
 
+def begin(at: datetime) -> int:
+    """The daily run of every merchant whose hour has come, once in his day."""
+    begun = begin_daily_runs(at)
+    db.session.commit()
+    return begun
+
+
 def run(app: Flask) -> None:
     """Until SIGTERM or SIGINT."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    released = now() - RELEASE_EVERY
+    released, begun = now() - RELEASE_EVERY, now() - BEGIN_EVERY
     with app.app_context():
         bell: Bell = app.extensions["kontor.bell"]
         while not stop.wait(TICK_SECONDS):
@@ -54,6 +63,9 @@ def run(app: Flask) -> None:
                 if at - released >= RELEASE_EVERY:
                     release(at)
                     released = at
+                if at - begun >= BEGIN_EVERY:
+                    begin(at)
+                    begun = at
                 tick(bell, at)
             except (RedisError, OperationalError) as error:
                 log.warning("waiting: %s", str(error).splitlines()[0])

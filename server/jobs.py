@@ -30,6 +30,8 @@ from server.banking.models import BankConnection, Statement
 from server.banking.service import has_columns, use_remembered_columns
 from server.config import Settings, installed
 from server.db import db, now
+from server.dunning import runs
+from server.dunning.models import DunningRun
 from server.mail.models import Mail
 from server.mail.service import SmtpSession, deliver_mail
 from server.matching.service import match_postings, tell_of_the_day
@@ -228,12 +230,40 @@ def _fetch(claimed: BankConnection) -> None:
     db.session.commit()
 
 
+def drain_dunning_run() -> bool:
+    """Remind, cancel and hand over what is due: a slice at a time, and it goes on where it was."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _may_go_on(deadline):
+        rows = DunningRun.claim(1, now())
+        if not rows:
+            return False
+        _run(rows[0], deadline)
+    return True
+
+
+def _run(run: DunningRun, deadline: float) -> None:
+    try:
+        while runs.step(run, now()):
+            db.session.commit()
+            if not _may_go_on(deadline):
+                _put_back([run])
+                return
+            time.sleep(YIELD_SECONDS)
+        if run.status == "done" and run.origin == "daily":
+            tell_of_the_day(run.merchant_id, now())
+    except Exception as error:
+        _failed(run, error)
+        raise
+    db.session.commit()
+
+
 DRAINS: dict[str, Callable[[], bool]] = {
     Mail.__tablename__: drain_mail,
     Statement.__tablename__: drain_statement,
     MatchRequest.__tablename__: drain_match_request,
     PaymentUpdate.__tablename__: drain_payment_update,
     BankConnection.__tablename__: drain_bank_connection,
+    DunningRun.__tablename__: drain_dunning_run,
 }
 
 KINDS: dict[str, type[WorkItem]] = {
@@ -242,6 +272,7 @@ KINDS: dict[str, type[WorkItem]] = {
     "match_request": MatchRequest,
     "payment_update": PaymentUpdate,
     "bank_connection": BankConnection,
+    "dunning_run": DunningRun,
 }
 
 

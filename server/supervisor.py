@@ -41,7 +41,14 @@ LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 30.0
 PORTS_TRIED = 50
 MIGRATE_SECONDS = 600
-WORKERS = ("mail", "statement", "match_request", "payment_update", "bank_connection")
+WORKERS = (
+    "mail",
+    "statement",
+    "match_request",
+    "payment_update",
+    "bank_connection",
+    "dunning_run",
+)
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 READY = "ready.json"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from schwifty import BIC, IBAN
 from schwifty.exceptions import SchwiftyException
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, DateTime, Select, cast, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from server.banking import formats
@@ -23,6 +23,7 @@ from server.banking.accounts import find_or_add_account
 from server.banking.models import (
     AccountDay,
     BankAccount,
+    BankConnection,
     CsvLayout,
     IgnoreRule,
     Posting,
@@ -33,6 +34,7 @@ from server.banking.rules.accounts import Payee
 from server.banking.rules.coverage import Break, Day, Period, breaks, calendar
 from server.banking.rules.ignoring import Rule, checked_rule, rule_for
 from server.db import db
+from server.merchants.models import Merchant
 
 MAX_STATEMENT_BYTES = 64 * 1024 * 1024
 MAX_FILENAME_LENGTH = 255
@@ -241,6 +243,117 @@ def _held(account_id: int, told: Sequence[Period]) -> dict[date, Decimal]:
         .group_by(Posting.booking_date)
     )
     return {on: total for on, total in rows if on is not None}
+
+
+# --- how fresh -----------------------------------------------------------------------------------
+
+
+def heard_at(merchant_id: int) -> dict[int, datetime | None]:
+    """Account id to the moment up to which its bank has told us everything; None = never (N5).
+
+    A fetch is as fresh as the moment of the fetch. A file is as fresh as its last day: the end of
+    the period that it names, else the day of its newest posting, else the day it came; never
+    fresher than the moment at which it was read. Postings that came by the API, the moment they
+    came. On a shared account the operator's bank counts.
+    """
+    shared = select(BankAccount.shared_account_id).where(
+        BankAccount.merchant_id == merchant_id, BankAccount.shared_account_id.is_not(None)
+    )
+    rows = db.session.execute(
+        select(
+            BankAccount.id,
+            BankAccount.merchant_id,
+            BankAccount.shared_account_id,
+            BankAccount.iban,
+            BankConnection.fetched_at,
+            BankConnection.error,
+        )
+        .outerjoin(BankConnection, BankConnection.id == BankAccount.connection_id)
+        .where((BankAccount.merchant_id == merchant_id) | BankAccount.id.in_(shared))
+    ).all()
+    told = _told_until([row.id for row in rows])
+    heard: dict[int, datetime | None] = {}
+    for row in rows:
+        is_refused = f"{row.iban}:" in (row.error or "")  # the bank left this account out
+        fetched = None if is_refused else row.fetched_at
+        moments = [one for one in (fetched, told.get(row.id)) if one is not None]
+        heard[row.id] = max(moments, default=None)
+    return {
+        row.id: heard[row.shared_account_id or row.id]
+        for row in rows
+        if row.merchant_id == merchant_id
+    }
+
+
+def _told_until(account_ids: Sequence[int]) -> dict[int, datetime]:
+    """By files and by the API; an account that was never told of is not there."""
+    read_at = func.coalesce(Statement.finished_at, Statement.created_at)
+    of_file = (
+        select(
+            StatementPeriod.account_id.label("account_id"),
+            func.least(_end_of(StatementPeriod.to_date), read_at).label("until"),
+        )
+        .join(Statement, Statement.id == StatementPeriod.statement_id)
+        .join(Merchant, Merchant.id == Statement.merchant_id)
+        .where(
+            StatementPeriod.account_id.in_(account_ids),
+            StatementPeriod.to_date.is_not(None),
+            Statement.status == "done",
+            ~Statement.is_pending,
+        )
+    )
+    found: dict[int, datetime] = {}
+    for query in (of_file, _without_period(account_ids, read_at), _by_api(account_ids)):
+        each = query.subquery()
+        newest = select(each.c.account_id, func.max(each.c.until)).group_by(each.c.account_id)
+        for account_id, until in db.session.execute(newest):
+            found[account_id] = max(until, found.get(account_id, until))
+    return found
+
+
+def _without_period(account_ids: Sequence[int], read_at: Any) -> Select[int, Any]:
+    """Files that do not say which days they are about: as fresh as what is in them."""
+    newest = (
+        select(func.max(Posting.booking_date))
+        .where(Posting.statement_id == Statement.id, Posting.account_id == BankAccount.id)
+        .correlate(Statement, BankAccount)
+        .scalar_subquery()
+    )
+    named = select(StatementPeriod.id).where(
+        StatementPeriod.statement_id == Statement.id, StatementPeriod.to_date.is_not(None)
+    )
+    return (
+        select(
+            BankAccount.id.label("account_id"),
+            func.least(_end_of(newest), read_at).label("until"),
+        )
+        .join(Statement, Statement.merchant_id == BankAccount.merchant_id)
+        .join(Merchant, Merchant.id == BankAccount.merchant_id)
+        .where(
+            BankAccount.id.in_(account_ids),
+            Statement.account_iban == BankAccount.iban,
+            Statement.status == "done",
+            ~Statement.is_pending,
+            ~named.exists(),
+        )
+    )
+
+
+def _by_api(account_ids: Sequence[int]) -> Select[int, datetime]:
+    return (
+        select(Posting.account_id.label("account_id"), func.max(Posting.created_at).label("until"))
+        .where(
+            Posting.account_id.in_(account_ids),
+            Posting.statement_id.is_(None),
+            Posting.passed_on_from_id.is_(None),
+        )
+        .group_by(Posting.account_id)
+    )
+
+
+def _end_of(day: Any) -> ColumnElement[Any]:
+    """The midnight that ends a day where the merchant lives; null where there is no day."""
+    return func.timezone(Merchant.timezone, cast(day + 1, DateTime))
 
 
 # --- statements --------------------------------------------------------------------------------

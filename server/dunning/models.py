@@ -59,7 +59,9 @@ class DunningRun(WorkItem, Base):
     As work: ``queued`` waits for its turn, ``withheld`` for a click, because it would send far
     more than usual, ``done`` is over. ``after_order_id`` is where the next slice goes on, and
     ``released_by`` who clicked. ``did`` counts what was done by kind, ``hindered`` what was due and
-    left undone, by reason; ``looked_at`` are the open orders that it has seen.
+    left undone, by reason; ``looked_at`` are the open orders that it has seen. First it looks at
+    all of them and notes whose turn it is (``due_ids``), then, ``is_counted``, it does what is
+    due. ``listed`` are the first orders that it cancelled or handed over, for the mail.
     """
 
     __tablename__ = "dunning_run"
@@ -93,6 +95,9 @@ class DunningRun(WorkItem, Base):
     released_at: Mapped[Time | None]
     after_order_id: Mapped[int] = mapped_column(BigInteger, default=0)
     looked_at: Mapped[int] = mapped_column(default=0)
+    is_counted: Mapped[bool] = mapped_column(default=False)
+    due_ids: Mapped[list[int]] = mapped_column(JSON, default=list)
+    listed: Mapped[dict[str, list[int]]] = mapped_column(JSON, default=dict)
     did: Mapped[dict[str, int]] = mapped_column(JSON, default=dict)
     hindered: Mapped[dict[str, int]] = mapped_column(JSON, default=dict)
 

@@ -1,0 +1,302 @@
+"""What the mails of this room say: to customers about their order, to the merchant about a run.
+
+A file of its own because facts are finished strings in the reader's language, which is no matter
+of what is decided or done. Never commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+
+from plugin_sdk import types as wire
+from server.config import installed
+from server.db import db
+from server.dunning.circumstances import Circumstances
+from server.mail.models import Mail
+from server.mail.rules import day, grouped_iban, money
+from server.mail.service import insert_mail, mail_content
+from server.mail.theme import Theme
+from server.orders.asking import request_for
+from server.orders.ledger import ZERO
+from server.orders.links import page_url
+from server.orders.merchant_notices import tell_administrators
+from server.orders.models import Order
+from server.orders.notices import Request, facts_of_request, mail_language, system_address
+from server.shops.models import Shop
+
+LISTED: Final = 20
+NEVER: Final = {"de": "noch nie", "en": "never"}
+NO_ACCOUNT: Final = {"de": "kein Konto für Zahlungen", "en": "no account for payments"}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a reminder demands, in the order's currency.
+
+    ``paid`` is what has arrived; ``fee`` is this one's, ``fees`` that of all levels, ``interest``
+    that of this one. ``is_last``: no other is planned.
+    """
+
+    level: int
+    total: Decimal
+    paid: Decimal
+    fee: Decimal
+    fees: Decimal
+    interest: Decimal
+    is_last: bool
+
+    @property
+    def open_amount(self) -> Decimal:
+        """Without fees and interest."""
+        return min(max(self.total - self.paid, ZERO), self.due)
+
+    @property
+    def due(self) -> Decimal:
+        return max(self.total, ZERO) + self.fees + self.interest - self.paid
+
+
+# --- to customers ------------------------------------------------------------------------------
+
+
+def write_reminder(
+    order: Order, claim: Claim, once: str, here: Circumstances, payable_until: date | None
+) -> int | None:
+    """The mail of a reminder; its id, or None without an account or an address."""
+    asked = request_for(order, here.settings(order.shop_id), claim.due)
+    if asked is None or not order.customer_email:
+        return None
+    asked = replace(asked, payable_until=payable_until)
+    kind = "reminder" if claim.level == 1 else "dunning_notice"
+    return _write(
+        kind,
+        order,
+        once,
+        here.at,
+        lambda shop, language: (
+            facts_of_request(asked, shop, language)
+            | _facts_of_claim(order, claim, asked, here, language)
+        ),
+    )
+
+
+def _facts_of_claim(
+    order: Order, claim: Claim, asked: Request, here: Circumstances, language: str
+) -> dict[str, str]:
+    def amount(value: Decimal) -> str:
+        return money(value, order.currency, language) if value > ZERO else ""
+
+    first = min(
+        asked.order.invoices, key=lambda one: (one.date is None, one.date or date.max), default=None
+    )
+    heard = here.heard.get(asked.account.iban)
+    has_extras = claim.fees > ZERO or claim.interest > ZERO
+    facts = {
+        "invoice_number": first.number if first else "",
+        "invoice_date": day(first.date, language) if first and first.date else "",
+        "received_total": amount(claim.paid),
+        "open_amount": amount(claim.open_amount) if has_extras else "",
+        "fees_total": amount(claim.fees),
+        "interest": amount(claim.interest),
+        "page_url": page_url(order),
+        "bank_as_of": day(heard.astimezone(here.zone).date(), language) if heard else "",
+    }
+    if claim.level == 1:
+        return facts
+    return facts | {
+        "level": str(claim.level - 1),
+        "is_last": "yes" if claim.is_last else "",
+        "fee": amount(claim.fee),
+    }
+
+
+def write_enquiry(order: Order, once: str, here: Circumstances) -> int | None:
+    """Was the parcel paid at the door (K29)?"""
+    return _write("cod_enquiry", order, once, here.at, _plain_facts(order, here))
+
+
+def write_cancelled(order: Order, here: Circumstances) -> int | None:
+    """No money came, so the order was cancelled. Once a cancellation."""
+    assert order.cancelled_at is not None, "it is cancelled already"
+    once = f"order:{order.id}:cancelled:{order.cancelled_at.isoformat()}"
+    return _write("order_cancelled", order, once, here.at, _plain_facts(order, here))
+
+
+def _plain_facts(order: Order, here: Circumstances) -> Callable[[Shop, str], dict[str, str]]:
+    ordered_on = order.ordered_at.astimezone(here.zone).date()
+    return lambda shop, language: {
+        "shop_name": shop.name,
+        "order_number": order.number,
+        "order_date": day(ordered_on, language),
+        "order_total": money(order.total, order.currency, language),
+        "recipient_name": order.customer_name,
+        "page_url": page_url(order),
+    }
+
+
+def _write(
+    kind: str,
+    order: Order,
+    once: str,
+    at: datetime,
+    facts: Callable[[Shop, str], dict[str, str]],
+) -> int | None:
+    """The id of the mail; None without an address, or if it was written before."""
+    if not order.customer_email:
+        return None
+    shop = db.session.get_one(Shop, order.shop_id)
+    language = mail_language(order.language, shop.language)
+    content = mail_content(
+        kind,
+        language=language,
+        recipient=order.customer_email,
+        facts=facts(shop, language),
+        theme=Theme(),
+        sender_name=shop.sender_name or shop.name,
+        sender_address=system_address(),
+        reply_to=shop.reply_to,
+    )
+    ids = {"merchant_id": order.merchant_id, "shop_id": order.shop_id, "order_id": order.id}
+    if not insert_mail(content | ids | {"once": once, "created_at": at, "due_at": at}):
+        return None
+    return db.session.scalar(select(Mail.id).where(Mail.once == once))
+
+
+def drop_withheld(once: str) -> None:
+    """A mail that was never sent makes room for the one that is true now (N4)."""
+    db.session.execute(delete(Mail).where(Mail.once == once, Mail.status == "withheld"))
+
+
+def payable_until(order: Order, here: Circumstances) -> date | None:
+    """The date that a reminder names, for display only (S53); none that has passed."""
+    settings = here.settings(order.shop_id)
+    days = settings.of(order.payment_code).reminder_payable_days
+    if not days:
+        return None
+    begins = here.today
+    if settings.reminder_payable_base == "order_date":
+        begins = order.ordered_at.astimezone(here.zone).date()
+    until = begins + timedelta(days=days)
+    return until if until >= here.today else None
+
+
+def due_date_fact(due_date: date | None) -> Callable[[str], dict[str, str]]:
+    """For the payment information that is sent once more: when it is due by contract."""
+    return lambda language: {
+        "sent_again": "yes",
+        **({"due_on": day(due_date, language)} if due_date else {}),
+    }
+
+
+# --- to the merchant ---------------------------------------------------------------------------
+
+
+def tell_of_ended(
+    kind: str, merchant_id: int, run_id: int, order_ids: Sequence[int], count: int, at: datetime
+) -> bool:
+    """Once a run: these were cancelled or are overdue, or are handed over from now on.
+
+    ``kind`` is ``orders_cancelled`` or ``orders_to_collection``; ``order_ids`` are the first of
+    ``count``.
+    """
+    rows = {
+        row.id: row
+        for row in db.session.scalars(
+            select(Order).where(Order.merchant_id == merchant_id, Order.id.in_(order_ids))
+        )
+    }
+    listed = [rows[one] for one in order_ids[:LISTED] if one in rows]
+    base = f"{installed().url}/orders"
+    status = "cancelled" if kind == "orders_cancelled" else "collection"
+
+    def facts(language: str) -> dict[str, Any]:
+        return {
+            "count": str(count),
+            "single": "yes" if count == 1 else "",
+            "rest": str(count - len(listed)) if count > len(listed) else "",
+            "orders": [_ended(kind, row, language, base) for row in listed],
+            "orders_url": f"{base}?status={status}",
+        }
+
+    return tell_administrators(kind, merchant_id, f"run:{run_id}:{kind}", facts, at=at)
+
+
+def _ended(kind: str, order: Order, language: str, base: str) -> dict[str, str]:
+    line = {
+        "order_number": order.number,
+        "customer": order.customer_name,
+        "amount": money(order.total, order.currency, language),
+        "order_url": f"{base}/{order.id}",
+    }
+    if kind == "orders_cancelled":
+        is_overdue = order.payment_code != wire.PaymentCode.PREPAYMENT.value
+        line["is_overdue"] = "yes" if is_overdue else ""
+    return line
+
+
+def tell_of_waiting_run(
+    merchant_id: int, run_id: int, count: int, usual: int, at: datetime
+) -> bool:
+    """Far more than usual would be sent: somebody must look, once a run."""
+    return tell_administrators(
+        "run_waits",
+        merchant_id,
+        f"run:{run_id}:waits",
+        lambda _: {
+            "count": str(count),
+            "usual": str(usual),
+            "run_url": f"{installed().url}/dunning/runs/{run_id}",
+        },
+        at=at,
+    )
+
+
+def tell_of_held(
+    here: Circumstances, count: int, ibans: Collection[str], shop_ids: Collection[int]
+) -> bool:
+    """Reminders are due and do not go out (N5): once in a day of the merchant, with the reasons.
+
+    ``ibans`` are the accounts whose data is too old, ``shop_ids`` the shops that are away.
+    """
+    reasons = [*_stale_accounts(here, ibans), *_away_shops(here, shop_ids)][:LISTED]
+
+    def facts(language: str) -> dict[str, Any]:
+        named = [
+            {"subject": subject, "since": _since(since, here, language)}
+            for subject, since in reasons
+        ]
+        if not named:
+            named = [{"subject": NO_ACCOUNT[language], "since": NEVER[language]}]
+        return {
+            "reasons": named,
+            "waiting_count": str(count),
+            "settings_url": f"{installed().url}/dunning",
+        }
+
+    once = f"merchant:{here.merchant_id}:reminders_held:{here.today.isoformat()}"
+    return tell_administrators("reminders_held", here.merchant_id, once, facts, at=here.at)
+
+
+def _stale_accounts(
+    here: Circumstances, ibans: Collection[str]
+) -> list[tuple[str, datetime | None]]:
+    return [(grouped_iban(iban), here.heard.get(iban)) for iban in sorted(ibans)]
+
+
+def _away_shops(
+    here: Circumstances, shop_ids: Collection[int]
+) -> list[tuple[str, datetime | None]]:
+    shops = [here.shops[shop_id] for shop_id in sorted(shop_ids)]
+    return [(shop.name, shop.error_since or shop.seen_at) for shop in shops]
+
+
+def _since(moment: datetime | None, here: Circumstances, language: str) -> str:
+    if moment is None:
+        return NEVER[language]
+    local = moment.astimezone(here.zone)
+    return f"{day(local.date(), language)}, {local:%H:%M}"

@@ -1,0 +1,237 @@
+"""Orders as the plan needs them, read in bulk: a fixed number of queries for any number of orders.
+
+A file of its own because the run, the preview and the screen must not read them differently.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, or_, select
+
+from server.db import db
+from server.dunning.circumstances import Circumstances, Whose
+from server.dunning.models import Reminder
+from server.dunning.rules import OrderFacts, Plan, plan
+from server.mail.models import Mail
+from server.merchants.settings import CodeSettings
+from server.orders.ledger import is_any
+from server.orders.models import OWING_STATUSES, Invoice, Order
+
+IDS_AT_ONCE: Final = 10_000
+ENQUIRY: Final = "cod_enquiry"
+ASKED: Final = "payment_information"
+
+
+def resend_once(order_id: int) -> str:
+    """The key of the payment information that is sent once more (S45)."""
+    return f"order:{order_id}:{ASKED}:resend"
+
+
+def before_due_once(order_id: int) -> str:
+    """The key of the one before the contractual due date (K24)."""
+    return f"order:{order_id}:{ASKED}:before_due"
+
+
+def enquiry_once(order_id: int) -> str:
+    return f"order:{order_id}:{ENQUIRY}"
+
+
+def reminder_once(order_id: int, level: int) -> str:
+    return f"order:{order_id}:reminder:{level}"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order with what the plan and the guards need of it."""
+
+    whose: Whose
+    facts: OrderFacts
+
+    @property
+    def order_id(self) -> int:
+        return self.whose.order_id
+
+
+@dataclass(slots=True)
+class _Sent:
+    """Which mails an order had that were not withheld."""
+
+    asked_at: datetime | None = None
+    enquired_at: datetime | None = None
+    onces: set[str] = field(default_factory=set)
+
+
+def open_ids(merchant_id: int, after_id: int, limit: int = IDS_AT_ONCE) -> list[int]:
+    """Ids of orders to which something may still happen by itself, in order, after ``after_id``."""
+    overdue = (
+        (Order.payment_status == "cancelled")
+        & (Order.payment_code == "invoice")
+        & Order.collection_at.is_(None)
+    )
+    query = select(Order.id).where(
+        Order.merchant_id == merchant_id,
+        Order.id > after_id,
+        or_(Order.payment_status.in_(OWING_STATUSES), overdue),
+    )
+    return list(db.session.scalars(query.order_by(Order.id).limit(limit)))
+
+
+def read_orders(order_ids: Collection[int], here: Circumstances) -> list[OpenOrder]:
+    """In order of their ids; those of other merchants are not there."""
+    columns = (
+        Order.id,
+        Order.shop_id,
+        Order.number,
+        Order.payment_reference,
+        Order.currency,
+        Order.total,
+        Order.sync,
+        Order.payment_code,
+        Order.payment_status,
+        Order.ordered_at,
+        Order.customer_email,
+        Order.base_date,
+        Order.reminders_blocked_at,
+        Order.paused_until,
+        Order.held_removal,
+        Order.collection_at,
+        Order.cancelled_at,
+        Order.wire,
+    )
+    rows = db.session.execute(
+        select(*columns)
+        .where(Order.merchant_id == here.merchant_id, is_any(Order.id, order_ids))
+        .order_by(Order.id)
+    ).all()
+    ids = [row.id for row in rows]
+    invoices, sent, reminders = _invoices(ids), _sent(ids), _reminders(ids)
+    return [
+        _open_order(row, here, invoices, sent.get(row.id), reminders.get(row.id, ()))
+        for row in rows
+    ]
+
+
+def facts_of(orders: Sequence[Order], here: Circumstances) -> dict[int, OrderFacts]:
+    """Order id to facts, as they are in the database."""
+    db.session.flush()
+    found = read_orders([order.id for order in orders], here)
+    return {one.order_id: one.facts for one in found}
+
+
+def plan_for(one: OpenOrder, here: Circumstances) -> Plan:
+    settings = here.settings(one.whose.shop_id).of(one.facts.payment_code)
+    return plan(one.facts, settings, here.calendar(one.whose), here.today)
+
+
+def slices(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
+
+
+# --- the parts ---------------------------------------------------------------------------------
+
+
+def _invoices(ids: Collection[int]) -> dict[int, date | None]:
+    """Order id to the date of the first invoice, for those that have an invoice number."""
+    query = select(Invoice.order_id, func.min(Invoice.date)).where(is_any(Invoice.order_id, ids))
+    return dict(db.session.execute(query.group_by(Invoice.order_id)).tuples().all())
+
+
+def _sent(ids: Collection[int]) -> Mapping[int, _Sent]:
+    query = select(Mail.order_id, Mail.kind, Mail.once, Mail.created_at).where(
+        is_any(Mail.order_id, ids), Mail.kind.in_((ASKED, ENQUIRY)), Mail.status != "withheld"
+    )
+    found: dict[int, _Sent] = defaultdict(_Sent)
+    for order_id, kind, once, created_at in db.session.execute(query.order_by(Mail.id.desc())):
+        assert order_id is not None, "asked for by order"
+        sent = found[order_id]
+        sent.onces.add(once)
+        if kind == ASKED:
+            sent.asked_at = created_at  # the last one seen is the first one written
+        else:
+            sent.enquired_at = created_at
+    return found
+
+
+def _reminders(ids: Collection[int]) -> Mapping[int, Sequence[tuple[int, date]]]:
+    """A level whose mail was withheld is not reached (N4)."""
+    query = (
+        select(Reminder.order_id, Reminder.level, Reminder.sent_on)
+        .outerjoin(Mail, Mail.id == Reminder.mail_id)
+        .where(is_any(Reminder.order_id, ids), Mail.status.is_distinct_from("withheld"))
+    )
+    found: dict[int, list[tuple[int, date]]] = defaultdict(list)
+    for order_id, level, sent_on in db.session.execute(query.order_by(Reminder.level)):
+        found[order_id].append((level, sent_on))
+    return found
+
+
+def _open_order(
+    row: Any,
+    here: Circumstances,
+    invoices: Mapping[int, date | None],
+    sent: _Sent | None,
+    reminders: Sequence[tuple[int, date]],
+) -> OpenOrder:
+    told, sent = row.wire, sent or _Sent()
+    address = told.get("billing_address") or told.get("shipping_address") or {}
+    settings = here.settings(row.shop_id).of(row.payment_code)
+    order_date, invoice = _local(row.ordered_at, here.zone), invoices.get(row.id)
+    whose = Whose(
+        row.id,
+        row.shop_id,
+        row.number,
+        row.payment_reference,
+        address.get("country"),
+        row.currency,
+        row.total,
+        row.sync,
+    )
+    facts = OrderFacts(
+        payment_code=row.payment_code,
+        payment_status=row.payment_status,
+        order_date=order_date,
+        first_invoice_date=invoice,
+        shop_base_date=_date(told.get("reminder_base_date")),
+        base_date_by_hand=row.base_date,
+        due_date=_due_date(told, settings, invoice or order_date),
+        country=whose.country,
+        is_business=bool((told.get("customer") or {}).get("vat_id")),
+        has_email=bool(row.customer_email),
+        has_invoice_number=row.id in invoices,
+        asked_on=_local(sent.asked_at, here.zone) if sent.asked_at else None,
+        was_resent=resend_once(row.id) in sent.onces,
+        was_asked_before_due=before_due_once(row.id) in sent.onces,
+        reminders=tuple(reminders),
+        enquired_on=_local(sent.enquired_at, here.zone) if sent.enquired_at else None,
+        is_blocked=row.reminders_blocked_at is not None,
+        paused_until=row.paused_until,
+        removal_is_held=row.held_removal is not None,
+        is_collected=row.collection_at is not None,
+        is_cancelled=row.cancelled_at is not None,
+    )
+    return OpenOrder(whose, facts)
+
+
+def _due_date(told: Mapping[str, Any], settings: CodeSettings, terms_from: date) -> date | None:
+    """The contractual one: the shop's, else so many days net after the invoice or order (S59)."""
+    due = _date(told.get("due_date"))
+    if due is not None:
+        return due
+    terms = told.get("payment_terms")
+    net_days = terms.get("net_days") if terms else settings.net_days
+    return terms_from + timedelta(days=int(net_days)) if net_days else None
+
+
+def _date(told: str | None) -> date | None:
+    return date.fromisoformat(told) if told else None
+
+
+def _local(moment: datetime, zone: ZoneInfo) -> date:
+    return moment.astimezone(zone).date()

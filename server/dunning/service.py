@@ -1,0 +1,293 @@
+"""One order: its plan, its next step, a reminder by hand. Runs are in ``runs``. Never commits.
+
+The merchant's lock is held whenever something is done, and the order is planned again below it:
+what a run saw before counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy import select
+
+from plugin_sdk.schemas import amount_text
+from server.db import db
+from server.dunning.circumstances import HARMLESS, Circumstances
+from server.dunning.fees import fee_of, interest_of
+from server.dunning.models import Reminder
+from server.dunning.notices import (
+    Claim,
+    drop_withheld,
+    due_date_fact,
+    payable_until,
+    write_cancelled,
+    write_enquiry,
+    write_reminder,
+)
+from server.dunning.reading import (
+    OpenOrder,
+    before_due_once,
+    enquiry_once,
+    plan_for,
+    read_orders,
+    reminder_once,
+    resend_once,
+)
+from server.dunning.rules import ASKED_CODES, OWING, Plan, Step
+from server.mail.models import Mail
+from server.merchants.service import lock_merchant
+from server.merchants.settings import MOST_REMINDERS
+from server.orders.asking import ask
+from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
+from server.orders.lifecycle import cancel_now, collect_now
+from server.orders.models import Order
+from server.orders.settlement import settle
+
+# --- for the screen ----------------------------------------------------------------------------
+
+
+def plan_of(order: Order, at: datetime) -> Plan:
+    """What comes next for the order, and when at the earliest (S63)."""
+    here = Circumstances(order.merchant_id, at)
+    return plan_for(_read(order, here), here)
+
+
+def hindrance_of(order: Order, at: datetime) -> str | None:
+    """Why nothing of the plan happens now, although it is due: see ``Circumstances.hindrance``."""
+    here = Circumstances(order.merchant_id, at)
+    return here.hindrance(_read(order, here).whose)
+
+
+def reminder_by_hand(order: Order, at: datetime) -> tuple[int, Decimal] | None:
+    """(Level, fee) of the reminder that a person would send now; None if there is none higher."""
+    here = Circumstances(order.merchant_id, at)
+    one = _read(order, here)
+    level = one.facts.level + 1
+    if level > MOST_REMINDERS:
+        return None
+    settings = here.settings(order.shop_id).of(order.payment_code)
+    charged = sum((row.fee for row in _reached(order.id).values()), ZERO)
+    return level, fee_of(level, one.facts, settings, order.currency, charged)
+
+
+def _read(order: Order, here: Circumstances) -> OpenOrder:
+    db.session.flush()
+    return read_orders([order.id], here)[0]
+
+
+# --- by a person -------------------------------------------------------------------------------
+
+
+def send_reminder(
+    merchant_id: int, order_id: int, *, actor: str, at: datetime, anyway: bool = False
+) -> Reminder:
+    """The next level now, whatever the plan says (S83). A block does not keep a person from it.
+
+    Raises NotPossible: nothing is owed or not by transfer, no address, no invoice number where
+    that is waited for, no higher level, mails are stopped, no account. And, unless ``anyway``, if
+    the bank's data is old, the shop away, money may have come, or one was sent today.
+    """
+    lock_merchant(merchant_id)
+    order = order_now(merchant_id, order_id)
+    here = Circumstances(merchant_id, at)
+    one = _read(order, here)
+    _check_by_hand(one, here, anyway=anyway)
+    reminder = remind(order, one, one.facts.level + 1, here, actor=actor)
+    if reminder is None:
+        raise NotPossible("reminder_no_account", number=order.number)
+    return reminder
+
+
+def _check_by_hand(one: OpenOrder, here: Circumstances, *, anyway: bool) -> None:
+    facts, number = one.facts, one.whose.number
+    settings = here.settings(one.whose.shop_id).of(facts.payment_code)
+    waits = settings.ask_when == "with_invoice" and not facts.has_invoice_number
+    hindrance = here.hindrance(one.whose)
+    refusals = {
+        "reminder_not_owing": facts.payment_status not in OWING,
+        "reminder_no_transfer": facts.payment_code not in ASKED_CODES,
+        "reminder_no_email": not facts.has_email,
+        "reminder_no_invoice": waits,
+        "reminder_highest": facts.level >= MOST_REMINDERS,
+        f"reminder_{hindrance}": hindrance is not None
+        and (hindrance not in HARMLESS or not anyway),
+        "reminder_today": facts.last_reminder_on == here.today and not anyway,
+    }
+    for key, is_so in refusals.items():
+        if is_so:
+            raise NotPossible(key, number=number)
+
+
+def run_order(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> Step | None:
+    """Do what is due for one order (S84); None if nothing is. Twice is as good as once.
+
+    Raises NotPossible if something is due and held back.
+    """
+    lock_merchant(merchant_id)
+    order = order_now(merchant_id, order_id)
+    here = Circumstances(merchant_id, at)
+    one = _read(order, here)
+    step = plan_for(one, here).due(here.today)
+    if step is None:
+        return None
+    hindrance = here.hindrance(one.whose)
+    if hindrance is not None:
+        raise NotPossible(f"reminder_{hindrance}", number=order.number)
+    return step if carry_out(order, one, step, here, actor=actor) else None
+
+
+# --- steps -------------------------------------------------------------------------------------
+
+
+def carry_out(
+    order: Order,
+    one: OpenOrder,
+    step: Step,
+    here: Circumstances,
+    *,
+    actor: str,
+    run_id: int | None = None,
+    ledger: Ledger | None = None,
+) -> bool:
+    """Do one step that is due. False if it could not be: no account, or it was done before.
+
+    The caller holds the merchant's lock, has the order as it is now and ``one`` read below it.
+    """
+    ledger = ledger or Ledger([order.id])
+    if step.kind == "reminder":
+        sent = remind(order, one, step.level, here, actor=actor, run_id=run_id, ledger=ledger)
+        return sent is not None
+    if step.kind == "cancel":
+        cancel_now(order, here.at, actor=actor, ledger=ledger)
+        if order.payment_code == "prepayment":
+            write_cancelled(order, here)
+        return True
+    if step.kind == "collection":
+        collect_now(order, here.at, actor=actor, ledger=ledger)
+        return True
+    if step.kind == "enquiry":
+        return _enquire(order, here, actor)
+    return _ask_again(order, one, step, here, actor, ledger)
+
+
+def _enquire(order: Order, here: Circumstances, actor: str) -> bool:
+    once = enquiry_once(order.id)
+    drop_withheld(once)
+    if write_enquiry(order, once, here) is None:
+        return False
+    note(order, "enquired", actor, here.at)
+    return True
+
+
+def _ask_again(
+    order: Order, one: OpenOrder, step: Step, here: Circumstances, actor: str, ledger: Ledger
+) -> bool:
+    """The payment information once more; no reminder, so the level stays (S45, K24)."""
+    once = resend_once(order.id) if step.kind == "resend" else before_due_once(order.id)
+    drop_withheld(once)
+    rest = order.total - ledger.paid(order.id)
+    if not ask(order, once, rest, at=here.at, facts=due_date_fact(one.facts.due_date)):
+        return False
+    note(order, "payment_information_sent", actor, here.at)
+    return True
+
+
+def remind(
+    order: Order,
+    one: OpenOrder,
+    level: int,
+    here: Circumstances,
+    *,
+    actor: str,
+    run_id: int | None = None,
+    ledger: Ledger | None = None,
+) -> Reminder | None:
+    """Write one level: its mail, what it charges, and what follows for the order (S68, K25 to K28).
+
+    None without an account or an address. A row whose mail was never sent is written anew.
+    """
+    ledger = ledger or Ledger([order.id])
+    settings = here.settings(order.shop_id).of(order.payment_code)
+    reached = _reached(order.id)
+    paid = ledger.paid(order.id)
+    charged = sum((row.fee for row in reached.values()), ZERO)
+    fee = fee_of(level, one.facts, settings, order.currency, charged)
+    open_amount = max(order.total - paid, ZERO)
+    interest = interest_of(level, one.facts, settings, open_amount, here.today, here.base_rates)
+    is_last = level >= settings.reminders
+    claim = Claim(level, order.total, paid, fee, charged + fee, interest, is_last)
+    once = reminder_once(order.id, level)
+    drop_withheld(once)
+    mail_id = write_reminder(order, claim, once, here, payable_until(order, here))
+    if mail_id is None:
+        return None
+    row = _row(order, level)
+    row.sent_on, row.fee, row.interest = here.today, fee, interest
+    row.mail_id, row.run_id, row.actor, row.created_at = mail_id, run_id, actor, here.at
+    order.fee_total = charged + fee + interest
+    facts = {"fee": amount_text(fee)} if fee else {}
+    facts |= {"interest": amount_text(interest)} if interest else {}
+    note(order, "reminder_sent", actor, here.at, level=level, **facts)
+    db.session.flush()
+    settle(order, here.at, ledger)
+    return row
+
+
+def _row(order: Order, level: int) -> Reminder:
+    """Of this level, the old one if its mail was withheld."""
+    found = db.session.scalar(
+        select(Reminder).where(Reminder.order_id == order.id, Reminder.level == level)
+    )
+    if found is None:
+        found = Reminder(merchant_id=order.merchant_id, order_id=order.id, level=level)
+        db.session.add(found)
+    return found
+
+
+def _reached(order_id: int) -> Mapping[int, Reminder]:
+    """By level, those that were not withheld."""
+    query = (
+        select(Reminder)
+        .outerjoin(Mail, Mail.id == Reminder.mail_id)
+        .where(Reminder.order_id == order_id, Mail.status.is_distinct_from("withheld"))
+    )
+    return {row.level: row for row in db.session.scalars(query.order_by(Reminder.level))}
+
+
+# --- what was never sent is not charged ----------------------------------------------------------
+
+RECOUNTED_AT_ONCE: Final = 500
+
+
+def recount_fees(merchant_id: int, at: datetime) -> int:
+    """Take back what reminders charged whose mails were withheld (N4). Returns of how many orders.
+
+    A customer who pays while the mail still waits owes no fee that he never read of.
+    """
+    lock_merchant(merchant_id)
+    untold = (
+        select(Reminder.order_id)
+        .join(Mail, Mail.id == Reminder.mail_id)
+        .where(
+            Reminder.merchant_id == merchant_id,
+            Mail.status == "withheld",
+            (Reminder.fee > 0) | (Reminder.interest > 0),
+        )
+        .distinct()
+        .limit(RECOUNTED_AT_ONCE)
+    )
+    order_ids = sorted(db.session.scalars(untold))
+    for order_id in order_ids:
+        order = order_now(merchant_id, order_id)
+        reached = _reached(order_id)
+        for row in db.session.scalars(select(Reminder).where(Reminder.order_id == order_id)):
+            if row.level not in reached:
+                row.fee = row.interest = ZERO
+        interest = reached[max(reached)].interest if reached else ZERO
+        order.fee_total = sum((row.fee for row in reached.values()), interest)
+        db.session.flush()
+        settle(order, at)
+    return len(order_ids)
