@@ -22,6 +22,7 @@ from plugin_sdk import errors, types
 from plugin_sdk.types import Outcome, PaymentCode, PaymentStatus
 from server import cli
 from server.config import Settings
+from server.merchants.settings import SCHEMA, as_typed
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -178,6 +179,13 @@ def test_every_connectors_own_page_names_what_it_can_do_and_is_told():
         settings = [f"KONTOR_{field.name.upper()}" for field in dataclasses.fields(one.Config)]
         missing = [name for name in (*one.capabilities, *settings) if f"`{name}`" not in page]
         assert missing == [], entry.name
+
+
+def test_every_setting_of_a_merchant_is_documented_with_its_default():
+    row = re.compile(r"^\| `([a-z_0-9.]+)` \| `([^`]*)` \|", re.MULTILINE)
+    rows = dict(row.findall(text_of("configuration.md")))
+    for name, one in SCHEMA.items():
+        assert rows.get(name) == (as_typed(one.default) or "none"), name
 
 
 def test_every_room_and_door_says_what_it_is_for():
