@@ -18,6 +18,7 @@ from server.db import db, now
 from server.dunning.runs import begin_daily_runs
 from server.jobs import KINDS, Bell, due_kinds
 from server.orders.lifecycle import has_monitored
+from server.shops.order_requests import has_expired_requests
 from server.shops.service import has_expired
 
 TICK_SECONDS = 2.0
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 def tick(bell: Bell, at: datetime) -> set[str]:
     """One round: what is due is rung. Returns what was."""
     kinds = due_kinds(at) - {"payment_update"}
-    if has_expired(at) or has_monitored(at):
+    if has_expired(at) or has_expired_requests(at) or has_monitored(at):
         kinds.add("payment_update")
     db.session.rollback()
     bell.ring_now(kinds)

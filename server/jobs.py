@@ -46,6 +46,7 @@ from server.orders.service import (
     take_match_requests,
 )
 from server.shops.models import PaymentUpdate
+from server.shops.order_requests import expire_requests
 from server.work import DRAIN_SECONDS, JOB_TIMEOUT_SECONDS, WorkItem
 
 MAILS_AT_ONCE = 20
@@ -194,8 +195,8 @@ def _match(request: MatchRequest) -> bool:
 
 
 def drain_payment_update() -> bool:
-    """What time does between us and the shops: updates of 168 h end, watched orders come in."""
-    while expire_updates(now()):
+    """What time does between us and the shops: what is too old ends, watched orders come in."""
+    while expire_updates(now()) or expire_requests(now()):
         db.session.commit()
     while admit_monitored(now()):
         db.session.commit()
