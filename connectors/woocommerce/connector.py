@@ -58,7 +58,7 @@ API = "wc/v3"
 PER_PAGE = 100  # WooCommerce answers 400 to more
 CURSOR_VERSION = 1
 OVERLAP = timedelta(seconds=120)
-SEARCH_PAGES = 5  # a shop that ignores the search would list every order that it has
+SEARCH_PAGES = 5  # of a search, or of the newest orders: a person waits for the answer
 MAX_SEEN = 2000  # beyond this some orders come twice, which is harmless
 CLOCK_WARNING_SECONDS = 120
 CLOCK_LIMIT_SECONDS = 900  # WooCommerce refuses signatures that are older
@@ -364,33 +364,33 @@ class WooCommerce(Connector[WooCommerceConfig]):
         return row
 
     def find_order(self, number: str) -> Order | Evidence | None:
-        """Mostly the number is the id; else the shop's search, of which only exact hits count.
+        """Mostly the number is the id; else the shop's search, else the newest orders.
 
         What a search looks through depends on plugins and versions, and an unknown parameter is
-        ignored without a word, so what it lists is no more than a proposal.
+        ignored without a word, so what it lists is no more than a proposal: only exact hits count.
         """
         if _is_id(number) and not number.startswith("0"):
             row = self._get_row(number)
             found = _with_number([row], number) if row else []
             if found:
                 return found[0]
-        for status in ("any", TRASH_STATUS):
-            found = self._search(number, status)
+        for query in (
+            {"search": number, "status": "any"},
+            {"search": number, "status": TRASH_STATUS},
+            # The search knows the numbers of a plugin only if that took care of it.
+            {"orderby": "date", "order": "desc", "status": "any"},
+        ):
+            found = self._look_through(number, query)
             if len(found) > 1:
                 raise Rejected(f"The shop has {len(found)} orders with the number {number}.")
             if found:
                 return found[0]
         return None
 
-    def _search(self, number: str, status: str) -> list[Order | Evidence]:
+    def _look_through(self, number: str, query: Mapping[str, str]) -> list[Order | Evidence]:
         for page in range(1, SEARCH_PAGES + 1):
             rows = self._get_list(
-                "orders",
-                search=number,
-                status=status,
-                per_page=str(PER_PAGE),
-                page=str(page),
-                _fields=FIELDS,
+                "orders", per_page=str(PER_PAGE), page=str(page), _fields=FIELDS, **query
             )
             found = _with_number(rows, number)
             if found or len(rows) < PER_PAGE:

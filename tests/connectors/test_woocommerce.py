@@ -423,6 +423,15 @@ class TestByNumber:
         assert connector.find_order("AA-1007") is None
         assert connector.find_order("2").external_id == "2"
 
+    def test_a_number_that_the_search_does_not_know_is_found_among_the_newest(
+        self, shop, connector, monkeypatch
+    ):
+        for number in range(120):
+            shop.add_order(number=f"AA-{number}")
+        monkeypatch.setattr(woocommerce_lists, "_contains", lambda order, text: False)
+        assert connector.find_order("AA-7").external_id == "8"
+        assert connector.find_order("AA-120") is None
+
     def test_two_orders_with_one_number_are_for_a_person(self, shop, connector):
         for _ in range(2):
             shop.add_order(number="AA-1")
