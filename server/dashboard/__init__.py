@@ -18,6 +18,7 @@ from server.dashboard import (
     errors,
     ignore_rules,
     login,
+    mapping,
     movements,
     orders,
     pages,
@@ -25,6 +26,7 @@ from server.dashboard import (
     posting_list,
     postings,
     proposals,
+    removals,
     replay_pages,
     settings_file,
     settings_log,
@@ -50,7 +52,7 @@ def register(app: Flask) -> None:
     door.before_request(access.check_form)
     door.after_request(access.secure)
     work = (today, orders, postings, posting_list, proposals, credits)
-    sources = (statements, shops, bank, bank_connections, shared_accounts, movements)
+    sources = (statements, shops, mapping, removals, bank, bank_connections, shared_accounts, movements)
     settings = (settings_pages, settings_log, settings_file, replay_pages, payers, ignore_rules)
     for module in (*work, *sources, *settings, account, login):
         door.register_blueprint(module.pages)

@@ -186,8 +186,10 @@ def idle_names(settings: MerchantSettings) -> frozenset[str]:
 
 def text_key(setting: Setting, part: str) -> str:
     """Where a text of a setting stands: its payment code's own one, or one for all codes."""
-    own = f"setting.{setting.code.value}.{setting.field}.{part}" if setting.code else ""
-    return own if own and words.has_text(own) else f"setting.{setting.field}.{part}"
+    own = f"{setting.code.value}.{setting.field}.{part}" if setting.code else ""
+    if own and words.has_text(f"setting.{own}"):
+        return f"setting.{own}"
+    return f"setting.{setting.field}.{part}"
 
 
 def name_of(name: str) -> str:

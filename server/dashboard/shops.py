@@ -1,31 +1,41 @@
-"""Shops: how each is doing (K12), adding one, its API keys, its mapping to read."""
+"""Shops: how each is doing (K12, K66), adding and changing one, live or test, its API keys."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from server.dashboard import queries
+from server.dashboard import queries, settings_queries
+from server.dashboard.mapping import names_of
 from server.dashboard.pages import page
 from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.models import ApiKey
-from server.shops import service
+from server.orders import removal
+from server.orders.effects import settings_changed
+from server.shops import changing, service
 from server.shops.models import Shop
 from server.shops.rules import CODES, SILENT_AFTER
 
 pages = Blueprint("shops", __name__)
 
 SYSTEMS = ("woocommerce", "shopware", "ebay", "other")
+MODES = ("live", "test")
 MAX_KEY_NAME_LENGTH = 100
+POLLS_UP_TO_SECONDS = 180
+"""Asking the shop as often as that is what a missing push costs (S33)."""
 
 
 @pages.get("/shops")
 def show_all() -> Response:
+    shops = queries.shops(g.merchant_id)
+    general = merchants.settings_of(g.merchant_id).mode
     return page(
         "shops.html",
-        shops=queries.shops(g.merchant_id),
+        shops=shops,
         waiting=queries.waiting_updates(g.merchant_id),
+        held={shop.id: removal.counts(shop.id)[0] for shop in shops},
+        in_test=settings_queries.shops_in_test(g.merchant_id, general),
     )
 
 
@@ -51,7 +61,7 @@ def add() -> BaseResponse:
             g.merchant_id,
             name=_plain("name"),
             system=system,
-            url=_plain("url"),
+            url=changing.MARKETPLACES.get(system) or _plain("url"),
         )
     except ValueError as refused:
         db.session.rollback()
@@ -69,6 +79,7 @@ def shop_page(
     shop: Shop, *, new_key: tuple[ApiKey, str] | None = None, problem: str | None = None
 ) -> Response:
     at = now()
+    compares = shop.compare_seconds
     return page(
         "shop.html",
         422 if problem else 200,
@@ -79,8 +90,86 @@ def shop_page(
         new_key=new_key,
         problem=problem,
         mapping=service.mapping_of(shop),
+        names=names_of(shop),
         codes=CODES,
+        mode=merchants.settings_of(g.merchant_id, shop.id).mode,
+        held=removal.counts(shop.id)[0],
+        compare_minutes=max(compares // 60, 1) if compares else None,
+        polls=compares is not None and compares <= POLLS_UP_TO_SECONDS,
     )
+
+
+# --- name, system, address ------------------------------------------------------------------------
+
+
+@pages.get("/shops/<int:shop_id>/edit")
+def ask_edit(shop_id: int) -> Response:
+    shop = _shop_or_404(shop_id)
+    return _edit_page(shop, {"name": shop.name, "system": shop.system, "url": shop.url})
+
+
+def _edit_page(shop: Shop, typed: dict[str, str], problem: str | None = None) -> Response:
+    known = shop.system if shop.system not in SYSTEMS else None
+    return page(
+        "shop_edit.html",
+        422 if problem else 200,
+        shop=shop,
+        systems=[*SYSTEMS, known] if known else SYSTEMS,
+        typed=typed,
+        marketplaces=changing.MARKETPLACES,
+        problem=problem,
+    )
+
+
+@pages.post("/shops/<int:shop_id>/edit")
+def edit(shop_id: int) -> BaseResponse:
+    """Another system is asked for its address: the old one is not taken over (K66)."""
+    shop = _shop_or_404(shop_id)
+    typed = {name: _plain(name) for name in ("name", "system", "url")}
+    if typed["system"] not in (*SYSTEMS, shop.system):
+        return _edit_page(shop, typed, "shop_system_missing")
+    is_new = typed["system"] != shop.system and typed["system"] not in changing.MARKETPLACES
+    if is_new and request.form.get("address_of") != typed["system"]:
+        return _edit_page(shop, typed | {"url": ""}, "shop_url_of_system")
+    try:
+        changing.change_shop(shop, **typed)
+    except ValueError as refused:
+        db.session.rollback()
+        return _edit_page(_shop_or_404(shop_id), typed, str(refused.args[0]))
+    db.session.commit()
+    return redirect(url_for(".show", shop_id=shop.id, done="shop_changed"), 303)
+
+
+# --- live or test ---------------------------------------------------------------------------------
+
+
+@pages.get("/shops/<int:shop_id>/mode")
+def ask_mode(shop_id: int) -> Response:
+    """The question before the shop goes into test mode or out of it."""
+    shop = _shop_or_404(shop_id)
+    current = merchants.settings_of(g.merchant_id, shop.id).mode
+    wanted = next(mode for mode in MODES if mode != current)
+    return page("shop_mode.html", shop=shop, wanted=wanted)
+
+
+@pages.post("/shops/<int:shop_id>/mode")
+def set_mode(shop_id: int) -> BaseResponse:
+    shop = _shop_or_404(shop_id)
+    wanted = request.form.get("mode", "")
+    if wanted not in MODES:
+        return redirect(url_for(".show", shop_id=shop.id), 303)
+    at, actor = now(), g.user.email
+    row = merchants.change_setting(
+        g.merchant_id, "mode", wanted, actor=actor, at=at, shop_id=shop.id
+    )
+    if row is not None and not row.waits:
+        settings_changed(g.merchant_id, shop.id, {"mode"}, actor=actor, at=at)
+    db.session.commit()
+    done = "settings_wait" if row is not None and row.waits else f"mode_{wanted}"
+    return redirect(url_for(".show", shop_id=shop.id, done=done), 303)
+
+
+# --- keys -----------------------------------------------------------------------------------------
 
 
 @pages.post("/shops/<int:shop_id>/keys")

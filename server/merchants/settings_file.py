@@ -29,7 +29,7 @@ Values = Mapping[int | None, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class FileProblem:
-    """What is wrong, as a message key, and in which line, counted from 1; None is the whole file."""
+    """What is wrong, as a message key, and where: a line counted from 1, None is the whole file."""
 
     key: str
     line: int | None = None

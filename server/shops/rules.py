@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -82,3 +82,65 @@ _URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 def is_shop_url(url: str) -> bool:
     """An http(s) address without user, query and fragment."""
     return len(url) <= 500 and _URL.fullmatch(url) is not None
+
+
+# --- a mapping that a person writes -------------------------------------------------------------
+
+STATUS_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "prepayment": ("paid_status", "cancelled_status"),
+    "invoice": ("paid_status", "overdue_status", "collection_status"),
+    "cash_on_delivery": ("paid_status", "overdue_status", "collection_status"),
+    "other": (),
+}
+"""What is written to a shop, by payment code (S26, S27); orders of ``other`` are only watched."""
+
+MOST_CODES_OF_A_LIST = 100
+MAX_SHOP_CODE_LENGTH = 128
+
+
+class WrongMapping(ValueError):
+    """``args[0]`` is a message key; ``code`` the payment code, ``word`` the shop's own word."""
+
+    def __init__(self, key: str, code: str, word: str = "") -> None:
+        super().__init__(key)
+        self.code, self.word = code, word
+
+
+def checked_mapping(typed: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """{payment code: CodeMapping as JSON} of what a person chose or typed, in its order.
+
+    ``methods`` and ``open_statuses`` are lists of the shop's own codes, the statuses one code
+    each; empty is the connector's default. No open status at all means that every status counts
+    as open. Raises WrongMapping; a method belongs to one payment code only (S23).
+    """
+    checked = {code: _checked_entry(code, typed[code]) for code in CODES if code in typed}
+    owners: dict[str, str] = {}
+    for code, entry in checked.items():
+        for method in entry["methods"]:
+            if method in owners:
+                raise WrongMapping("mapping_method_twice", code, method)
+            owners[method] = code
+    return checked
+
+
+def _checked_entry(code: str, typed: Mapping[str, Any]) -> dict[str, Any]:
+    lists = ("methods", "open_statuses")
+    entry: dict[str, Any] = {name: _checked_list(code, typed.get(name, ())) for name in lists}
+    for name in STATUS_FIELDS[code]:
+        entry[name] = _checked_word(code, str(typed.get(name) or "")) or None
+    return entry
+
+
+def _checked_list(code: str, words: Iterable[str]) -> list[str]:
+    """Each once, without empty ones."""
+    found = list(dict.fromkeys(filter(None, (_checked_word(code, word) for word in words))))
+    if len(found) > MOST_CODES_OF_A_LIST:
+        raise WrongMapping("mapping_too_many", code)
+    return found
+
+
+def _checked_word(code: str, word: str) -> str:
+    plain = word.strip()
+    if len(plain) > MAX_SHOP_CODE_LENGTH or not plain.isprintable():
+        raise WrongMapping("mapping_code_wrong", code, plain[:MAX_SHOP_CODE_LENGTH])
+    return plain

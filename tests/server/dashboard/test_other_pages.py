@@ -133,7 +133,7 @@ def test_a_shop_is_added(anna):
     ],
 )
 def test_a_shop_that_cannot_be_is_refused_and_nothing_typed_is_lost(anna, wrong, said):
-    form = {"name": "Laden 2", "system": "ebay", "url": "https://b.example.org"} | wrong
+    form = {"name": "Laden 2", "system": "shopware", "url": "https://b.example.org"} | wrong
     answer = anna.post("/shops/new", form)
     assert (
         answer.status_code == 422 and said in answer.text and 'aria-invalid="true"' in answer.text
