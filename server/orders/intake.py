@@ -378,8 +378,8 @@ def orders_gone(
 ) -> int:
     """The shop was asked by id and does not have these (S41): removed, unless they are paid.
 
-    One answer alone does not remove an order: the first is noted, a second one of the same kind
-    confirms it. Returns how many are removed now.
+    One answer alone does not remove an order: the first is noted, a second one confirms it, also
+    if it is gone now and was in the trash then. Returns how many are removed now.
     """
     lock_merchant(shop.merchant_id)
     query = select(Order).where(Order.shop_id == shop.id, Order.external_id.in_(external_ids))

@@ -14,6 +14,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from server.db import db, now
 from server.orders.service import mark_as_paid
+from server.shops.order_requests import ask_for_order
 from tests.factories import bearer, make_key, make_merchant, make_order, make_shop
 
 EXAMPLES = 12  # good ones, and as many bad
@@ -48,6 +49,7 @@ def keys(app):
     shop = make_shop(merchant)
     order = make_order(shop, external_id="0")
     mark_as_paid(merchant.id, order.id, actor="", at=now())
+    ask_for_order(shop, number="AA-1", asked_by="", at=now())
     db.session.commit()
     return {
         "shop": bearer(make_key(merchant, "shop", shop)[1]),
@@ -70,6 +72,7 @@ OPERATIONS = (
     "POST /api/v1/orders/gone",
     "GET /api/v1/payment-updates",
     "POST /api/v1/payment-updates/{update_id}/acknowledgement",
+    "POST /api/v1/order-requests/{request_id}/answer",
     "POST /api/v1/statements",
     "GET /api/v1/statements/{statement_id}",
     "GET /api/v1/postings",

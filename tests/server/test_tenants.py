@@ -17,12 +17,15 @@ from server.banking import sharing
 from server.banking.models import BankConnection
 from server.banking.service import add_rule, store_statement
 from server.db import db, now
+from server.dunning.models import DunningRun
 from server.merchants import service as merchants
 from server.merchants.models import UserSession
 from server.merchants.rules import token_hash
+from server.orders.claims import ProofFile, claim_paid, proofs_of
 from server.orders.models import Suggestion
 from server.orders.service import assign, mark_as_paid, store_invoice
 from server.shops.models import PaymentUpdate
+from server.shops.order_requests import ask_for_order
 from server.vault import installed as installed_vault
 from tests.factories import (
     bearer,
@@ -92,7 +95,8 @@ class Party:
                     url, method=method, headers=headers, data=b"%PDF-1",
                     content_type="application/pdf",
                 )  # fmt: skip
-            body = {"outcome": "applied"} if method == "POST" else None
+            outcome = "unknown" if rule.endpoint.startswith("order_requests.") else "applied"
+            body = {"outcome": outcome} if method == "POST" else None
             return self.client.open(url, method=method, headers=headers, json=body)
         headers = self.form if method == "POST" else {}
         return self.client.open(url, method=method, headers=headers, data=form)
@@ -149,7 +153,11 @@ class Victim(Party):
                 "picture_mime": "image/png",
             },
         )
-        db.session.add(access)
+        asked = ask_for_order(self.shop, number=MARK, asked_by=MARK, at=at)
+        proof = ProofFile(f"{MARK}.pdf", b"%PDF-1.7 " + MARK.encode())
+        claim_paid(self.open_order, paid_on=None, message=MARK, proof=proof, at=at)
+        run = DunningRun(merchant_id=self.merchant.id, run_date=at.date(), status="withheld")
+        db.session.add_all([access, run])
         db.session.commit()
         guest, message_id = self.share(posting.account_id)
         mail = db.session.execute(text("select id from mail where order_id = :o"), {"o": order.id})
@@ -170,6 +178,9 @@ class Victim(Party):
             "connection_id": access.id,
             "merchant_id": guest.id,
             "message_id": message_id,
+            "request_id": asked.id,
+            "run_id": run.id,
+            "proof_id": proofs_of(self.open_order.id)[0].id,
         }
 
     def share(self, account_id):
