@@ -21,11 +21,12 @@ from sqlalchemy.sql import ColumnElement
 
 from server.banking.models import Posting
 from server.db import db
+from server.dunning.models import Reminder
 from server.mail.models import Mail
 from server.merchants.service import settings_of
 from server.orders.models import OWING_STATUSES, Assignment, Invoice, Order, OrderEvent
 from server.orders.rules import normalise_reference
-from server.shops.models import OrderRequest, PaymentUpdate
+from server.shops.models import OrderRequest, PaymentUpdate, Shop
 
 ORDERS_A_PAGE = 50
 ORDERS_FOUND = 8
@@ -394,8 +395,76 @@ def requests_of_order(merchant_id: int, order_id: int) -> list[OrderRequest]:
     return list(db.session.scalars(query.order_by(OrderRequest.id.desc()).limit(LINES_SHOWN)))
 
 
+def latest_requests(merchant_id: int, limit: int) -> list[tuple[OrderRequest, Shop, Order | None]]:
+    """Orders that were asked of a shop, each with the order once it is here; newest first (K64)."""
+    asked = db.session.execute(
+        select(OrderRequest, Shop)
+        .join(Shop, Shop.id == OrderRequest.shop_id)
+        .where(OrderRequest.merchant_id == merchant_id)
+        .order_by(OrderRequest.id.desc())
+        .limit(limit)
+    ).all()
+    requests = [row[0] for row in asked]
+    wanted = or_(
+        Order.id.in_([one.order_id for one in requests if one.order_id]),
+        Order.external_id.in_([one.external_id for one in requests if one.external_id]),
+        Order.number.in_([one.number for one in requests if one.number]),
+    )
+    orders = db.session.scalars(select(Order).where(_of(merchant_id), wanted)) if asked else ()
+    by_name = {
+        key: order
+        for order in orders
+        for key in (
+            (order.shop_id, "id", str(order.id)),
+            (order.shop_id, "external_id", order.external_id),
+            (order.shop_id, "number", order.number),
+        )
+    }
+    return [(one, shop, by_name.get(_asked_for(one))) for one, shop in asked]
+
+
+def _asked_for(one: OrderRequest) -> tuple[int, str, str]:
+    if one.order_id:
+        return one.shop_id, "id", str(one.order_id)
+    if one.external_id:
+        return one.shop_id, "external_id", one.external_id
+    return one.shop_id, "number", one.number or ""
+
+
 def events_of_order(merchant_id: int, order_id: int) -> list[OrderEvent]:
     query = select(OrderEvent).where(
         OrderEvent.merchant_id == merchant_id, OrderEvent.order_id == order_id
     )
     return list(db.session.scalars(query.order_by(OrderEvent.id.desc()).limit(LINES_SHOWN)))
+
+
+# --- reminders ----------------------------------------------------------------------------------
+
+
+def reminders_of(merchant_id: int, order_id: int) -> list[tuple[Reminder, Mail | None]]:
+    """What was charged and when, with its mail, the first level first (S68).
+
+    A level whose mail was withheld has not been reached, so it is not among them.
+    """
+    rows = db.session.execute(
+        select(Reminder, Mail)
+        .outerjoin(Mail, Mail.id == Reminder.mail_id)
+        .where(Reminder.merchant_id == merchant_id, Reminder.order_id == order_id, _reached())
+        .order_by(Reminder.level)
+    )
+    return [(reminder, mail) for reminder, mail in rows]
+
+
+def levels(merchant_id: int, order_ids: Sequence[int]) -> dict[int, int]:
+    """Order id to the dunning level that it has reached; 0 is left out."""
+    rows = db.session.execute(
+        select(Reminder.order_id, func.max(Reminder.level))
+        .outerjoin(Mail, Mail.id == Reminder.mail_id)
+        .where(Reminder.merchant_id == merchant_id, Reminder.order_id.in_(order_ids), _reached())
+        .group_by(Reminder.order_id)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _reached() -> ColumnElement[bool]:
+    return or_(Mail.id.is_(None), Mail.status != "withheld")

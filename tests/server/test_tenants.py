@@ -207,7 +207,8 @@ class Victim(Party):
     def values(self, rule):
         """What to put into the parameters of a route."""
         ids = {**self.ids, "key_id": self.key_id(rule)}
-        if rule.endpoint == "dashboard.orders.girocode":  # is there as long as money is owed
+        # A code is there as long as money is owed, and the proof is of the other order.
+        if rule.endpoint in {"dashboard.orders.girocode", "dashboard.orders.proof"}:
             ids["order_id"] = self.open_order.id
         if rule.endpoint == "dashboard.ignore_rules.delete":  # an empty form deletes the other one
             ids["rule_id"] = self.spare_rule.id

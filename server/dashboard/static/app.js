@@ -107,7 +107,7 @@ function cents(text) {
 
 // --- several rows at once -----------------------------------------------------------------------
 
-const ticks = (form) => all(`[form="${form}"][name=posting]`);
+const ticks = (form) => all(`[form="${form}"][data-acts]`);
 
 addEventListener("change", (event) => {
   const form = event.target.dataset.tickAll ?? event.target.getAttribute("form");
@@ -242,6 +242,7 @@ const PLACES = {
   h: "/",
   o: "/orders",
   p: "/postings",
+  m: "/dunning",
   c: "/credits",
   b: "/statements",
   s: "/shops",

@@ -11,8 +11,11 @@ from werkzeug.routing import Rule
 from server.banking import sharing
 from server.banking.models import BankConnection
 from server.db import db
+from server.dunning.models import DunningRun
+from server.dunning.runs import TOO_MANY
 from server.merchants.models import Merchant, User
 from server.orders import service
+from server.orders.claims import ProofFile, keep_proof
 from server.orders.models import Suggestion
 from tests.factories import AT, make_key, make_merchant, make_order, make_posting, make_shop
 from tests.server.dashboard.visitor import Visitor, member
@@ -22,7 +25,12 @@ POLICY = (
     "connect-src 'self'; form-action 'self'; frame-src 'self'; frame-ancestors 'none'; "
     "base-uri 'none'"
 )
-OWN_POLICY = {"dashboard.orders.mail_content", "dashboard.orders.invoice"}
+OWN_POLICY = {
+    "dashboard.orders.mail_content",
+    "dashboard.orders.invoice",
+    "dashboard.orders.proof",
+    "dashboard.dunning_preview.content",
+}
 
 
 def furnish(app) -> dict[str, object]:
@@ -57,6 +65,10 @@ def furnish(app) -> dict[str, object]:
     db.session.commit()
     guest, message_id = make_guest(merchant, posting.account_id)
     mail = order_mail(order.id)
+    proof = keep_proof(order, ProofFile("Beleg.pdf", b"%PDF-1.7 test"), AT)
+    run = DunningRun(merchant_id=merchant.id, run_date=AT.date(), status="withheld", error=TOO_MANY)
+    db.session.add(run)
+    db.session.commit()
     return {
         "merchant": merchant,
         "shop_id": shop.id,
@@ -70,6 +82,8 @@ def furnish(app) -> dict[str, object]:
         "account_id": posting.account_id,
         "connection_id": access.id,
         "rule_id": rule.id,
+        "run_id": run.id,
+        "proof_id": proof.id,
         "merchant_id": guest.id,
         "message_id": message_id,
         "mail_id": mail,

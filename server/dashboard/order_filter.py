@@ -1,0 +1,93 @@
+"""What the URL of the list of orders asks for (K63).
+
+A file of its own because the list, its export and what is done to many at once read it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from flask import g, request, url_for
+from sqlalchemy import Select
+
+from plugin_sdk.types import PaymentCode
+from server.dashboard import order_queries, status, words
+from server.dashboard.order_queries import Cursor, OrderFilter
+from server.orders.models import Order
+
+MAX_TEXT_LENGTH = 200
+YEARS = range(1970, 2200)
+PERIODS = {"today": 0, "7": 6, "30": 29, "365": 364}
+DEFAULT_PERIOD = "365"
+KEPT = ("q", "code", "shop", "status", "period", "from", "to")
+
+
+def asked_filter() -> tuple[OrderFilter, str]:
+    """What the URL asks for, and its period; what makes no sense is left out, never an error."""
+    period = request.args.get("period", DEFAULT_PERIOD)
+    first, last = _date("from"), _date("to")
+    if first or last:
+        period = "range"
+    elif period in PERIODS:
+        first = words.today() - timedelta(days=PERIODS[period])
+    elif period not in {"all", "range"}:
+        period, first = DEFAULT_PERIOD, words.today() - timedelta(days=PERIODS[DEFAULT_PERIOD])
+    shop = request.args.get("shop", "")
+    wanted_status = request.args.get("status", "")
+    code = request.args.get("code", "")
+    wanted = OrderFilter(
+        text=_plain(request.args.get("q", "")),
+        code=code if code in set(PaymentCode) else "",
+        shop_id=int(shop) if shop.isdecimal() and len(shop) < 19 else None,
+        status=wanted_status if wanted_status in {"open", *status.ORDER_WORDS} else "",
+        first_date=first,
+        last_date=last,
+    )
+    return wanted, period
+
+
+def asked_orders(wanted: OrderFilter | None = None) -> Select[Any]:
+    """The orders that the URL asks for, unordered."""
+    wanted = wanted or asked_filter()[0]
+    return order_queries.matching_orders(g.merchant_id, wanted, words.zone())
+
+
+def kept_arguments() -> dict[str, Any]:
+    """The filter, to go on with."""
+    return {name: request.args[name] for name in KEPT if request.args.get(name)}
+
+
+def cursor_of(order: Order) -> Cursor:
+    """Where the next page goes on."""
+    return order.ordered_at, order.id
+
+
+def _plain(text: str) -> str:
+    return text.replace("\x00", "").strip()[:MAX_TEXT_LENGTH]
+
+
+def _date(name: str) -> date | None:
+    try:
+        found = date.fromisoformat(request.args.get(name, ""))
+    except ValueError:
+        return None
+    return found if found.year in YEARS else None
+
+
+def asked_cursor(name: str) -> Cursor | None:
+    """``<microseconds since 1970>-<order id>``: where the page before ended."""
+    moment, _, order_id = request.args.get(name, "").partition("-")
+    if not (moment.isdecimal() and order_id.isdecimal() and len(moment + order_id) < 36):
+        return None
+    try:
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(moment)), int(order_id)
+    except OverflowError:
+        return None
+
+
+def page_url(name: str, order: Order) -> str:
+    """The page that begins before or after this order, with the same filter."""
+    moment = (order.ordered_at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+    arguments: dict[str, Any] = kept_arguments() | {name: f"{moment}-{order.id}"}
+    return url_for("dashboard.orders.show_all", **arguments)
