@@ -140,7 +140,7 @@ def slices(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 def _invoices(ids: Collection[int]) -> dict[int, date | None]:
     """Order id to the date of the first invoice, for those that have an invoice number."""
     query = select(Invoice.order_id, func.min(Invoice.date)).where(is_any(Invoice.order_id, ids))
-    return dict(db.session.execute(query.group_by(Invoice.order_id)).tuples().all())
+    return dict(db.session.execute(query.group_by(Invoice.order_id)).all())
 
 
 def _sent(ids: Collection[int]) -> Mapping[int, _Sent]:

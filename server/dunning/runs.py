@@ -50,6 +50,7 @@ HOLDS: Final = ("stale_bank", "shop_away")
 ENDS: Final = {"cancel": "orders_cancelled", "collection": "orders_to_collection"}
 """Steps that end an order, and the mail that the merchant gets of them."""
 TOO_MANY: Final = "it would send far more than usual"
+DISCARDED: Final = "a person looked at it and discarded it"
 MAIL_KINDS: Final = (*sorted(MAILS), "cancel")
 """What of ``did`` reached a customer, or may have."""
 
@@ -95,17 +96,35 @@ def release_run(merchant_id: int, run_id: int, *, actor: str, at: datetime) -> D
 
     Raises NotPossible if it does not wait.
     """
-    lock_merchant(merchant_id)
-    query = select(DunningRun).where(DunningRun.merchant_id == merchant_id, DunningRun.id == run_id)
-    run = db.session.scalar(query.execution_options(populate_existing=True))
-    if run is None or run.status != "withheld" or run.error != TOO_MANY:
-        raise NotPossible("run_does_not_wait")
+    run = _waiting_run(merchant_id, run_id)
     run.released_at, run.released_by = at, actor
     run.after_order_id = run.looked_at = 0
     run.is_counted, run.due_ids, run.hindered = False, [], {}
     run.error = None
     run.put_back(at)
     announce(DunningRun)
+    return run
+
+
+def discard_run(merchant_id: int, run_id: int, *, actor: str, at: datetime) -> DunningRun:
+    """A person has looked at a run that waited and wants none of it; the next one looks anew.
+
+    Raises NotPossible if it does not wait.
+    """
+    run = _waiting_run(merchant_id, run_id)
+    run.released_at, run.released_by, run.due_ids = at, actor, []
+    run.finished_at = at
+    run.withhold(DISCARDED)
+    return run
+
+
+def _waiting_run(merchant_id: int, run_id: int) -> DunningRun:
+    """Below the merchant's lock, as it is now."""
+    lock_merchant(merchant_id)
+    query = select(DunningRun).where(DunningRun.merchant_id == merchant_id, DunningRun.id == run_id)
+    run = db.session.scalar(query.execution_options(populate_existing=True))
+    if run is None or run.status != "withheld" or run.error != TOO_MANY:
+        raise NotPossible("run_does_not_wait")
     return run
 
 
