@@ -10,7 +10,7 @@ from redis import Redis
 from sqlalchemy import text
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from server import api, dashboard
+from server import api, customer, dashboard, visitors
 from server.banking import models as _banking
 from server.config import Settings, install
 from server.db import db
@@ -53,8 +53,10 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["kontor.bell"] = bell
     listen(bell.ring)
     app.add_url_rule("/health", "health", health)
+    visitors.register(app)
     api.register(app)
     dashboard.register(app)
+    customer.register(app)
     return app
 
 

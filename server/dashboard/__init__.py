@@ -52,11 +52,11 @@ def register(app: Flask) -> None:
     door.before_request(access.check_form)
     door.after_request(access.secure)
     work = (today, orders, postings, posting_list, proposals, credits)
-    sources = (statements, shops, mapping, removals, bank, bank_connections, shared_accounts, movements)
+    sources = (statements, shops, mapping, removals, bank, bank_connections)
+    operator = (shared_accounts, movements)
     settings = (settings_pages, settings_log, settings_file, replay_pages, payers, ignore_rules)
-    for module in (*work, *sources, *settings, account, login):
+    for module in (*work, *sources, *operator, *settings, account, login):
         door.register_blueprint(module.pages)
-    access.register(app)
     pages.register(app)
     errors.register(app, door)
     app.register_blueprint(door)

@@ -9,27 +9,20 @@ by caches and load nothing from elsewhere.
 from __future__ import annotations
 
 import hmac
-import ipaddress
-import logging
 import secrets
 from hashlib import sha256
-from urllib.parse import urlsplit
 
-from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
+from flask import Response, abort, g, redirect, request, url_for
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.errors import StorageError
-from limits.storage import MemoryStorage, Storage, storage_from_string
-from limits.strategies import FixedWindowRateLimiter
 from werkzeug.wrappers import Response as BaseResponse
 
+from server import visitors
 from server.banking.service import MAX_STATEMENT_BYTES
-from server.config import Settings
 from server.dashboard.words import LANGUAGES, preferred
 from server.db import db, now
 from server.merchants.rules import SESSION_LIFETIME
 from server.merchants.service import session_of
-
-log = logging.getLogger(__name__)
+from server.visitors import attempt_limits, is_https, settings
 
 PUBLIC_BLUEPRINT = "dashboard.login"
 FORM_TOKEN_FIELD = "form_token"  # noqa: S105
@@ -40,8 +33,6 @@ FAILURES_PER_ACCOUNT = RateLimitItemPerMinute(10, 15, namespace="login-account")
 FAILURES_PER_ADDRESS = RateLimitItemPerMinute(50, 15, namespace="login-address")
 RESETS_PER_ACCOUNT = RateLimitItemPerMinute(3, 60, namespace="reset-account")
 RESETS_PER_ADDRESS = RateLimitItemPerMinute(20, 60, namespace="reset-address")
-IPV6_NETWORK_BITS = 64
-REDIS_TIMEOUT_SECONDS = 0.5
 THEMES = ("light", "dark")
 PREFERENCE_SECONDS = 400 * 24 * 3600
 MAX_NEXT_LENGTH = 2_000
@@ -59,16 +50,6 @@ class StaleForm(Exception):
 
 
 # --- sessions ---------------------------------------------------------------------------------
-
-
-def settings() -> Settings:
-    found = current_app.config["SETTINGS"]
-    assert isinstance(found, Settings)
-    return found
-
-
-def is_https() -> bool:
-    return settings().url.startswith("https:")
 
 
 def cookie_name(name: str = "") -> str:
@@ -188,7 +169,8 @@ def check_form() -> None:
         return
     is_upload = request.endpoint == UPLOAD_ENDPOINT
     request.max_content_length = MAX_UPLOAD_BYTES if is_upload else MAX_FORM_BYTES
-    if not _is_own_origin():
+    sent = visitors.sent_origin()
+    if sent is None or not visitors.is_own_origin(sent):
         raise StaleForm
     presented = request.headers.get("X-Form-Token") or request.form.get(FORM_TOKEN_FIELD, "")
     holder = cookie_name() if g.user is not None else cookie_name("form")
@@ -197,66 +179,7 @@ def check_form() -> None:
         raise StaleForm
 
 
-def _is_own_origin() -> bool:
-    sent = request.headers.get("Origin") or request.headers.get("Referer")
-    if not sent:
-        return False
-    own = {_origin(settings().url), _origin(request.host_url)}
-    return _origin(sent) in own
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc.lower()
-
-
 # --- limits -----------------------------------------------------------------------------------
-
-
-class AttemptLimits:
-    """Counts failed log-ins in Redis; while Redis is away, in this process: never locked out."""
-
-    def __init__(self, redis_url: str) -> None:
-        self._shared = FixedWindowRateLimiter(_storage(redis_url))
-        self._own = FixedWindowRateLimiter(MemoryStorage())
-
-    def is_reached(self, limit: RateLimitItem, key: str) -> bool:
-        try:
-            return not self._shared.test(limit, key)
-        except StorageError:
-            return not self._own.test(limit, key)
-
-    def count(self, limit: RateLimitItem, key: str) -> None:
-        try:
-            self._shared.hit(limit, key)
-        except StorageError:
-            log.warning("Redis is away; log-in attempts are counted in this process only")
-            self._own.hit(limit, key)
-
-    def forget(self, limit: RateLimitItem, key: str) -> None:
-        try:
-            self._shared.clear(limit, key)
-        except StorageError:
-            self._own.clear(limit, key)
-
-
-def _storage(redis_url: str) -> Storage:
-    if redis_url.startswith("unix:"):
-        redis_url = "redis+" + redis_url  # the library's own name for a socket
-    storage = storage_from_string(
-        redis_url,
-        wrap_exceptions=True,
-        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-    )
-    assert isinstance(storage, Storage), "the URL asked for an asynchronous one"
-    return storage
-
-
-def attempt_limits() -> AttemptLimits:
-    found = current_app.extensions["kontor.attempt_limits"]
-    assert isinstance(found, AttemptLimits)
-    return found
 
 
 def stop_at_limit(limits: dict[RateLimitItem, str]) -> None:
@@ -266,32 +189,15 @@ def stop_at_limit(limits: dict[RateLimitItem, str]) -> None:
             abort(429)
 
 
-def client_network() -> str:
-    """Who is asking: the address, of IPv6 the /64, because a customer is given that many."""
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return "unknown"
-    if address.version == 4:
-        return str(address)
-    return str(ipaddress.ip_network((address, IPV6_NETWORK_BITS), strict=False))
-
-
 # --- headers ----------------------------------------------------------------------------------
 
 
 def secure(response: Response) -> Response:
     """The headers of every page. A view that has set one of them keeps its own."""
-    headers = response.headers
+    headers = visitors.secure(response).headers
     headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-    headers.setdefault("X-Content-Type-Options", "nosniff")
     # Not no-referrer: browsers would then send "Origin: null" with our own forms.
     headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-    headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
-    if is_https():
-        headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
     is_for_good = _is_static() and "v" in request.args
     headers["Cache-Control"] = KEPT_FOR_GOOD if is_for_good else "no-store"
     if g.get("new_form_cookie"):
@@ -304,7 +210,3 @@ def secure(response: Response) -> Response:
             path="/",
         )
     return response
-
-
-def register(app: Flask) -> None:
-    app.extensions["kontor.attempt_limits"] = AttemptLimits(app.config["SETTINGS"].redis_url)

@@ -24,12 +24,12 @@ from server.banking.fints.connection import checked_url
 from server.banking.models import BankConnection
 from server.config import installed
 from server.dashboard import account_queries, sentences, words
-from server.dashboard.access import attempt_limits
 from server.dashboard.pages import page, part
 from server.dashboard.sentences import Sentence
 from server.dashboard.status import Badge
 from server.dashboard.words import t
 from server.db import db, now
+from server.visitors import attempt_limits
 
 pages = Blueprint("bank_connections", __name__)
 

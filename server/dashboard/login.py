@@ -17,8 +17,6 @@ from server.dashboard.access import (
     FAILURES_PER_ADDRESS,
     RESETS_PER_ACCOUNT,
     RESETS_PER_ADDRESS,
-    attempt_limits,
-    client_network,
     stop_at_limit,
 )
 from server.dashboard.pages import page
@@ -28,6 +26,7 @@ from server.mail.theme import KONTOR
 from server.merchants import service as merchants
 from server.merchants.models import User
 from server.merchants.rules import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, RESET_LIFETIME
+from server.visitors import attempt_limits, client_network, settings
 
 pages = Blueprint("login", __name__)
 
@@ -121,12 +120,12 @@ def request_password_reset(email: str, at: datetime) -> None:
         facts={
             "email": user.email,
             "recipient_name": user.name,
-            "reset_url": access.settings().url + url_for("dashboard.login.choose", token=token),
+            "reset_url": settings().url + url_for("dashboard.login.choose", token=token),
             "valid_until": valid_until,
         },
         theme=KONTOR,
         sender_name="Kontor",
-        sender_address=sender_of(access.settings().mail_from)[1],
+        sender_address=sender_of(settings().mail_from)[1],
     )
 
 

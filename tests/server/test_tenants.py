@@ -54,6 +54,10 @@ PUBLIC = {
     ("dashboard.login.log_out", "POST"),
     ("dashboard.login.choose", "GET"),
     ("dashboard.login.set_password", "POST"),
+    ("customer.static", "GET"),
+    ("customer.show", "GET"),
+    ("customer.girocode", "GET"),
+    ("customer.claim", "POST"),
 }
 """What answers without a key or a session."""
 

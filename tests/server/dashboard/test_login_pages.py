@@ -10,12 +10,13 @@ from sqlalchemy import select
 
 from server.config import Settings
 from server.dashboard import access
-from server.dashboard.access import FAILURES_PER_ACCOUNT, AttemptLimits, safe_next
+from server.dashboard.access import FAILURES_PER_ACCOUNT, safe_next
 from server.db import db, now
 from server.mail.models import Mail
 from server.merchants import service as merchants
 from server.merchants.models import UserSession
 from server.merchants.rules import token_hash
+from server.visitors import AttemptLimits, client_network
 from tests.factories import make_merchant, make_user
 from tests.server.dashboard.visitor import PASSWORD, Visitor, member
 
@@ -168,7 +169,7 @@ def test_log_in_works_while_redis_is_away_and_guessing_is_still_stopped(app, ann
 
 def test_ipv6_guests_are_counted_by_network(app):
     with app.test_request_context(environ_base={"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}):
-        assert access.client_network() == "2001:db8:1:2::/64"
+        assert client_network() == "2001:db8:1:2::/64"
 
 
 def test_a_forgotten_password_is_set_by_a_mailed_link_that_works_once(app, anna):

@@ -1,0 +1,17 @@
+"""The customer's page: what is still to be paid, and "I have paid" (S61).
+
+A door without a log-in: the signed link of a mail opens one order and says nothing that the mail
+did not say. Pages need no JavaScript and load nothing from elsewhere. It has words and looks of
+its own, because a customer is no user of the dashboard.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from server.customer.pages import door
+
+
+def register(app: Flask) -> None:
+    """Needs ``SETTINGS`` and what ``visitors`` registers."""
+    app.register_blueprint(door)
