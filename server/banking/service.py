@@ -47,6 +47,7 @@ HEAD_BYTES = 16 * 1024
 PERIODS_READ = 2_000
 PAST_LOOKED_AT = 5_000
 PAST_SHOWN = 20
+FILES_LOOKED_AT = 200
 
 
 # --- accounts ----------------------------------------------------------------------------------
@@ -322,6 +323,13 @@ def _without_period(account_ids: Sequence[int], read_at: Any) -> Select[int, Any
     named = select(StatementPeriod.id).where(
         StatementPeriod.statement_id == Statement.id, StatementPeriod.to_date.is_not(None)
     )
+    whose = select(BankAccount.merchant_id).where(BankAccount.id.in_(account_ids))
+    latest = (
+        select(Statement.id)
+        .where(Statement.merchant_id.in_(whose), Statement.status == "done")
+        .order_by(Statement.id.desc())
+        .limit(FILES_LOOKED_AT)
+    )
     return (
         select(
             BankAccount.id.label("account_id"),
@@ -332,7 +340,7 @@ def _without_period(account_ids: Sequence[int], read_at: Any) -> Select[int, Any
         .where(
             BankAccount.id.in_(account_ids),
             Statement.account_iban == BankAccount.iban,
-            Statement.status == "done",
+            Statement.id.in_(latest),
             ~Statement.is_pending,
             ~named.exists(),
         )

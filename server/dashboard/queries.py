@@ -14,7 +14,8 @@ from sqlalchemy import and_, case, exists, func, or_, select, union_all
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import ColumnElement
 
-from server.banking.models import BankAccount, BankConnection, IgnoreRule, Posting, Statement
+from server.banking.models import BankAccount, IgnoreRule, Posting, Statement
+from server.banking.service import heard_at
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.models import ApiKey, UserSession
@@ -79,29 +80,12 @@ def waiting_count(merchant_id: int) -> int:
 
 def accounts_as_of(merchant_id: int, at: datetime) -> list[AccountAsOf]:
     """ "Bank as of" of every account that has ever been heard, the stalest first."""
-    heard = (
-        select(Statement.account_iban, func.max(Statement.finished_at).label("at"))
-        .where(Statement.merchant_id == merchant_id, Statement.status == "done")
-        .group_by(Statement.account_iban)
-        .subquery()
-    )
-    posted = (
-        select(func.max(Posting.created_at))
-        .where(Posting.account_id == BankAccount.id)
-        .correlate(BankAccount)
-        .scalar_subquery()
-    )
-    rows = db.session.execute(
-        select(BankAccount, func.greatest(heard.c.at, posted, BankConnection.fetched_at))
-        .outerjoin(heard, heard.c.account_iban == BankAccount.iban)
-        .outerjoin(BankConnection, BankConnection.id == BankAccount.connection_id)
-        .where(BankAccount.merchant_id == merchant_id)
-        .order_by(BankAccount.id)
-    )
+    heard = heard_at(merchant_id)
+    accounts = select(BankAccount).where(BankAccount.merchant_id == merchant_id)
     found = [
-        AccountAsOf(account, bank_name(account.iban), heard_at, at - heard_at > BANK_IS_STALE_AFTER)
-        for account, heard_at in rows
-        if heard_at is not None
+        AccountAsOf(account, bank_name(account.iban), moment, at - moment > BANK_IS_STALE_AFTER)
+        for account in db.session.scalars(accounts.order_by(BankAccount.id))
+        if (moment := heard[account.id]) is not None
     ]
     return sorted(found, key=lambda one: one.at or at)
 
