@@ -15,6 +15,9 @@ from server.dashboard import (
     bank,
     bank_connections,
     credits,
+    dunning,
+    dunning_coming,
+    dunning_preview,
     errors,
     ignore_rules,
     login,
@@ -52,10 +55,11 @@ def register(app: Flask) -> None:
     door.before_request(access.check_form)
     door.after_request(access.secure)
     work = (today, orders, postings, posting_list, proposals, credits)
+    reminders = (dunning, dunning_coming, dunning_preview)
     sources = (statements, shops, mapping, removals, bank, bank_connections)
     operator = (shared_accounts, movements)
     settings = (settings_pages, settings_log, settings_file, replay_pages, payers, ignore_rules)
-    for module in (*work, *sources, *operator, *settings, account, login):
+    for module in (*work, *reminders, *sources, *operator, *settings, account, login):
         door.register_blueprint(module.pages)
     pages.register(app)
     errors.register(app, door)
