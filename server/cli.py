@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     keys = add("keys", "encryption keys", _keys_rotate)
     keys.add_argument("action", choices=["rotate"], help="seal all secrets with the newest key")
+    rates = add("base-rates", "base rates of interest, which change twice a year", _base_rates)
+    rates.add_argument("action", choices=["list", "add"])
+    rates.add_argument("country", nargs="?", help="DE or AT")
+    rates.add_argument("date", nargs="?", help="the first day: 2027-01-01 or 2027-07-01")
+    rates.add_argument("percent", nargs="?", help="a year, such as 1.27")
     return parser
 
 
@@ -178,6 +183,24 @@ def _keys_rotate(_: argparse.Namespace) -> int:
             return 1
         db.session.commit()
     print(f"{count} bank accesses are sealed with the newest key")
+    return 0
+
+
+def _base_rates(known: argparse.Namespace) -> int:
+    from server.app import create_app
+    from server.db import db
+    from server.dunning.rates import add_base_rate, base_rates
+
+    with create_app(_settings()).app_context():
+        if known.action == "add":
+            try:
+                add_base_rate(known.country or "", known.date or "", known.percent or "")
+            except ValueError as problem:
+                print(problem, file=sys.stderr)
+                return 1
+            db.session.commit()
+        for country, begins, percent in base_rates():
+            print(f"{country}  {begins}  {percent} %")
     return 0
 
 
