@@ -129,6 +129,38 @@ def test_a_run_by_hand_does_what_was_shown_and_twice_is_as_good_as_once(merchant
     assert "Nichts ist fällig" in words(anna.get("/dunning"))
 
 
+@pytest.mark.feature("K29")
+def test_cash_on_delivery_is_asked_about_and_overdue_not_cancelled(merchant, shop, anna):
+    hear_bank(merchant)
+    set_to(merchant, "cash_on_delivery.ask_unpaid_after_days", "5")
+    order = make_order(shop, payment_method="cod", shop_status="processing")
+    page = words(anna.get("/dunning"))
+    assert f"{order.number} Erika Mustermann Nachfrage zur Nachnahme" in page
+    assert "1 Nachfrage" in page
+    assert order.number in words(anna.get(f"/dunning/preview/{order.id}"))
+    set_to(merchant, "cash_on_delivery.ask_unpaid_after_days", "0")
+    set_to(merchant, "cash_on_delivery.cancel_after_days", "5")
+    page = anna.get("/dunning")
+    assert f"{order.number} Erika Mustermann Als überfällig markieren" in words(page)
+    assert f"/dunning/preview/{order.id}" not in page.text  # the customer is told nothing
+
+
+@pytest.mark.feature("S46")
+def test_later_levels_are_called_notices(merchant, shop, anna):
+    hear_bank(merchant)
+    set_to(merchant, "prepayment.reminders", "2")
+    make_order(shop)
+    run = make_run(merchant, status="queued")
+    work(run, MONDAY - timedelta(days=7))
+    assert "1. Mahnung" in words(anna.get("/dunning"))
+
+
+def test_before_there_is_a_shop_nothing_is_wrong(app):
+    dora = member(app, make_merchant("Doras Drucke"), "dora@example.org")
+    page = words(dora.get("/dunning"))
+    assert "Nichts ist fällig" in page and "geht keine Mahnung hinaus" not in page
+
+
 @pytest.mark.feature("N5")
 def test_old_bank_data_holds_reminders_back_and_the_page_says_since_when(merchant, shop, anna):
     hear_bank(merchant, MONDAY - timedelta(days=10))
@@ -279,7 +311,7 @@ def waiting(merchant, shop, monkeypatch) -> DunningRun:
     return run
 
 
-@pytest.mark.feature("S84", "N5")
+@pytest.mark.feature("S84")
 def test_a_run_that_waits_shows_what_it_would_send_and_is_released(merchant, waiting, anna):
     page = anna.get(f"/dunning/runs/{waiting.id}")
     text = words(page)

@@ -54,7 +54,7 @@ def test_after_an_ordinary_run_nothing_needs_anybody(merchant, shop, anna):
     assert "Nichts. Kontor kommt allein zurecht." in words(anna.get("/"))
 
 
-@pytest.mark.feature("N5")
+@pytest.mark.feature("S84")
 def test_a_run_that_waits_for_a_click_is_named_with_the_way_to_it(merchant, shop, anna):
     make_order(shop)
     run = make_run(merchant, status="withheld", finished_at=None, error=TOO_MANY)
