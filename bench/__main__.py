@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 
 PARTS = ("push", "compare", "latency", "mails", "agents")
-WITHOUT_SERVER = ("statements", "imports", "decisions", "matching")
+WITHOUT_SERVER = ("statements", "imports", "decisions", "matching", "dunning")
 
 
 def main(names: list[str]) -> int:
