@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from server.dashboard import order_filter, order_menu, order_queries, status, words
 from server.dashboard.order_actions import ACTIONS
 from server.dashboard.order_queries import OrderRow
+from server.dashboard.order_steps import why
 from server.dashboard.pages import page, typed_id
 from server.dashboard.words import t
 from server.db import db, now
@@ -40,7 +41,17 @@ _NEEDS_EMAIL = {"send_payment_information", "send_reminder"}
 
 
 def fits(act: str, order: Order) -> bool:
+    """Nobody is reminded in a crowd whom somebody wanted to be left alone, or who says "paid"."""
+    if act == "send_reminder" and _rests(order):
+        return False
     return act in order_menu.fitting(order)
+
+
+def _rests(order: Order) -> str | None:
+    if order.reminders_blocked_at is not None:
+        return "blocked"
+    is_paused = order.paused_until is not None and order.paused_until >= words.today()
+    return "paused" if is_paused else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,10 @@ def _ask(
 
 
 def _why_not(act: str, order: Order) -> Markup:
-    if act in _NEEDS_EMAIL and order.payment_status in OWING_STATUSES:
+    rests = _rests(order)
+    if act == "send_reminder" and rests and act in order_menu.fitting(order):
+        return why(rests)
+    if act in _NEEDS_EMAIL and not order.customer_email and order.payment_status in OWING_STATUSES:
         return t("orders.without_email")
     if act == "block_reminders" and order.reminders_blocked_at is not None:
         return t("orders.blocked_already")

@@ -10,7 +10,8 @@ from decimal import Decimal
 from markupsafe import Markup
 
 from server.dashboard import words
-from server.dashboard.dunning_lines import step_badge, why
+from server.dashboard.dunning_lines import step_badge
+from server.dashboard.dunning_lines import why as why_held
 from server.dashboard.order_queries import OrderRow
 from server.dashboard.order_timeline import base_date_name, level_word
 from server.dashboard.words import t
@@ -71,6 +72,13 @@ def steps_of(order: Order, at: datetime) -> Steps:
         base_date=plan.base_date,
         base_from=t(f"order.base_{plan.base}"),
     )
+
+
+def why(reason: str) -> Markup:
+    """Why nothing comes, be it of the order itself or of what holds back all."""
+    if words.has_text(f"order.why_{reason}"):
+        return t(f"order.why_{reason}")
+    return why_held(reason)
 
 
 def _read(order: Order, at: datetime) -> tuple[Circumstances, OpenOrder]:

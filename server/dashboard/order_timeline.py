@@ -18,6 +18,7 @@ from server.dashboard.order_queries import LATE_CODES
 from server.dashboard.pages import event_facts
 from server.dashboard.status import Badge, mail_badge, order_badge, order_word, update_badge
 from server.dashboard.words import t
+from server.dunning.models import Reminder
 from server.mail.rules import KINDS
 from server.orders.models import Order, OrderEvent
 
@@ -89,6 +90,7 @@ class Entry:
     sentence: Markup | None = None
     completing: tuple[Any, ...] = ()
     badge: Badge | None = None
+    reminder: Reminder | None = None
 
 
 def entries_of(order: Order, group: str, at: datetime) -> list[Entry]:
@@ -125,13 +127,28 @@ def _payments(order: Order, _: datetime) -> Iterator[Entry]:
         yield Entry(row.created_at, "payment", one, icon, colour, completing=completing)
 
 
+def _reminders(order: Order) -> dict[int, Reminder]:
+    """By mail, whose line says what the event would say again."""
+    rows = order_queries.reminders_of(order.merchant_id, order.id)
+    return {mail.id: reminder for reminder, mail in rows if mail is not None}
+
+
 def _mails(order: Order, at: datetime) -> Iterator[Entry]:
+    reminders = _reminders(order)
     for mail in order_queries.mails_of_order(order.merchant_id, order.id, at):
         badge = mail_badge(mail)
         is_wrong = badge.colour in {"bad", "warn"}
         colour = badge.colour if is_wrong else ""
         when = mail.finished_at or mail.created_at
-        yield Entry(when, "mail", mail, "warn" if is_wrong else "mail", colour, badge=badge)
+        yield Entry(
+            when,
+            "mail",
+            mail,
+            "warn" if is_wrong else "mail",
+            colour,
+            badge=badge,
+            reminder=reminders.get(mail.id),
+        )
 
 
 def is_to_merchant(kind: str) -> bool:
@@ -172,7 +189,10 @@ def request_sentence(request: Any) -> Markup:
 
 
 def _events(order: Order) -> Iterator[Entry]:
+    told = {reminder.level for reminder in _reminders(order).values()}
     for event in order_queries.events_of_order(order.merchant_id, order.id):
+        if event.kind == "reminder_sent" and event.facts.get("level") in told:
+            continue
         icon, colour = _ICONS.get(event.kind, "orders"), _WARNS.get(event.kind, "")
         if event.kind == "status_changed":
             after = order_badge(order_word(event.facts["after"], order.payment_code))
