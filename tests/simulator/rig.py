@@ -1,0 +1,114 @@
+"""What a world stands on: a database that forgets it afterwards, its own clock, chance and bell.
+
+Only the edges are replaced: the system's clock where a row's default or a worker reads it, the
+source of randomness (so that a seed replays), and the bell, which is rung here and not in Redis.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from flask import Flask
+
+from server import jobs, work
+from server.banking import intake
+from server.config import Settings
+from server.db import db
+from server.db import now as present
+from server.mail import service as mail_service
+
+READS_CLOCK = (jobs, intake, mail_service)
+"""Rooms and doors of the background that ask for the present themselves."""
+
+
+class Clock:
+    """What the house reads as the present: aware, UTC. ``at`` is moved by the world alone."""
+
+    def __init__(self, at: datetime) -> None:
+        assert at.tzinfo is not None, "times are aware"
+        self.at = at.astimezone(UTC)
+
+
+@contextmanager
+def fresh(app: Flask) -> Iterator[None]:
+    """The app's context and one outer transaction that is rolled back: commits are savepoints."""
+    with app.app_context(), db.engine.connect() as connection:
+        outer = connection.begin()
+        with patch.dict(db._app_engines[app], {None: connection}):
+            db.session.remove()
+            db.session.configure(join_transaction_mode="create_savepoint")
+            try:
+                yield
+            finally:
+                db.session.remove()
+                db.session.configure(join_transaction_mode="conditional_savepoint")
+                outer.rollback()
+
+
+@contextmanager
+def governed(clock: Clock, seed: int, ring: Callable[[set[str]], None]) -> Iterator[None]:
+    """The house reads ``clock``, draws its chances from ``seed`` and rings ``ring``."""
+    chance = random.Random(f"house {seed}")
+    bell = work._bell[0]
+    before = random.getstate()
+    with ExitStack() as stack:
+        for room in READS_CLOCK:
+            stack.enter_context(patch.object(room, "now", lambda: clock.at))
+        for default in _clock_defaults():
+            stack.enter_context(patch.object(default, "arg", lambda _: clock.at))
+        stack.enter_context(patch.object(jobs, "YIELD_SECONDS", 0))
+        stack.enter_context(patch.object(secrets, "randbits", chance.getrandbits))
+        random.seed(f"jitter {seed}")
+        work.listen(ring)
+        try:
+            yield
+        finally:
+            work.listen(bell)
+            random.setstate(before)
+
+
+def _clock_defaults() -> list[Any]:
+    """The defaults of columns that are the present."""
+    return [
+        column.default
+        for table in db.metadata.tables.values()
+        for column in table.columns
+        if getattr(getattr(column.default, "arg", None), "__wrapped__", None) is present
+    ]
+
+
+@contextmanager
+def own_house() -> Iterator[Flask]:
+    """An app on an embedded Postgres of its own, for the command line."""
+    from server import migrations
+    from server.app import create_app
+    from server.embedded import Embedded
+
+    with tempfile.TemporaryDirectory(prefix="kt-", dir="/tmp") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        services = Embedded(home, lambda _: None, durable=False)
+        services.start(redis=False)
+        try:
+            migrations.upgrade(services.database_url)
+            yield create_app(
+                Settings(
+                    database_url=services.database_url,
+                    redis_url=services.redis_url,
+                    secret_key="a secret of thirty-two characters or more",
+                    encryption_keys=("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",),
+                    var=home / "house",
+                    mail_from="Kontor <system@kontor.example.org>",
+                    log="WARNING",
+                )
+            )
+        finally:
+            services.stop()
