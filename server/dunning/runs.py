@@ -16,7 +16,7 @@ from statistics import median
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
@@ -27,6 +27,7 @@ from server.dunning.notices import tell_of_ended, tell_of_held, tell_of_waiting_
 from server.dunning.reading import OpenOrder, open_ids, plan_for, read_orders, slices
 from server.dunning.rules import MAILS, Plan, Step
 from server.dunning.service import carry_out, recount_fees
+from server.mail.models import Mail
 from server.merchants.models import Merchant, SettingChange
 from server.merchants.service import lock_merchant
 from server.merchants.settings import SCHEMA
@@ -50,6 +51,8 @@ HOLDS: Final = ("stale_bank", "shop_away")
 ENDS: Final = {"cancel": "orders_cancelled", "collection": "orders_to_collection"}
 """Steps that end an order, and the mail that the merchant gets of them."""
 TOO_MANY: Final = "it would send far more than usual"
+TOLD_AGAIN_AFTER: Final = timedelta(days=7)
+REPLACED: Final = "a newer run waits in its place"
 DISCARDED: Final = "a person looked at it and discarded it"
 MAIL_KINDS: Final = (*sorted(MAILS), "cancel")
 """What of ``did`` reached a customer, or may have."""
@@ -225,9 +228,21 @@ def _counted(run: DunningRun, at: datetime) -> bool:
     count = len(run.due_ids)
     if run.released_at is None and count > FREE_MAILS and count > UNUSUAL * usual:
         run.withhold(TOO_MANY)
+        _replace_waiting(run, at)
         tell_of_waiting_run(run.merchant_id, run.id, count, usual, at)
         return False
     return True
+
+
+def _replace_waiting(run: DunningRun, at: datetime) -> None:
+    """Only the newest run waits for a click: it knows what is due now."""
+    older = update(DunningRun).where(
+        DunningRun.merchant_id == run.merchant_id,
+        DunningRun.id < run.id,
+        DunningRun.status == "withheld",
+        DunningRun.error == TOO_MANY,
+    )
+    db.session.execute(older.values(error=REPLACED, finished_at=at, due_ids=[]))
 
 
 def _usual(merchant_id: int) -> int:
@@ -275,6 +290,7 @@ def _do_slice(run: DunningRun, at: datetime) -> None:
         else:
             hindered["impossible"] += 1
     run.did, run.hindered, run.listed = dict(did), dict(hindered), listed
+    announce(Mail)  # a savepoint that ended has rung already, before the commit
 
 
 def _try(run: DunningRun, order: Order, due: Due, here: Circumstances, ledger: Ledger) -> bool:
@@ -297,11 +313,31 @@ def _finish(run: DunningRun, at: datetime) -> None:
         if run.did.get(kind):
             ids = run.listed.get(kind, [])
             tell_of_ended(mail, run.merchant_id, run.id, ids, run.did[kind], at)
-    held = sum(run.hindered.get(reason, 0) for reason in HOLDS)
-    if held:
+    held = held_in(run.hindered)
+    if held and _begins_to_hold(run, at):
         _tell_why(run.merchant_id, held, at)
     run.due_ids = []
     run.succeed(at)
+
+
+def held_in(hindered: Mapping[str, int]) -> int:
+    """How many were held back for a reason that the merchant can do something about."""
+    return sum(hindered.get(reason, 0) for reason in HOLDS)
+
+
+def _begins_to_hold(run: DunningRun, at: datetime) -> bool:
+    """Not told every day of what lasts: when it begins, and once in ``TOLD_AGAIN_AFTER``."""
+    before = select(DunningRun.hindered).where(
+        DunningRun.merchant_id == run.merchant_id,
+        DunningRun.id != run.id,
+        DunningRun.status == "done",
+    )
+    held_before = held_in(db.session.scalar(before.order_by(DunningRun.id.desc()).limit(1)) or {})
+    told = select(func.max(Mail.created_at)).where(
+        Mail.merchant_id == run.merchant_id, Mail.kind == "reminders_held"
+    )
+    told_at = db.session.scalar(told)
+    return not held_before or told_at is None or at - told_at >= TOLD_AGAIN_AFTER
 
 
 def _tell_why(merchant_id: int, count: int, at: datetime) -> None:

@@ -149,6 +149,16 @@ def test_nothing_goes_out_on_old_bank_data_and_the_merchant_hears_why_once_a_day
 
 
 @pytest.mark.feature("N5")
+def test_what_lasts_is_told_when_it_begins_and_again_after_a_week(merchant, shop):
+    order_of(shop)
+    told = []
+    for count in (7, 8, 9, 10, 14, 15):
+        run_at(merchant, day(count), hears_bank=False)
+        told.append(len(notices_of(merchant, "reminders_held")))
+    assert told == [1, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.feature("N5")
 def test_the_hours_of_a_weekend_do_not_make_data_old(merchant, shop):
     set_to(shop, bank_data_hours=24)
     order = order_of(shop)

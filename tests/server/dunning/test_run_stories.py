@@ -202,6 +202,17 @@ def test_far_more_than_usual_waits_for_a_click_and_the_merchant_hears_of_it(
         release_run(merchant.id, run.id, actor=ANNA, at=day(8))
 
 
+def test_of_runs_that_wait_only_the_newest_does(merchant, shop, monkeypatch):
+    monkeypatch.setattr(runs, "FREE_MAILS", 0)
+    order_of(shop)
+    first, second = run_at(merchant, day(7)), run_at(merchant, day(8))
+    db.session.refresh(first)
+    assert (first.status, first.error) == ("withheld", runs.REPLACED)
+    assert second.error == runs.TOO_MANY
+    with pytest.raises(NotPossible, match="run_does_not_wait"):
+        release_run(merchant.id, first.id, actor=ANNA, at=day(8))
+
+
 def test_what_is_usual_is_the_median_of_the_last_runs_that_sent_anything(
     merchant, shop, monkeypatch
 ):
