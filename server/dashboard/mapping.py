@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard.pages import page
 from server.db import db
+from server.orders.effects import mapping_changed
 from server.shops import changing, service
 from server.shops.models import Shop
 from server.shops.rules import CODES, STATUS_FIELDS
@@ -145,6 +146,7 @@ def save(shop_id: int) -> BaseResponse:
         more = {code: _more(code) for code in CODES}
         ticked = {code: _typed(code, with_more=False) for code in CODES}
         return _page(_shop_or_404(shop_id), ticked, more, refused)
+    mapping_changed(g.merchant_id, shop.id)
     db.session.commit()
     return _back(shop_id, "mapping_saved")
 
@@ -161,6 +163,7 @@ def use_default(shop_id: int) -> BaseResponse:
         db.session.rollback()
         shop = _shop_or_404(shop_id)
         return _page(shop, service.mapping_of(shop), {}, refused)
+    mapping_changed(g.merchant_id, shop.id)
     db.session.commit()
     return _back(shop_id, "mapping_reset")
 

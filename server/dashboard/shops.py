@@ -12,7 +12,7 @@ from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.models import ApiKey
 from server.orders import removal
-from server.orders.effects import settings_changed
+from server.orders.effects import mapping_changed, settings_changed
 from server.shops import changing, service
 from server.shops.models import Shop
 from server.shops.rules import CODES, SILENT_AFTER
@@ -136,6 +136,7 @@ def edit(shop_id: int) -> BaseResponse:
     except ValueError as refused:
         db.session.rollback()
         return _edit_page(_shop_or_404(shop_id), typed, str(refused.args[0]))
+    mapping_changed(g.merchant_id, shop.id)
     db.session.commit()
     return redirect(url_for(".show", shop_id=shop.id, done="shop_changed"), 303)
 

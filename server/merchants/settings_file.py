@@ -161,7 +161,8 @@ def _parsed(content: bytes) -> tuple[dict[str, Any], Lines]:
         return tomllib.loads(text, parse_float=Decimal), _line_numbers(text)
     except tomllib.TOMLDecodeError as error:
         at = re.search(r"at line (\d+)", str(error))
-        raise WrongFile([FileProblem("file_unreadable", int(at[1]) if at else None)]) from None
+        line = int(at[1]) if at else len(text.splitlines())  # else "at end of document"
+        raise WrongFile([FileProblem("file_unreadable", line)]) from None
     except (RecursionError, ValueError, ArithmeticError):  # too deep, or a number of 5,000 digits
         raise WrongFile([FileProblem("file_unreadable")]) from None
 

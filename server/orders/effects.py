@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from server.db import db
 from server.merchants.service import lock_merchant, settings_of
@@ -23,6 +23,7 @@ from server.orders.settlement import settle
 ASKS: Final = {f"{code}.ask_when": code for code in ("prepayment", "invoice")}
 RECOUNTS: Final = frozenset({"invoice.claim_fees"})
 RECOUNTED_AT_ONCE: Final = 5_000
+SETTLED: Final = ("paid", "refunded", "partially_refunded")
 
 
 def settings_changed(
@@ -39,6 +40,20 @@ def settings_changed(
         release_stopped(merchant_id, at)
     if RECOUNTS & set(names):
         _recount(merchant_id, shop_id, actor, at)
+
+
+def mapping_changed(merchant_id: int, shop_id: int) -> None:
+    """A shop's methods and statuses mean something else now (S22, S38).
+
+    Its orders are judged anew when it next sends them, even those that look the same as before;
+    what is paid stays paid.
+    """
+    db.session.execute(
+        update(Order)
+        .where(Order.merchant_id == merchant_id, Order.shop_id == shop_id)
+        .where(Order.payment_status.not_in(SETTLED))
+        .values(content_hash=b"")
+    )
 
 
 def _recount(merchant_id: int, shop_id: int | None, actor: str, at: datetime) -> None:
