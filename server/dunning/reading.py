@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, overload
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, or_, select
@@ -21,11 +21,14 @@ from server.dunning.rules import OrderFacts, Plan, plan
 from server.mail.models import Mail
 from server.merchants.settings import CodeSettings
 from server.orders.ledger import is_any
-from server.orders.models import OWING_STATUSES, Invoice, Order
+from server.orders.models import OWING_STATUSES, Invoice, Order, OrderEvent
 
 IDS_AT_ONCE: Final = 10_000
 ENQUIRY: Final = "cod_enquiry"
 ASKED: Final = "payment_information"
+BROUGHT_BACK: Final = ("reopened", "open_again", "taken_over", "imported")
+LEFT_COLLECTION: Final = "collection_ended"
+"""Kinds of events after which an order that is old begins anew."""
 
 
 def resend_once(order_id: int) -> str:
@@ -65,6 +68,16 @@ class _Sent:
     asked_at: datetime | None = None
     enquired_at: datetime | None = None
     onces: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What belongs to some orders, by id; ``brought_back`` by id and "from collection"."""
+
+    invoices: Mapping[int, date | None]
+    sent: Mapping[int, _Sent]
+    reminders: Mapping[int, Sequence[tuple[int, date]]]
+    brought_back: Mapping[tuple[int, bool], datetime]
 
 
 def open_ids(merchant_id: int, after_id: int, limit: int = IDS_AT_ONCE) -> list[int]:
@@ -110,11 +123,8 @@ def read_orders(order_ids: Collection[int], here: Circumstances) -> list[OpenOrd
         .order_by(Order.id)
     ).all()
     ids = [row.id for row in rows]
-    invoices, sent, reminders = _invoices(ids), _sent(ids), _reminders(ids)
-    return [
-        _open_order(row, here, invoices, sent.get(row.id), reminders.get(row.id, ()))
-        for row in rows
-    ]
+    parts = _Parts(_invoices(ids), _sent(ids), _reminders(ids), _brought_back(ids))
+    return [_open_order(row, here, parts) for row in rows]
 
 
 def facts_of(orders: Sequence[Order], here: Circumstances) -> dict[int, OrderFacts]:
@@ -172,17 +182,25 @@ def _reminders(ids: Collection[int]) -> Mapping[int, Sequence[tuple[int, date]]]
     return found
 
 
+def _brought_back(ids: Collection[int]) -> Mapping[tuple[int, bool], datetime]:
+    """When it was last brought (back) in, or taken back from collection."""
+    kinds = (*BROUGHT_BACK, LEFT_COLLECTION)
+    query = select(OrderEvent.order_id, OrderEvent.kind, OrderEvent.at).where(
+        is_any(OrderEvent.order_id, ids), OrderEvent.kind.in_(kinds)
+    )
+    rows = db.session.execute(query.order_by(OrderEvent.id))
+    return {(order_id, kind == LEFT_COLLECTION): at for order_id, kind, at in rows}
+
+
 def _open_order(
     row: Any,
     here: Circumstances,
-    invoices: Mapping[int, date | None],
-    sent: _Sent | None,
-    reminders: Sequence[tuple[int, date]],
+    parts: _Parts,
 ) -> OpenOrder:
-    told, sent = row.wire, sent or _Sent()
+    told, sent = row.wire, parts.sent.get(row.id) or _Sent()
     address = told.get("billing_address") or told.get("shipping_address") or {}
     settings = here.settings(row.shop_id).of(row.payment_code)
-    order_date, invoice = _local(row.ordered_at, here.zone), invoices.get(row.id)
+    order_date, invoice = _local(row.ordered_at, here.zone), parts.invoices.get(row.id)
     whose = Whose(
         row.id,
         row.shop_id,
@@ -204,17 +222,19 @@ def _open_order(
         country=whose.country,
         is_business=bool((told.get("customer") or {}).get("vat_id")),
         has_email=bool(row.customer_email),
-        has_invoice_number=row.id in invoices,
-        asked_on=_local(sent.asked_at, here.zone) if sent.asked_at else None,
+        has_invoice_number=row.id in parts.invoices,
+        asked_on=_local(sent.asked_at, here.zone),
         was_resent=resend_once(row.id) in sent.onces,
         was_asked_before_due=before_due_once(row.id) in sent.onces,
-        reminders=tuple(reminders),
-        enquired_on=_local(sent.enquired_at, here.zone) if sent.enquired_at else None,
+        reminders=tuple(parts.reminders.get(row.id, ())),
+        enquired_on=_local(sent.enquired_at, here.zone),
         is_blocked=row.reminders_blocked_at is not None,
         paused_until=row.paused_until,
         removal_is_held=row.held_removal is not None,
         is_collected=row.collection_at is not None,
         is_cancelled=row.cancelled_at is not None,
+        resumed_on=_local(parts.brought_back.get((row.id, False)), here.zone),
+        left_collection_on=_local(parts.brought_back.get((row.id, True)), here.zone),
     )
     return OpenOrder(whose, facts)
 
@@ -233,5 +253,9 @@ def _date(told: str | None) -> date | None:
     return date.fromisoformat(told) if told else None
 
 
-def _local(moment: datetime, zone: ZoneInfo) -> date:
-    return moment.astimezone(zone).date()
+@overload
+def _local(moment: datetime, zone: ZoneInfo) -> date: ...
+@overload
+def _local(moment: datetime | None, zone: ZoneInfo) -> date | None: ...
+def _local(moment: datetime | None, zone: ZoneInfo) -> date | None:
+    return moment.astimezone(zone).date() if moment is not None else None

@@ -28,7 +28,8 @@ MAILS: Final = frozenset({"resend", "before_due", "reminder", "enquiry"})
 ONE_DAY: Final = timedelta(days=1)
 LEAST_TIME_TO_PAY: Final = timedelta(days=3)
 """An old order that was taken over yesterday is not reminded today: so long after the payment
-information, or the setting's days if they are fewer, nobody is reminded or cancelled."""
+information, or since it was brought back, or the setting's days if they are fewer, nobody is
+reminded or cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class OrderFacts:
     removal_is_held: bool = False
     is_collected: bool = False
     is_cancelled: bool = False
+    resumed_on: date | None = None
+    left_collection_on: date | None = None
 
     @property
     def level(self) -> int:
@@ -265,9 +268,9 @@ class _Course:
         return found
 
     def _after_asked(self, nominal: date, days: int) -> date:
-        if self.order.asked_on is None:
-            return nominal
-        return max(nominal, self.order.asked_on + min(timedelta(days=days), LEAST_TIME_TO_PAY))
+        patience = min(timedelta(days=days), LEAST_TIME_TO_PAY)
+        known = [day for day in (self.order.asked_on, self.order.resumed_on) if day is not None]
+        return max([nominal, *(day + patience for day in known)])
 
     def _requests(self, reminders: list[Step]) -> Iterator[Step]:
         """The payment information once more: it never comes when a reminder does (S45, K24)."""
@@ -325,6 +328,8 @@ class _Course:
             return None
         usual = self.base_date + timedelta(days=after)
         nominal = self._after_asked(usual, after)
+        if self.order.resumed_on is not None:  # its days begin anew
+            nominal = max(nominal, self.order.resumed_on + timedelta(days=after))
         meant = [day for _, day in self._chain() if day < usual]
         asks = self.order.payment_code == "cash_on_delivery"
         if asks and 0 < self.settings.ask_unpaid_after_days < after:
@@ -344,12 +349,14 @@ class _Course:
         if self.settings.reminders and (not chain or reached < chain[-1][0]):
             self.hindered = self.hindered or "reminders_missing"
             return None
-        nominal = self.base_date + timedelta(days=after)
+        nominal = meant_on = self.base_date + timedelta(days=after)
         last = self._last_mail(reminders, None)
         if chain and last is not None:
             level, meant = chain[-1]
             usual = timedelta(days=self.settings.gap_days(level))
-            nominal = max(nominal, last + (nominal - meant if nominal > meant else usual))
+            nominal = max(nominal, last + (meant_on - meant if meant_on > meant else usual))
+        if self.order.left_collection_on is not None:
+            nominal = max(nominal, self.order.left_collection_on + timedelta(days=after))
         return Step("collection", 0, self._bank_day(nominal))
 
     def _last_mail(self, reminders: list[Step], enquiry: Step | None) -> date | None:

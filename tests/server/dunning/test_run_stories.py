@@ -16,6 +16,7 @@ from server.dunning.service import run_order
 from server.jobs import drain_dunning_run
 from server.mail.models import Mail
 from server.orders.ledger import NotPossible
+from server.orders.lifecycle import reopen_order, take_from_collection
 from server.orders.service import assign, mark_as_paid
 from server.shops.models import PaymentUpdate
 from tests.factories import make_merchant, make_posting, make_shop
@@ -270,6 +271,34 @@ def test_an_unpaid_prepayment_is_cancelled_and_all_hear_of_it(merchant, shop):
     assert mail.facts["orders"][0]["order_number"] == order.number
     run_at(merchant, day(15))
     assert len(notices_of(merchant, "orders_cancelled")) == 1
+
+
+def test_an_order_that_a_person_reopened_is_not_cancelled_again_the_next_morning(merchant, shop):
+    set_to(shop, prepayment__cancel_after_days=14)
+    order = order_of(shop)
+    run_daily(merchant, 7, 14)
+    reopen_order(merchant.id, order.id, actor=ANNA, at=day(15))
+    db.session.commit()
+    run_daily(merchant, 15, 28)
+    db.session.refresh(order)
+    assert order.payment_status == "unpaid"
+    run_at(merchant, day(29))
+    db.session.refresh(order)
+    assert order.payment_status == "cancelled"
+    assert len(mails_of(order, "order_cancelled")) == 2
+
+
+def test_an_order_that_was_taken_back_from_collection_stays_back(merchant, shop):
+    set_to(shop, invoice__collect_after_days=45)
+    order = order_of(shop, payment_method="invoice")
+    run_daily(merchant, 21, 45)
+    db.session.refresh(order)
+    assert order.payment_status == "collection"
+    take_from_collection(merchant.id, order.id, actor=ANNA, at=day(46))
+    db.session.commit()
+    run_daily(merchant, 47, 60)
+    db.session.refresh(order)
+    assert order.payment_status == "unpaid"
 
 
 @pytest.mark.feature("K29")

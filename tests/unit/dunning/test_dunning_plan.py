@@ -306,6 +306,25 @@ def test_a_prepayment_of_which_a_part_came_is_a_matter_for_a_person():
     assert steps(part_of_invoice, settings) == [("cancel", 0, 14)]
 
 
+def test_what_a_person_undid_is_not_done_again_the_next_morning():
+    settings = replace(SETTINGS, reminders=1, cancel_after_days=14, collect_after_days=60)
+    reopened = replace(ORDER, reminders=((1, days_after(7)),), resumed_on=days_after(20))
+    assert steps(reopened, settings, today=days_after(20)) == [("cancel", 0, 35)]  # 34: a Sunday
+    taken_back = replace(
+        INVOICE,
+        payment_status="cancelled",
+        is_cancelled=True,
+        reminders=((1, days_after(7)),),
+        left_collection_on=days_after(70),
+    )
+    assert steps(taken_back, settings, today=days_after(70)) == [("collection", 0, 130)]
+
+
+def test_an_old_order_that_was_taken_over_is_not_reminded_the_next_morning():
+    taken_over = replace(ORDER, order_date=MONDAY - 60 * DAY, resumed_on=MONDAY)
+    assert steps(taken_over)[0] == ("reminder", 1, 3)
+
+
 @pytest.mark.feature("K6", "K23")
 def test_an_invoice_goes_to_collection_after_all_reminders():
     settings = replace(SETTINGS, reminders=2, collect_after_days=30)
@@ -372,6 +391,8 @@ ORDERS = st.builds(
     is_blocked=st.booleans(),
     paused_until=MAYBE,
     is_collected=st.booleans(),
+    resumed_on=MAYBE,
+    left_collection_on=MAYBE,
 )
 CALENDARS = st.builds(
     Calendar, st.sampled_from(["DE", "AT", "CH", "JP", None]), saturdays=st.booleans()
