@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from server.dashboard import words
+from server.dashboard.settings_timeline import sent_levels
 from server.merchants.settings import (
     MOST_REMINDERS,
     SCHEMA,
@@ -167,7 +168,8 @@ def idle_names(settings: MerchantSettings) -> frozenset[str]:
     found: set[str] = set()
     for code in ("prepayment", "invoice"):
         of = settings.of(code)
-        unsent = [level for level in LEVELS if level > of.reminders]
+        # The level whose pause of 0 days ends the row stays in sight: it is the reason.
+        unsent = [level for level in LEVELS if level > min(of.reminders, sent_levels(of) + 1)]
         idle = {_GAPS[level - 1] for level in unsent} | {_FEES[level - 1] for level in unsent}
         if of.reminders == 0:
             idle |= {"reminder_base", "reminder_payable_days", "fee_rule"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from datetime import timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
@@ -98,6 +99,26 @@ def test_an_english_customer_reads_english(client, shop):
     answer = client.get(path_of(order))
     assert '<html lang="en">' in answer.text and "€1,284.60" in answer.text
     assert "I have paid" in answer.text
+
+
+@pytest.mark.feature("K16", "K35", "N12")
+@pytest.mark.parametrize("kind", ["rf", "order_number"])
+def test_the_reference_is_of_the_kind_that_the_merchant_wants(client, merchant, order, kind):
+    change_setting(merchant.id, "reference_kind", kind, actor=ACTOR, at=now())
+    db.session.commit()
+    page = client.get(path_of(order)).text
+    asked = re.search(r'class="copy strong">([^<]+)</dd>', page)
+    assert asked and (asked[1] == order.number if kind == "order_number" else asked[1][:2] == "RF")
+
+
+@pytest.mark.feature("K28")
+@pytest.mark.parametrize(("claims", "owed"), [("on", "22,40"), ("off", "19,90")])
+def test_fees_are_asked_for_where_they_are_claimed(client, merchant, shop, claims, owed):
+    order = make_order(shop, payment_method="invoice")
+    order.fee_total = Decimal("2.50")
+    change_setting(merchant.id, "invoice.claim_fees", claims, actor=ACTOR, at=now())
+    db.session.commit()
+    assert f"{owed}\u00a0€" in client.get(path_of(order)).text
 
 
 def test_a_part_payment_leaves_the_rest(client, merchant, order):

@@ -55,12 +55,51 @@ def test_cash_on_delivery_has_no_payment_information():
     assert days(asked, "cash_on_delivery") == [(14, "ask_unpaid", 0), (30, "overdue", 0)]
 
 
-def test_what_comes_after_the_end_is_said_not_to_come():
-    settings = replace(INVOICE, reminders=2, first_reminder_days=10, reminder_2_days=10,
-                       cancel_after_days=20, collect_after_days=30)  # fmt: skip
-    lost = {(one.kind, one.level): one.comes_not for one in timeline(settings, "invoice")}
-    assert lost[("reminder", 1)] is False and lost[("reminder", 2)] is True
-    assert lost[("collection", 0)] is False
+def left_out(settings, code: str = "invoice") -> dict[tuple[str, int], str | None]:
+    return {(one.kind, one.level): one.left_out for one in timeline(settings, code)}
+
+
+def test_what_does_not_come_says_why():
+    settings = replace(
+        INVOICE, reminders=2, first_reminder_days=10, reminder_2_days=10, resend_after_days=10,
+        cancel_after_days=20, collect_after_days=30,
+    )  # fmt: skip
+    assert left_out(settings) == {
+        ("asked_at_once", 0): None,
+        ("resent", 0): "reminded",
+        ("reminder", 1): None,
+        ("reminder", 2): "ended",
+        ("overdue", 0): None,
+        ("collection", 0): "unreminded",
+    }
+    early = replace(settings, cancel_after_days=60, resend_after_days=5)
+    assert left_out(early)[("overdue", 0)] == "collected"
+    assert left_out(early)[("resent", 0)] is left_out(early)[("collection", 0)] is None
+
+
+def test_a_pause_of_no_days_ends_the_row_of_reminders():
+    settings = replace(INVOICE, reminders=3, first_reminder_days=10, reminder_2_days=0)
+    assert days(settings, "invoice") == [(0, "asked_at_once", 0), (10, "reminder", 1)]
+    none = replace(settings, first_reminder_days=0, collect_after_days=30)
+    assert left_out(none)[("collection", 0)] == "unreminded"
+
+
+def test_collection_waits_for_the_time_after_the_last_reminder():
+    settings = replace(INVOICE, reminders=1, first_reminder_days=20, collect_after_days=5)
+    assert (40, "collection", 0) in days(settings, "invoice")
+
+
+def test_a_shop_that_asks_itself_is_not_asked_for_again():
+    settings = replace(PREPAYMENT, ask_when="by_shop", resend_after_days=3)
+    assert left_out(settings, "prepayment")[("resent", 0)] == "by_shop"
+
+
+def test_whoever_is_cancelled_is_not_asked_at_the_door_afterwards():
+    settings = replace(COD, ask_unpaid_after_days=30, cancel_after_days=14)
+    assert left_out(settings, "cash_on_delivery") == {
+        ("ask_unpaid", 0): "ended",
+        ("overdue", 0): None,
+    }
 
 
 def test_every_setting_stands_on_one_page():
@@ -80,5 +119,7 @@ def test_levels_that_are_not_sent_and_fees_that_are_not_charged_have_no_effect()
     idle = idle_names(in_force(own))
     assert "invoice.fee_2" not in idle and "invoice.fee_3" in idle
     assert "invoice.claim_fees" not in idle
+    ended = idle_names(in_force({"invoice.reminders": 3, "invoice.reminder_2_days": 0}))
+    assert "invoice.reminder_3_days" in ended and "invoice.reminder_2_days" not in ended
     none = idle_names(in_force({"prepayment.reminders": 0}))
     assert {"prepayment.first_reminder_days", "prepayment.reminder_base"} <= none
