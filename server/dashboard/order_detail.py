@@ -47,7 +47,9 @@ def order_page(order_id: int, problem: NotPossible | None = None) -> Response:
     order, at = row.order, now()
     settings = settings_of(order.merchant_id, order.shop_id)
     account = _payee(order) if row.open else None
+    fits = lifecycle.actions_of(order)
     shown = request.args.get("show", "")
+    shown = shown if shown in order_timeline.GROUPS else ""
     return page(
         "order.html",
         409 if problem else 200,
@@ -57,12 +59,13 @@ def order_page(order_id: int, problem: NotPossible | None = None) -> Response:
         settings=settings,
         invoices=order_queries.invoices_of(g.merchant_id, order.id),
         menu_groups=order_menu.menu_of(row, at),
-        can_edit="edit" in lifecycle.actions_of(order),
+        can_edit="edit" in fits,
+        can_be_paid="mark_as_paid" in fits and row.owed > row.paid,
         steps=order_steps.steps_of(order, at),
         reminders=order_queries.reminders_of(g.merchant_id, order.id),
         claims=claims.claims_of(order.id),
         proofs=claims.proofs_of(order.id),
-        shown=shown if shown in order_timeline.GROUPS else "",
+        shown=shown,
         groups=order_timeline.GROUPS,
         is_to_merchant=order_timeline.is_to_merchant,
         level_word=order_timeline.level_word,

@@ -40,7 +40,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """``hindered``: why nothing comes, or not all of it; ``is_stuck`` if nobody wanted that.
+    """``hindered``: why nothing comes, or not all of it; ``is_stuck`` if nobody wanted that,
+    ``is_paused`` if it is because the customer says that he has paid.
 
     ``base_name``, ``base_date``, ``base_from``: from when reminders count, and who says so (S57).
     """
@@ -48,6 +49,7 @@ class Steps:
     lines: list[Line]
     hindered: Markup | None
     is_stuck: bool
+    is_paused: bool
     is_shown: bool
     base_name: Markup
     base_date: date
@@ -67,6 +69,7 @@ def steps_of(order: Order, at: datetime) -> Steps:
         lines,
         _sentence(reason, order, has_lines=bool(lines)) if reason else None,
         is_stuck=reason is not None and reason not in QUIET,
+        is_paused=reason == "paused",
         is_shown=bool(lines) or reason is not None or order.payment_status in OWING_STATUSES,
         base_name=base_date_name(order.payment_code),
         base_date=plan.base_date,

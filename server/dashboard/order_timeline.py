@@ -26,6 +26,18 @@ GROUPS = ("payments", "mails", "shop")
 """What the timeline may be narrowed to."""
 
 TOLD_BY_MONEY = {"assigned", "marked_as_paid", "difference_booked"}
+SAYS_STATUS = {
+    "cancelled",
+    "cancelled_again",
+    "overdue",
+    "reopened",
+    "collection",
+    "collection_ended",
+    "removed",
+    "taken_over",
+    "left_alone",
+}
+"""What says by itself where the order stands from then on."""
 _EVENT_GROUPS = {
     "payments": {
         "status_changed",
@@ -190,8 +202,12 @@ def request_sentence(request: Any) -> Markup:
 
 def _events(order: Order) -> Iterator[Entry]:
     told = {reminder.level for reminder in _reminders(order).values()}
-    for event in order_queries.events_of_order(order.merchant_id, order.id):
+    events = order_queries.events_of_order(order.merchant_id, order.id)
+    ended_at = {event.at for event in events if event.kind in SAYS_STATUS}
+    for event in events:
         if event.kind == "reminder_sent" and event.facts.get("level") in told:
+            continue
+        if event.kind == "status_changed" and event.at in ended_at:
             continue
         icon, colour = _ICONS.get(event.kind, "orders"), _WARNS.get(event.kind, "")
         if event.kind == "status_changed":
