@@ -85,6 +85,8 @@ def tab_of(name: str) -> str:
 class Row:
     """One line of the form. ``typed`` is what its field holds, ``inherited`` what else would be.
 
+    ``in_use`` goes along with the form: a field that still holds it was not touched, whatever
+    somebody else has set meanwhile.
     ``origin``: ``default`` (Kontor's), ``merchant`` (set for all shops) or ``shop`` (only here).
     ``is_own``: set at the very place that the form is about, so it can be taken back.
     ``is_idle``: other settings keep this one from having an effect.
@@ -92,6 +94,7 @@ class Row:
 
     setting: Setting
     typed: str
+    in_use: str
     origin: str
     inherited: str
     is_own: bool
@@ -139,6 +142,7 @@ def groups_of(
                 Row(
                     SCHEMA[name],
                     retyped.get(name, typed)[:MAX_SHOWN_LENGTH],
+                    typed,
                     origin,
                     as_typed(value_in(inherited, name)),
                     is_own=origin == ("merchant" if own is None else "shop"),

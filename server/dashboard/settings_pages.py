@@ -25,6 +25,8 @@ from server.shops.models import Shop
 pages = Blueprint("settings", __name__)
 
 CHANGES_SHOWN = 10
+SHOWN = "shown:"
+"""Before the name of a field: what it held when the page was shown."""
 
 
 def _shop() -> Shop | None:
@@ -63,20 +65,24 @@ def _page(tab: str, shop: Shop | None, problems: Mapping[str, str]) -> Response:
         ),
         said=say_value,
         text_key=text_key,
+        shown=SHOWN,
         here=url_for(request.endpoint or ".show", shop=shop.id if shop else None),
     )
 
 
 def _save(tab: str) -> BaseResponse:
-    """All fields or none. A field that says what is in force already sets nothing."""
+    """All fields or none. A field that nobody touched, or that says what is in force already,
+    sets nothing."""
     shop = _shop()
     in_use = merchants.settings_of(g.merchant_id, shop.id if shop else None)
     problems, changed, waits = {}, set(), False
     for name in _names_of(tab, shop):
-        if name not in request.form or request.form[name] == as_typed(value_in(in_use, name)):
+        typed = request.form.get(name)
+        untouched = (request.form.get(f"{SHOWN}{name}"), as_typed(value_in(in_use, name)))
+        if typed is None or typed in untouched:
             continue
         try:
-            outcome = _change(name, request.form[name], shop)
+            outcome = _change(name, typed, shop)
         except ValueError as refused:
             problems[name] = str(refused.args[0])
             continue

@@ -177,6 +177,17 @@ def test_asking_at_once_also_asks_for_the_orders_of_the_last_six_hours(merchant,
     assert asked == {young.id}
 
 
+def test_what_somebody_else_set_meanwhile_is_not_taken_back(merchant, anna):
+    page = anna.get(PREPAYMENT).text
+    shown = dict(re.findall(r'name="(shown:[^"]+)" value="([^"]*)"', page))
+    put(merchant, "prepayment.reminders", "3", actor=BERT)
+    form = named(page) | shown | {"prepayment.cancel_after_days": "21"}
+    assert form["prepayment.reminders"] == "1"
+    anna.post(PREPAYMENT, form)
+    now_set = settings_of(merchant.id).prepayment
+    assert (now_set.reminders, now_set.cancel_after_days) == (3, 21)
+
+
 # --- brakes ---------------------------------------------------------------------------------------
 
 
