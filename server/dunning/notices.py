@@ -7,7 +7,7 @@ of what is decided or done. Never commits.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -22,12 +22,18 @@ from server.mail.models import Mail
 from server.mail.rules import day, grouped_iban, money
 from server.mail.service import insert_mail, mail_content
 from server.mail.theme import Theme
-from server.orders.asking import request_for
 from server.orders.ledger import ZERO
 from server.orders.links import page_url
 from server.orders.merchant_notices import tell_administrators
 from server.orders.models import Order
-from server.orders.notices import Request, facts_of_request, mail_language, system_address
+from server.orders.notices import (
+    Request,
+    facts_of_request,
+    mail_language,
+    payee_for,
+    system_address,
+)
+from server.orders.told import told_order
 from server.shops.models import Shop
 
 LISTED: Final = 20
@@ -68,16 +74,26 @@ def write_reminder(
     order: Order, claim: Claim, once: str, here: Circumstances, payable_until: date | None
 ) -> int | None:
     """The mail of a reminder; its id, or None without an account or an address."""
-    asked = request_for(order, here.settings(order.shop_id), claim.due)
-    if asked is None or not order.customer_email:
+    told = told_order(order)
+    account = payee_for(told, order.shop_id, here.payees)
+    if account is None:
         return None
-    asked = replace(asked, payable_until=payable_until)
+    asked = Request(
+        told,
+        wire.PaymentCode(order.payment_code),
+        order.payment_reference,
+        account,
+        here.settings(order.shop_id),
+        here.zone,
+        claim.due,
+        payable_until,
+    )
     kind = "reminder" if claim.level == 1 else "dunning_notice"
     return _write(
         kind,
         order,
         once,
-        here.at,
+        here,
         lambda shop, language: (
             facts_of_request(asked, shop, language)
             | _facts_of_claim(order, claim, asked, here, language)
@@ -117,14 +133,14 @@ def _facts_of_claim(
 
 def write_enquiry(order: Order, once: str, here: Circumstances) -> int | None:
     """Was the parcel paid at the door (K29)?"""
-    return _write("cod_enquiry", order, once, here.at, _plain_facts(order, here))
+    return _write("cod_enquiry", order, once, here, _plain_facts(order, here))
 
 
 def write_cancelled(order: Order, here: Circumstances) -> int | None:
     """No money came, so the order was cancelled. Once a cancellation."""
     assert order.cancelled_at is not None, "it is cancelled already"
     once = f"order:{order.id}:cancelled:{order.cancelled_at.isoformat()}"
-    return _write("order_cancelled", order, once, here.at, _plain_facts(order, here))
+    return _write("order_cancelled", order, once, here, _plain_facts(order, here))
 
 
 def _plain_facts(order: Order, here: Circumstances) -> Callable[[Shop, str], dict[str, str]]:
@@ -143,13 +159,13 @@ def _write(
     kind: str,
     order: Order,
     once: str,
-    at: datetime,
+    here: Circumstances,
     facts: Callable[[Shop, str], dict[str, str]],
 ) -> int | None:
-    """The id of the mail; None without an address, or if it was written before."""
+    """The id of the mail; None without an address, or if it was written before and not withheld."""
     if not order.customer_email:
         return None
-    shop = db.session.get_one(Shop, order.shop_id)
+    shop = here.shops[order.shop_id]
     language = mail_language(order.language, shop.language)
     content = mail_content(
         kind,
@@ -162,7 +178,8 @@ def _write(
         reply_to=shop.reply_to,
     )
     ids = {"merchant_id": order.merchant_id, "shop_id": order.shop_id, "order_id": order.id}
-    if not insert_mail(content | ids | {"once": once, "created_at": at, "due_at": at}):
+    drop_withheld(once)
+    if not insert_mail(content | ids | {"once": once, "created_at": here.at, "due_at": here.at}):
         return None
     return db.session.scalar(select(Mail.id).where(Mail.once == once))
 

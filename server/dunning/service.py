@@ -6,7 +6,6 @@ what a run saw before counts for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -69,7 +68,7 @@ def reminder_by_hand(order: Order, at: datetime) -> tuple[int, Decimal] | None:
     if level > MOST_REMINDERS:
         return None
     settings = here.settings(order.shop_id).of(order.payment_code)
-    charged = sum((row.fee for row in _reached(order.id).values()), ZERO)
+    charged = sum((row.fee for row in _reminders(order.id)[0].values()), ZERO)
     return level, fee_of(level, one.facts, settings, order.currency, charged)
 
 
@@ -174,9 +173,7 @@ def carry_out(
 
 
 def _enquire(order: Order, here: Circumstances, actor: str) -> bool:
-    once = enquiry_once(order.id)
-    drop_withheld(once)
-    if write_enquiry(order, once, here) is None:
+    if write_enquiry(order, enquiry_once(order.id), here) is None:
         return False
     note(order, "enquired", actor, here.at)
     return True
@@ -211,7 +208,7 @@ def remind(
     """
     ledger = ledger or Ledger([order.id])
     settings = here.settings(order.shop_id).of(order.payment_code)
-    reached = _reached(order.id)
+    reached, untold = _reminders(order.id)
     paid = ledger.paid(order.id)
     charged = sum((row.fee for row in reached.values()), ZERO)
     fee = fee_of(level, one.facts, settings, order.currency, charged)
@@ -220,11 +217,13 @@ def remind(
     is_last = level >= settings.reminders
     claim = Claim(level, order.total, paid, fee, charged + fee, interest, is_last)
     once = reminder_once(order.id, level)
-    drop_withheld(once)
     mail_id = write_reminder(order, claim, once, here, payable_until(order, here))
     if mail_id is None:
         return None
-    row = _row(order, level)
+    row = untold.get(level) or Reminder(
+        merchant_id=order.merchant_id, order_id=order.id, level=level
+    )
+    db.session.add(row)
     row.sent_on, row.fee, row.interest = here.today, fee, interest
     row.mail_id, row.run_id, row.actor, row.created_at = mail_id, run_id, actor, here.at
     order.fee_total = charged + fee + interest
@@ -236,25 +235,20 @@ def remind(
     return row
 
 
-def _row(order: Order, level: int) -> Reminder:
-    """Of this level, the old one if its mail was withheld."""
-    found = db.session.scalar(
-        select(Reminder).where(Reminder.order_id == order.id, Reminder.level == level)
-    )
-    if found is None:
-        found = Reminder(merchant_id=order.merchant_id, order_id=order.id, level=level)
-        db.session.add(found)
-    return found
-
-
-def _reached(order_id: int) -> Mapping[int, Reminder]:
-    """By level, those that were not withheld."""
-    query = (
-        select(Reminder)
+def _reminders(order_id: int) -> tuple[dict[int, Reminder], dict[int, Reminder]]:
+    """By level: those that are reached, and those whose mails were withheld."""
+    rows = db.session.execute(
+        select(Reminder, Mail.status)
         .outerjoin(Mail, Mail.id == Reminder.mail_id)
-        .where(Reminder.order_id == order_id, Mail.status.is_distinct_from("withheld"))
+        .where(Reminder.order_id == order_id)
+        .order_by(Reminder.level)
+        .execution_options(populate_existing=True)
     )
-    return {row.level: row for row in db.session.scalars(query.order_by(Reminder.level))}
+    reached: dict[int, Reminder] = {}
+    untold: dict[int, Reminder] = {}
+    for row, status in rows:
+        (untold if status == "withheld" else reached)[row.level] = row
+    return reached, untold
 
 
 # --- what was never sent is not charged ----------------------------------------------------------
@@ -282,10 +276,9 @@ def recount_fees(merchant_id: int, at: datetime) -> int:
     order_ids = sorted(db.session.scalars(untold))
     for order_id in order_ids:
         order = order_now(merchant_id, order_id)
-        reached = _reached(order_id)
-        for row in db.session.scalars(select(Reminder).where(Reminder.order_id == order_id)):
-            if row.level not in reached:
-                row.fee = row.interest = ZERO
+        reached, untold_rows = _reminders(order_id)
+        for row in untold_rows.values():
+            row.fee = row.interest = ZERO
         interest = reached[max(reached)].interest if reached else ZERO
         order.fee_total = sum((row.fee for row in reached.values()), interest)
         db.session.flush()
