@@ -51,7 +51,7 @@ class Editor:
 
 @pages.get("/shops/<int:shop_id>/mapping")
 def show(shop_id: int) -> Response:
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     return _page(shop, service.mapping_of(shop), {})
 
 
@@ -137,7 +137,7 @@ def _known(shop: Shop, field: str, mapping: Mapping[str, Any]) -> list[str]:
 @pages.post("/shops/<int:shop_id>/mapping")
 def save(shop_id: int) -> BaseResponse:
     """All payment codes at once: a method that changes sides is in none in between."""
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     typed = {code: _typed(code) for code in CODES}
     try:
         changing.set_mapping(shop, typed)
@@ -145,7 +145,7 @@ def save(shop_id: int) -> BaseResponse:
         db.session.rollback()
         more = {code: _more(code) for code in CODES}
         ticked = {code: _typed(code, with_more=False) for code in CODES}
-        return _page(_shop_or_404(shop_id), ticked, more, refused)
+        return _page(shop_or_404(shop_id), ticked, more, refused)
     mapping_changed(g.merchant_id, shop.id)
     db.session.commit()
     return _back(shop_id, "mapping_saved")
@@ -153,7 +153,7 @@ def save(shop_id: int) -> BaseResponse:
 
 @pages.post("/shops/<int:shop_id>/mapping/default")
 def use_default(shop_id: int) -> BaseResponse:
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     code = request.form.get("code", "")
     if code not in CODES:
         return _back(shop_id, "mapping_reset")
@@ -161,7 +161,7 @@ def use_default(shop_id: int) -> BaseResponse:
         changing.use_default(shop, code)
     except ValueError as refused:
         db.session.rollback()
-        shop = _shop_or_404(shop_id)
+        shop = shop_or_404(shop_id)
         return _page(shop, service.mapping_of(shop), {}, refused)
     mapping_changed(g.merchant_id, shop.id)
     db.session.commit()
@@ -194,5 +194,6 @@ def _back(shop_id: int, done: str) -> BaseResponse:
     return redirect(url_for(".show", shop_id=shop_id, done=done), 303)
 
 
-def _shop_or_404(shop_id: int) -> Shop:
+def shop_or_404(shop_id: int) -> Shop:
+    """A shop of the reader's merchant."""
     return service.shop_of(g.merchant_id, shop_id) or abort(404)

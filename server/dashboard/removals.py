@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort, g, redirect, request, url_for
+from flask import Blueprint, Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from server.dashboard.mapping import shop_or_404
 from server.dashboard.pages import page
 from server.db import db, now
 from server.orders import removal
-from server.shops import service
-from server.shops.models import Shop
 
 pages = Blueprint("removals", __name__)
 
@@ -19,7 +18,7 @@ ANSWERS = ("remove", "keep")
 
 @pages.get("/shops/<int:shop_id>/removals")
 def show(shop_id: int) -> Response:
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     held, waiting = removal.counts(shop.id)
     return page(
         "removals.html",
@@ -34,7 +33,7 @@ def show(shop_id: int) -> Response:
 @pages.get("/shops/<int:shop_id>/removals/decide")
 def ask(shop_id: int) -> Response:
     """The question before it is done; where nothing is held there is nothing to ask."""
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     held, _ = removal.counts(shop.id)
     answer = request.args.get("answer", "")
     if not held or answer not in ANSWERS:
@@ -44,7 +43,7 @@ def ask(shop_id: int) -> Response:
 
 @pages.post("/shops/<int:shop_id>/removals/decide")
 def decide(shop_id: int) -> BaseResponse:
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     answer = request.form.get("answer", "")
     if answer not in ANSWERS:
         return redirect(url_for(".show", shop_id=shop.id), 303)
@@ -54,7 +53,3 @@ def decide(shop_id: int) -> BaseResponse:
     db.session.commit()
     done = "removals_made" if answer == "remove" else "removals_kept"
     return redirect(url_for(".show", shop_id=shop.id, done=done, n=count), 303)
-
-
-def _shop_or_404(shop_id: int) -> Shop:
-    return service.shop_of(g.merchant_id, shop_id) or abort(404)

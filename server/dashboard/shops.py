@@ -6,7 +6,7 @@ from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import queries, settings_queries
-from server.dashboard.mapping import names_of
+from server.dashboard.mapping import names_of, shop_or_404
 from server.dashboard.pages import page
 from server.db import db, now
 from server.merchants import service as merchants
@@ -72,7 +72,7 @@ def add() -> BaseResponse:
 
 @pages.get("/shops/<int:shop_id>")
 def show(shop_id: int) -> Response:
-    return shop_page(_shop_or_404(shop_id))
+    return shop_page(shop_or_404(shop_id))
 
 
 def shop_page(
@@ -104,7 +104,7 @@ def shop_page(
 
 @pages.get("/shops/<int:shop_id>/edit")
 def ask_edit(shop_id: int) -> Response:
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     return _edit_page(shop, {"name": shop.name, "system": shop.system, "url": shop.url})
 
 
@@ -124,7 +124,7 @@ def _edit_page(shop: Shop, typed: dict[str, str], problem: str | None = None) ->
 @pages.post("/shops/<int:shop_id>/edit")
 def edit(shop_id: int) -> BaseResponse:
     """Another system is asked for its address: the old one is not taken over (K66)."""
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     typed = {name: _plain(name) for name in ("name", "system", "url")}
     if typed["system"] not in (*SYSTEMS, shop.system):
         return _edit_page(shop, typed, "shop_system_missing")
@@ -135,7 +135,7 @@ def edit(shop_id: int) -> BaseResponse:
         changing.change_shop(shop, **typed)
     except ValueError as refused:
         db.session.rollback()
-        return _edit_page(_shop_or_404(shop_id), typed, str(refused.args[0]))
+        return _edit_page(shop_or_404(shop_id), typed, str(refused.args[0]))
     mapping_changed(g.merchant_id, shop.id)
     db.session.commit()
     return redirect(url_for(".show", shop_id=shop.id, done="shop_changed"), 303)
@@ -147,7 +147,7 @@ def edit(shop_id: int) -> BaseResponse:
 @pages.get("/shops/<int:shop_id>/mode")
 def ask_mode(shop_id: int) -> Response:
     """The question before the shop goes into test mode or out of it."""
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     current = merchants.settings_of(g.merchant_id, shop.id).mode
     wanted = next(mode for mode in MODES if mode != current)
     return page("shop_mode.html", shop=shop, wanted=wanted)
@@ -155,7 +155,7 @@ def ask_mode(shop_id: int) -> Response:
 
 @pages.post("/shops/<int:shop_id>/mode")
 def set_mode(shop_id: int) -> BaseResponse:
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     wanted = request.form.get("mode", "")
     if wanted not in MODES:
         return redirect(url_for(".show", shop_id=shop.id), 303)
@@ -176,7 +176,7 @@ def set_mode(shop_id: int) -> BaseResponse:
 @pages.post("/shops/<int:shop_id>/keys")
 def create_key(shop_id: int) -> Response:
     """The key is shown in this very answer and never again; only its hash is kept."""
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     name = _plain("name")
     if not name or len(name) > MAX_KEY_NAME_LENGTH:
         return shop_page(shop, problem="key_name_missing")
@@ -188,7 +188,7 @@ def create_key(shop_id: int) -> Response:
 @pages.get("/shops/<int:shop_id>/keys/<key_id>/revoke")
 def ask_revoke_key(shop_id: int, key_id: str) -> Response:
     """The question of the dialog as a page of its own, for browsers without JavaScript."""
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     key = next((k for k in queries.api_keys(g.merchant_id, shop.id) if k.id == key_id), None)
     if key is None:
         abort(404)
@@ -202,7 +202,7 @@ def ask_revoke_key(shop_id: int, key_id: str) -> Response:
 
 @pages.post("/shops/<int:shop_id>/keys/<key_id>/revoke")
 def revoke_key(shop_id: int, key_id: str) -> BaseResponse:
-    shop = _shop_or_404(shop_id)
+    shop = shop_or_404(shop_id)
     if key_id not in {key.id for key in queries.api_keys(g.merchant_id, shop.id)}:
         abort(404)
     merchants.revoke_api_key(g.merchant_id, key_id, now())
@@ -212,10 +212,3 @@ def revoke_key(shop_id: int, key_id: str) -> BaseResponse:
 
 def _plain(name: str) -> str:
     return request.form.get(name, "").replace("\x00", "").strip()
-
-
-def _shop_or_404(shop_id: int) -> Shop:
-    shop = service.shop_of(g.merchant_id, shop_id)
-    if shop is None:
-        abort(404)
-    return shop
