@@ -44,8 +44,8 @@ from server.orders.receiver import (
 from server.orders.removal import LOST_IF_CLOSED, NOT_OPEN, forget_order, remove
 from server.orders.rules import make_payment_reference, payment_status
 from server.orders.service import request_match
-from server.orders.settlement import settle
-from server.shops.models import Shop
+from server.orders.settlement import NOT_PAID_AFTER_ALL, settle
+from server.shops.models import PaymentUpdate, Shop
 from server.shops.rules import is_open_status, is_watched, payment_code
 from server.shops.service import connect, touch, touch_is_due
 from server.work import announce
@@ -355,8 +355,22 @@ def _follow_status(row: Order, is_open: bool, at: datetime) -> None:
         if row.removed_at is not None:
             row.removed_at = None
             note(row, "open_again", "", at)
-    elif row.removed_at is None and row.payment_status in LOST_IF_CLOSED:
+    elif row.removed_at is None and row.payment_status in LOST_IF_CLOSED and not _told_so(row):
         remove(row, NOT_OPEN, at, shop_status=row.shop_status or "")
+
+
+def _told_so(row: Order) -> bool:
+    """Does the shop only repeat that we cancelled the order? It may still be paid (S51, S54)."""
+    last = db.session.execute(
+        select(PaymentUpdate.intent, PaymentUpdate.shop_status)
+        .where(PaymentUpdate.order_id == row.id, PaymentUpdate.attempts > 0)
+        .order_by(PaymentUpdate.id.desc())
+        .limit(1)
+    ).first()
+    if row.cancelled_at is None or last is None or last.intent not in NOT_PAID_AFTER_ALL:
+        return False
+    is_default = last.shop_status is None and last.intent == wire.Intent.CANCELLED.value
+    return is_default or bool(last.shop_status == row.shop_status)
 
 
 def _add_invoices(row: Order, order: wire.Order) -> None:
