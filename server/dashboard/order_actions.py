@@ -74,7 +74,7 @@ def ask_page(name: str, order_id: int, problem: NotPossible | None = None) -> Re
         fits=fits,
         question=t(f"order_ask.{words}", number=order.number, level=level),
         consequence=t(f"order_ask.{words}_text", shop=order.shop.name),
-        button=order_menu.label(name, row, at),
+        button=order_menu.label(name, order, reminder),
         is_grave=name in GRAVE,
         reminder=reminder,
         problem=problem,

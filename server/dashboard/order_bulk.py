@@ -6,6 +6,7 @@ transaction of its own: one that fails never stops the others, and is named afte
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from server.dashboard.words import t
 from server.db import db, now
 from server.orders.models import OWING_STATUSES, Order
 from server.orders.service import NotPossible
+
+log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
 FAILED_SHOWN = 20
@@ -129,6 +132,10 @@ def _do(act: str, ids: Collection[int]) -> BaseResponse:
         except NotPossible as problem:
             db.session.rollback()
             failed.append(f"{order_id}-{problem.args[0]}")
+        except Exception:  # a fault in one order must not keep the others waiting
+            log.exception("%s failed for order %s", act, order_id)
+            db.session.rollback()
+            failed.append(f"{order_id}-fault")
     facts: dict[str, Any] = {"done": f"bulk_{act}", "n": len(wanted) - len(failed)}
     if failed:
         facts |= {"failed": ".".join(failed[:FAILED_SHOWN]), "failures": len(failed)}

@@ -27,6 +27,7 @@ from server.db import db, now
 from server.mail.girocode import girocode_png
 from server.merchants.service import settings_of
 from server.orders import claims, credit, lifecycle
+from server.orders.links import page_url
 from server.orders.models import Order
 from server.orders.notices import asked_reference, asked_transfer, payee_for
 from server.orders.service import NotPossible
@@ -72,6 +73,7 @@ def order_page(order_id: int, problem: NotPossible | None = None) -> Response:
         rests_until=order.paused_until is not None and order.paused_until >= words.today(),
         entries=order_timeline.entries_of(order, shown, at),
         account=account,
+        customer_page=page_url(order) if account else None,
         asked=_asked(order, row.open, account) if account else None,
         problem=problem,
         terms=_terms(order, settings),

@@ -14,8 +14,8 @@ from datetime import datetime
 from flask import url_for
 from markupsafe import Markup
 
-from server.dashboard import order_steps
 from server.dashboard.order_queries import LATE_CODES, OrderRow
+from server.dashboard.order_steps import NextReminder, next_reminder
 from server.dashboard.order_timeline import base_date_name
 from server.dashboard.words import t
 from server.dunning.rules import ASKED_CODES
@@ -71,19 +71,21 @@ class Entry:
 
 def menu_of(row: OrderRow, at: datetime) -> list[tuple[str, Sequence[Entry]]]:
     """(group, entries) of what fits this order; a group of nothing is left out."""
-    fits = fitting(row.order)
-    if "send_reminder" in fits and order_steps.next_reminder(row, at) is None:
-        fits -= {"send_reminder"}  # the highest level is reached
+    fits, reminder = fitting(row.order), None
+    if "send_reminder" in fits:
+        reminder = next_reminder(row, at)
+        if reminder is None:
+            fits -= {"send_reminder"}  # the highest level is reached
     found = [
-        (group, [_entry(act, row, at) for act in acts if act.name in fits])
+        (group, [_entry(act, row.order, reminder) for act in acts if act.name in fits])
         for group, acts in ACTS.items()
     ]
     return [(group, entries) for group, entries in found if entries]
 
 
-def _entry(act: Act, row: OrderRow, at: datetime) -> Entry:
+def _entry(act: Act, order: Order, reminder: NextReminder | None) -> Entry:
     view = f".ask_{act.name}" if act.asks else f".{act.name}"
-    return Entry(act, label(act.name, row, at), url_for(view, order_id=row.order.id))
+    return Entry(act, label(act.name, order, reminder), url_for(view, order_id=order.id))
 
 
 def fitting(order: Order) -> set[str]:
@@ -98,11 +100,9 @@ def wording(name: str, order: Order) -> str:
     return f"{name}_late" if name in {"cancel", "reopen"} and is_late else name
 
 
-def label(name: str, row: OrderRow, at: datetime) -> Markup:
-    """What the menu and the buttons call it."""
-    order = row.order
+def label(name: str, order: Order, reminder: NextReminder | None = None) -> Markup:
+    """What the menu and the buttons call it; ``reminder`` is the one that would be sent."""
     if name == "send_reminder":
-        reminder = order_steps.next_reminder(row, at)
         word = reminder.word if reminder else t("order.level_next")
         return t("order_act.send_reminder", level=word)
     if name == "set_base_date":

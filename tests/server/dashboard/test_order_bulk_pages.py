@@ -96,6 +96,20 @@ def test_one_that_fails_never_stops_the_others_and_is_named(shop, anna):
 
 
 @pytest.mark.feature("K63")
+def test_a_fault_in_one_order_does_not_reach_the_others(shop, anna, caplog):
+    orders = [recent(shop) for _ in range(3)]
+    before = db.session.query(Mail).count()
+    orders[1].wire = {}
+    db.session.commit()
+    ids = [order.id for order in orders]
+    form = {"act": "send_payment_information", "order": ids, "confirmed": "yes"}
+    answer = anna.post("/orders/bulk", form)
+    assert "n=2" in answer.location and db.session.query(Mail).count() == before + 2
+    assert f"{orders[1].number} : nicht möglich" in words(anna.get(answer.location))
+    assert "failed for order" in caplog.text
+
+
+@pytest.mark.feature("K63")
 def test_all_of_a_filter_at_once_but_only_so_many(merchant, shop, anna, monkeypatch):
     monkeypatch.setattr(order_bulk, "MOST_AT_ONCE", 2)
     orders = [recent(shop) for _ in range(3)]
