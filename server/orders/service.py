@@ -23,6 +23,7 @@ from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.orders.asking import ASKING
+from server.orders.effects import mapping_changed
 from server.orders.keys import added_search, rewrite_keys
 from server.orders.ledger import (
     ZERO,
@@ -447,7 +448,10 @@ def acknowledge_update(
 
 
 def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> None:
+    before = (shops.mapping_of(shop), shop.mapping_pinned)
     notice = shops.hear_heartbeat(shop, heartbeat, at)
+    if (shops.mapping_of(shop), shop.mapping_pinned) != before:
+        mapping_changed(shop.merchant_id, shop.id)
     if notice is not None:
         tell_merchant(notice, shop, None, at)
 

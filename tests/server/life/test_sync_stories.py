@@ -6,13 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from plugin_sdk.types import Evidence
+from plugin_sdk.types import CodeMapping, Evidence, Heartbeat, PaymentCode
 from server.db import db
 from server.mail.models import Mail
 from server.orders.intake import orders_gone
 from server.orders.lifecycle import admit_monitored, edit_order, has_monitored
 from server.orders.models import Order, OrderKey
 from server.orders.removal import counts, decide_removals, held_orders
+from server.orders.service import hear_heartbeat
 from server.shops.service import shop_of
 from tests.factories import AT, MAPPING, make_shop, wire_order
 from tests.server.life.steps import (
@@ -314,3 +315,16 @@ def test_watched_orders_come_in_after_a_while_if_they_are_still_open(merchant, s
 def test_other_codes_that_nobody_watches_are_not_managed(shop):
     assert push(shop, wire_order(payment_method="paypal")) == "not_managed"
     assert shop_of(shop.merchant_id, shop.id) is shop
+
+
+@pytest.mark.feature("S22", "S38")
+def test_a_mapping_that_a_heartbeat_changes_judges_stored_orders_anew(shop):
+    """The shop sends the same order again; only what its status means has changed."""
+    raw, order = pushed(shop)
+    assert push(shop, raw, LATER) == "unchanged"
+    entry = CodeMapping(methods=("bacs",), open_statuses=("pending",))
+    heartbeat = Heartbeat("woocommerce", "1", defaults={PaymentCode.PREPAYMENT: entry})
+    hear_heartbeat(shop, heartbeat, LATER)
+    db.session.commit()
+    push(shop, raw, LATER)
+    assert order_of(shop, raw).payment_status == "removed"
