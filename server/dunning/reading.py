@@ -171,14 +171,15 @@ def _sent(ids: Collection[int]) -> Mapping[int, _Sent]:
 
 def _reminders(ids: Collection[int]) -> Mapping[int, Sequence[tuple[int, date]]]:
     """A level whose mail was withheld is not reached (N4)."""
-    query = (
-        select(Reminder.order_id, Reminder.level, Reminder.sent_on)
-        .outerjoin(Mail, Mail.id == Reminder.mail_id)
-        .where(is_any(Reminder.order_id, ids), Mail.status.is_distinct_from("withheld"))
+    # Not a join: with few reminders known, that would read all mails of everybody.
+    status = select(Mail.status).where(Mail.id == Reminder.mail_id).scalar_subquery()
+    query = select(Reminder.order_id, Reminder.level, Reminder.sent_on, status).where(
+        is_any(Reminder.order_id, ids)
     )
     found: dict[int, list[tuple[int, date]]] = defaultdict(list)
-    for order_id, level, sent_on in db.session.execute(query.order_by(Reminder.level)):
-        found[order_id].append((level, sent_on))
+    for order_id, level, sent_on, mail in db.session.execute(query.order_by(Reminder.level)):
+        if mail != "withheld":
+            found[order_id].append((level, sent_on))
     return found
 
 

@@ -230,7 +230,6 @@ def remind(
     facts = {"fee": amount_text(fee)} if fee else {}
     facts |= {"interest": amount_text(interest)} if interest else {}
     note(order, "reminder_sent", actor, here.at, level=level, **facts)
-    db.session.flush()
     settle(order, here.at, ledger)
     return row
 
