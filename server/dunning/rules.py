@@ -344,7 +344,8 @@ class _Course:
         after = self.settings.collect_after_days
         if self.order.payment_code != "invoice" or after <= 0 or self.order.is_collected:
             return None
-        chain = list(self._chain())
+        last_level = self._last_level(self.settings.cancel_after_days)
+        chain = [(level, meant) for level, meant in self._chain() if level <= last_level]
         reached = max([self.order.level, *(step.level for step in reminders)])
         if self.settings.reminders and (not chain or reached < chain[-1][0]):
             self.hindered = self.hindered or "reminders_missing"

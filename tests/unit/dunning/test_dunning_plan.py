@@ -336,6 +336,16 @@ def test_an_invoice_goes_to_collection_after_all_reminders():
     assert steps(ORDER, settings)[-1][0] == "reminder", "a prepayment is nobody's debt"
 
 
+def test_a_reminder_that_was_never_to_come_before_the_overdue_date_is_not_missed():
+    """The second of day 21 does not come, because on day 14 the invoice is overdue."""
+    settings = replace(SETTINGS, reminders=2, cancel_after_days=14, collect_after_days=30)
+    settings = replace(settings, reminder_2_days=14)
+    overdue = replace(
+        INVOICE, payment_status="cancelled", is_cancelled=True, reminders=((1, days_after(7)),)
+    )
+    assert steps(overdue, settings, today=days_after(14)) == [("collection", 0, 30)]
+
+
 def test_not_without_the_reminders_that_are_set():
     settings = replace(SETTINGS, reminders=2, collect_after_days=30)
     overdue = replace(INVOICE, payment_status="cancelled", is_cancelled=True)
