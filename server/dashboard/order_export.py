@@ -72,7 +72,7 @@ def _exported() -> Iterator[list[export.Cell]]:
     before, has_more = None, True
     while has_more:
         rows, _, has_more = order_queries.order_page(
-            g.merchant_id, matching, before=before, size=EXPORT_SLICE
+            g.merchant_id, matching, before=before, size=EXPORT_SLICE, with_notes=False
         )
         yield from _slice(rows)
         if rows:

@@ -13,7 +13,7 @@ from typing import Any
 from flask import Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from server.dashboard import order_steps, words
+from server.dashboard import order_menu, order_steps, words
 from server.dashboard.order_detail import order_page, plain, row_or_404
 from server.dashboard.order_queries import OrderRow
 from server.dashboard.order_timeline import base_date_name
@@ -109,7 +109,8 @@ def ask_set_base_date(order_id: int) -> Response:
 def _base_date_form(row: OrderRow, problem: NotPossible | None = None, typed: str = "") -> Response:
     steps = order_steps.steps_of(row.order, now())
     return _form("order_base_date.html", row, "set_base_date", problem, steps=steps,
-                 name=base_date_name(row.order.payment_code),
+                 title=order_menu.label("set_base_date", row.order),
+        name=base_date_name(row.order.payment_code),
                  typed=typed or steps.base_date.isoformat())  # fmt: skip
 
 

@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from server.dashboard.order_queries import LATE_CODES, OrderRow
 from server.dashboard.order_steps import NextReminder, next_reminder
-from server.dashboard.order_timeline import base_date_name
 from server.dashboard.words import t
 from server.dunning.rules import ASKED_CODES
 from server.orders import lifecycle
@@ -95,9 +94,10 @@ def fitting(order: Order) -> set[str]:
 
 
 def wording(name: str, order: Order) -> str:
-    """The key of the words: cancelling reads "overdue" where goods have left already (K4)."""
+    """The key of the words: cancelling reads "overdue" where goods have left already (K4), and
+    the date that reminders count from is called otherwise (S57)."""
     is_late = order.payment_code in LATE_CODES
-    return f"{name}_late" if name in {"cancel", "reopen"} and is_late else name
+    return f"{name}_late" if name in {"cancel", "reopen", "set_base_date"} and is_late else name
 
 
 def label(name: str, order: Order, reminder: NextReminder | None = None) -> Markup:
@@ -105,6 +105,4 @@ def label(name: str, order: Order, reminder: NextReminder | None = None) -> Mark
     if name == "send_reminder":
         word = reminder.word if reminder else t("order.level_next")
         return t("order_act.send_reminder", level=word)
-    if name == "set_base_date":
-        return t("order_act.set_base_date", name=base_date_name(order.payment_code))
     return t(f"order_act.{wording(name, order)}")

@@ -24,6 +24,7 @@ from server.db import db
 from server.dunning.models import Reminder
 from server.mail.models import Mail
 from server.merchants.service import settings_of
+from server.orders.ledger import is_any
 from server.orders.models import OWING_STATUSES, Assignment, Invoice, Order, OrderEvent
 from server.orders.rules import normalise_reference
 from server.shops.models import OrderRequest, PaymentUpdate, Shop
@@ -206,8 +207,12 @@ def order_page(
     before: Cursor | None = None,
     after: Cursor | None = None,
     size: int | None = None,
+    with_notes: bool = True,
 ) -> tuple[list[OrderRow], bool, bool]:
-    """(rows newest first, are there newer ones, are there older ones). One cursor at most."""
+    """(rows newest first, are there newer ones, are there older ones). One cursor at most.
+
+    ``with_notes``: find out as well what hinders each of them.
+    """
     size = size or ORDERS_A_PAGE
     key = tuple_(Order.ordered_at, Order.id)
     query = matching.add_columns(paid())
@@ -219,7 +224,7 @@ def order_page(
         query = query.order_by(Order.ordered_at.desc(), Order.id.desc())
     found = list(db.session.execute(query.limit(size + 1)))
     has_more, found = len(found) > size, found[:size]
-    rows = _rows(merchant_id, [(order, paid) for order, paid in found], with_notes=True)
+    rows = _rows(merchant_id, [(order, paid) for order, paid in found], with_notes=with_notes)
     if after is not None:
         return rows[::-1], has_more, True
     return rows, before is not None, has_more
@@ -277,7 +282,7 @@ def invoice_numbers(merchant_id: int, order_ids: Sequence[int]) -> dict[int, lis
     """Order id to the numbers of its invoices."""
     found: dict[int, list[str]] = defaultdict(list)
     query = select(Invoice.order_id, Invoice.number).where(
-        Invoice.merchant_id == merchant_id, Invoice.order_id.in_(order_ids)
+        Invoice.merchant_id == merchant_id, is_any(Invoice.order_id, order_ids)
     )
     for order_id, number in db.session.execute(query.order_by(Invoice.id)):
         found[order_id].append(number)
@@ -460,7 +465,9 @@ def levels(merchant_id: int, order_ids: Sequence[int]) -> dict[int, int]:
     rows = db.session.execute(
         select(Reminder.order_id, func.max(Reminder.level))
         .outerjoin(Mail, Mail.id == Reminder.mail_id)
-        .where(Reminder.merchant_id == merchant_id, Reminder.order_id.in_(order_ids), _reached())
+        .where(
+            Reminder.merchant_id == merchant_id, is_any(Reminder.order_id, order_ids), _reached()
+        )
         .group_by(Reminder.order_id)
     )
     return {row[0]: row[1] for row in rows}

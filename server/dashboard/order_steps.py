@@ -18,7 +18,7 @@ from server.dashboard.words import t
 from server.dunning.circumstances import HARMLESS, Circumstances
 from server.dunning.fees import fee_of, interest_of
 from server.dunning.reading import OpenOrder, plan_for, read_orders
-from server.dunning.rules import Plan
+from server.dunning.rules import Plan, Step
 from server.merchants.settings import MOST_REMINDERS
 from server.orders.models import OWING_STATUSES, Order
 from server.orders.service import NotPossible
@@ -143,8 +143,14 @@ def next_steps(merchant_id: int, orders: Sequence[Order], at: datetime) -> dict[
     for one in read_orders(list(owing), here):
         plan, order = plan_for(one, here), owing[one.order_id]
         if plan.next is not None:
-            word = step_badge(plan.next, order.payment_code).word
-            found[order.id] = t("orders.next_from", what=word, day=words.day(plan.next.due_on))
+            found[order.id] = _in_short(plan.next, order.payment_code)
         elif plan.hindered is not None:
             found[order.id] = why(plan.hindered)
     return found
+
+
+def _in_short(step: Step, payment_code: str) -> Markup:
+    day = words.day(step.due_on)
+    if step.kind == "reminder" and step.level == 1:
+        return t("orders.next_reminder", day=day)
+    return t("orders.next_from", what=step_badge(step, payment_code).word, day=day)

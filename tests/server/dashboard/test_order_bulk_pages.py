@@ -175,7 +175,7 @@ def test_too_much_to_export_is_said(shop, anna, monkeypatch):
 @pytest.mark.feature("K63")
 def test_the_list_says_what_comes_next(merchant, shop, anna):
     order = recent(shop)
-    assert re.search(r"Zahlungserinnerung ab \d+\.\d+\.", words(anna.get("/orders")))
+    assert re.search(r"Erinnerung ab \d+\.\d+\.", words(anna.get("/orders")))
     lifecycle.block_reminders(merchant.id, order.id, actor="x", at=now())
     db.session.commit()
     assert "Mahnsperre" in words(anna.get("/orders")) and numbers(anna.get("/orders"))

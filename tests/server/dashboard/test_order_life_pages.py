@@ -501,7 +501,7 @@ def test_an_english_reader_reads_all_of_it_in_english(merchant, shop, anna, fres
     lifecycle.set_base_date(merchant.id, order.id, AT.date(), actor=ANNA, at=now())
     db.session.commit()
     page = anna.get(f"/orders/{order.id}")
-    assert "Invoice date: change …" in menu(page)
+    assert "Change the invoice date …" in menu(page)
     text = words(page)
     for said in ("Next steps", "Reminders blocked.", "Reminders allowed.", "set by hand"):
         assert said in text, said
