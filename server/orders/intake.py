@@ -44,7 +44,7 @@ from server.orders.receiver import (
 from server.orders.removal import LOST_IF_CLOSED, NOT_OPEN, forget_order, remove
 from server.orders.rules import make_payment_reference, payment_status
 from server.orders.service import request_match
-from server.orders.settlement import NOT_PAID_AFTER_ALL, settle
+from server.orders.settlement import settle
 from server.shops.models import PaymentUpdate, Shop
 from server.shops.rules import is_open_status, is_watched, payment_code
 from server.shops.service import connect, touch, touch_is_due
@@ -360,17 +360,17 @@ def _follow_status(row: Order, is_open: bool, at: datetime) -> None:
 
 
 def _told_so(row: Order) -> bool:
-    """Does the shop only repeat that we cancelled the order? It may still be paid (S51, S54)."""
+    """Does the shop only repeat the status that we wrote last? A cancelled order may still be paid
+    (S51, S54), and one whose total was raised after it was paid still owes the rest (K3)."""
+    cancelled = PaymentUpdate.intent == wire.Intent.CANCELLED.value
     last = db.session.execute(
-        select(PaymentUpdate.intent, PaymentUpdate.shop_status)
+        select(PaymentUpdate.shop_status)
         .where(PaymentUpdate.order_id == row.id, PaymentUpdate.attempts > 0)
+        .where(PaymentUpdate.shop_status.is_not(None) | cancelled)
         .order_by(PaymentUpdate.id.desc())
         .limit(1)
     ).first()
-    if row.cancelled_at is None or last is None or last.intent not in NOT_PAID_AFTER_ALL:
-        return False
-    is_default = last.shop_status is None and last.intent == wire.Intent.CANCELLED.value
-    return is_default or bool(last.shop_status == row.shop_status)
+    return last is not None and last.shop_status in (None, row.shop_status)
 
 
 def _add_invoices(row: Order, order: wire.Order) -> None:

@@ -42,3 +42,16 @@ def test_another_end_in_the_shop_still_removes_a_cancelled_order(merchant, shop)
     tell(shop)
     push(shop, {**raw, "shop_status": "refunded"}, PAID_AT)
     assert order_of(shop, raw).payment_status == "removed"
+
+
+@pytest.mark.feature("K3", "S38")
+def test_an_order_that_owes_a_rest_again_stays_though_the_shop_has_it_as_paid(merchant, shop):
+    """Paid, so the shop says what we wrote; its total is raised; then anything else changes."""
+    raw, order = pushed(shop)
+    pay(merchant, order)
+    tell(shop, PAID_AT)
+    raised = {**raw, "total": "29.90", "shop_status": "processing"}
+    push(shop, raised, PAID_AT)
+    tell(shop, PAID_AT)
+    push(shop, {**raised, "tracking_numbers": ["1Z"]}, PAID_AT)
+    assert order_of(shop, raw).payment_status == "partially_paid"
