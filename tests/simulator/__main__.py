@@ -11,6 +11,8 @@ from tests.simulator.invariants import Broken
 from tests.simulator.rig import fresh, own_house
 from tests.simulator.world import World
 
+# ruff: noqa: T201
+
 WEEK_DAYS = 7
 
 

@@ -1,4 +1,4 @@
-"""A bank: transfers on their way, how and when the house hears of them, and whose they really are."""
+"""A bank: transfers on their way, how and when the house hears of them, and whose they are."""
 
 from __future__ import annotations
 
@@ -76,6 +76,11 @@ class BankModel:
     def reference(self) -> str:
         self._count += 1
         return f"B{self.account_id}X{self._count:06}"
+
+    @property
+    def has_money(self) -> bool:
+        """Is a transfer under way?"""
+        return bool(self.waiting)
 
     # --- to the house
 

@@ -30,7 +30,7 @@ from server.orders.manual import ManualOrder, create_manual_order
 from server.orders.models import OWING_STATUSES, Assignment, Order, Suggestion
 from server.orders.removal import decide_removals
 from server.orders.returns import book_return
-from tests.simulator.bank import BankModel, Transfer, german_iban
+from tests.simulator.bank import Transfer, german_iban
 from tests.simulator.shop import ShopModel
 
 if TYPE_CHECKING:

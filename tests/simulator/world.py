@@ -22,12 +22,15 @@ from plugin_sdk.errors import Rejected, Temporary
 from server import clock as house_clock
 from server import jobs
 from server.db import db
+from server.dunning.models import DunningRun
 from server.mail.models import Mail
 from server.mail.service import deliver_mail
 from server.merchants.models import Merchant, User
 from server.orders.ledger import NotPossible
 from server.orders.models import Order
 from server.shops.models import Shop
+from server.shops.order_requests import has_expired_requests
+from server.shops.service import has_expired
 from tests.factories import MAPPING, make_account
 from tests.simulator import people
 from tests.simulator.bank import BankModel, german_iban
@@ -44,19 +47,22 @@ STARTS: Final = (
     date(2026, 2, 16),  # Easter, 1 May
 )
 ZONES: Final = ("Europe/Berlin", "America/New_York", "Pacific/Auckland")
-TICKS: Final = (time(0, 3), time(9, 7), time(15, 2), time(23, 58))
+TICKS: Final = (time(0, 3), time(9, 7), time(17, 5))
 DUE_KINDS: Final = (
     *("statement", "match_request", "dunning_run", "mail"),
     *("payment_update", "order_request"),
 )
+FILE_DAYS: Final = (0, 2, 4)
+"""On other days a bank says something only if there is money."""
 DRAINS_AT_ONCE: Final = 60
-GRACE: Final = timedelta(days=9)
-"""After the last day: longer than the 168 h of a payment update and the 72 h of a mail."""
+GRACE_DAYS: Final = (1, 2, 5, 8)
+"""Of the days after the last one those with a clock: longer than the 168 h of a payment update
+and the 72 h of a mail."""
 LEASE_OVER: Final = timedelta(minutes=6)
 BUSINESS_HOURS: Final = (7, 21)
 
 DUE = " UNION ALL ".join(
-    f"SELECT '{kind}', bool_or(due_at <= %(at)s), min(due_at) FILTER (WHERE due_at > %(at)s)"  # noqa: S608
+    f"SELECT '{kind}', bool_or(due_at <= %(at)s), min(due_at) FILTER (WHERE due_at > %(at)s)"
     f" FROM {kind} WHERE status = 'queued'"
     for kind in DUE_KINDS
 )
@@ -121,6 +127,8 @@ class World:
         self._count = 0
         self._wake_at: datetime | None = None
         self._rung = True
+        self._planned = 0
+        self._begun: set[tuple[int, date]] = set()
         self.sink = Sink(self)
         self.shops: list[ShopModel] = []
         self.banks: dict[int, BankModel] = {}
@@ -227,12 +235,11 @@ class World:
 
     def end(self) -> None:
         self.heal()
-        until = self.time + GRACE
-        day = self.time
-        while day < until:
-            self._plan_quiet_day(day.astimezone(BERLIN).date())
-            day += timedelta(days=1)
-        self.play_until(until)
+        begins = self.time
+        for days in GRACE_DAYS:
+            day = (begins + timedelta(days=days)).astimezone(BERLIN).date()
+            self._plan_quiet_day(day)
+        self.play_until(begins + timedelta(days=GRACE_DAYS[-1] + 1))
         self.checker.at_end()
 
     def play_until(self, until: datetime) -> None:
@@ -262,9 +269,21 @@ class World:
         db.session.commit()
         return True
 
-    def plan_day(self, number: int) -> None:
+    @property
+    def planned_until(self) -> datetime:
+        """Days until then have their ticks, files and comparisons in the queue."""
+        return self.first + timedelta(days=self._planned)
+
+    def plan_quiet_day(self, number: int) -> date:
+        """Clock, bank and comparisons of the day ``number`` of the world, counted from 0."""
+        self._planned = number + 1
         day = (self.first + timedelta(days=number)).astimezone(BERLIN).date()
         self._plan_quiet_day(day)
+        return day
+
+    def plan_day(self, number: int) -> None:
+        """All that happens on the day ``number``."""
+        day = self.plan_quiet_day(number)
         chance = self.chance
         count = int(self.orders_a_day) + (chance.random() < self.orders_a_day % 1)
         for _ in range(count):
@@ -284,10 +303,12 @@ class World:
         for tick in TICKS:
             self._put(datetime.combine(day, tick, BERLIN), "tick", self.tick)
         for bank in self.banks.values():
-            self._put(datetime.combine(day, time(6, 40), bank.zone), "bank", _deliver(bank, self))
+            if day.weekday() in FILE_DAYS or bank.has_money:
+                at = datetime.combine(day, time(6, 40), bank.zone)
+                self._put(at, "bank", _deliver(bank, self))
         compare = datetime.combine(day, time(4, 20), BERLIN)
         self._put(compare, "compare", lambda: self.compare(everything=day.day % 6 == 0))
-        if day.day % 2:
+        if day.day % 4 == 0:
             self._put(datetime.combine(day, time(23, 40), BERLIN), "check", self.checker.daily)
 
     def _moment(self, day: date) -> datetime:
@@ -361,10 +382,10 @@ class World:
             if shop.removed:
                 shop.report_removed(self)
 
-    def fault(self) -> None:
+    def fault(self, kind: str = "") -> None:
         """Something is away, for a while."""
         chance, wait = self.chance, timedelta(days=self.chance.uniform(0.2, 6))
-        kind = chance.choice(FAULTS)
+        kind = kind or chance.choice(FAULTS)
         self.did[f"fault {kind}"] += 1
         shop, bank = chance.choice(self.shops), self.banks[chance.choice(self.merchants)]
         match kind:
@@ -435,15 +456,25 @@ class World:
             self.soon(minutes=0.1)
 
     def tick(self) -> None:
-        """What the clock does beside ringing: daily runs, rows of dead workers."""
+        """What the clock does beside ringing: daily runs, what is too old."""
         if self.are_workers_up:
-            for _ in range(2):  # two clocks at the same moment are harmless
-                house_clock.begin(self.now)
-            house_clock.release(self.now)
-            jobs.drain_payment_update()
-            for shop in self.shops:
-                shop.poll(self)
+            self._begin_runs()
+            if has_expired(self.now) or has_expired_requests(self.now):
+                jobs.drain_payment_update()
         self._look()
+
+    def _begin_runs(self) -> None:
+        """As every minute; left out where it has had its effect, but not always: twice a day and
+        two clocks at once are harmless."""
+        todays = {(merchant_id, self.today(merchant_id)) for merchant_id in self.merchants}
+        if todays <= self._begun and self.chance.random() > 0.1:
+            return
+        if house_clock.begin(self.now) and self.chance.random() < 0.1:
+            house_clock.begin(self.now)
+        query = select(DunningRun.merchant_id, DunningRun.run_date)
+        self._begun = set(
+            db.session.execute(query.where(DunningRun.origin == "daily")).tuples().all()
+        )
 
     def _look(self) -> None:
         self._rung = True
@@ -514,6 +545,11 @@ class World:
         """What happened to an order, for people."""
         rows = db.session.connection().exec_driver_sql(HISTORY, {"id": order_id}).all()
         return [f"{row[0]:%Y-%m-%d %H:%M:%S} {row[1]}" for row in rows[-last:]]
+
+    def everything(self) -> list[str]:
+        """What happened to all orders, without what is drawn anew each time."""
+        ids = list(db.session.scalars(select(Order.id).order_by(Order.id)))
+        return [line for order_id in ids for line in self.history(order_id, last=1000)]
 
     def summary(self) -> str:
         counts = db.session.execute(
