@@ -6,8 +6,10 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c "$(FITS)" >/dev/null 2>&1 && echo $$p && exit; done; echo python3)
 BIN := .venv/bin
 TESTS ?=
+SEED ?= 1
+DAYS ?= 90
 
-.PHONY: help setup run demo test check bench torture docs golden clean
+.PHONY: help setup run demo test check bench torture simulate docs golden clean
 
 help:
 	@echo "make run      everything on this machine, with a demo shop; Ctrl-C stops it"
@@ -16,6 +18,7 @@ help:
 	@echo "make check    style, types, architecture, migrations, docs, wheel"
 	@echo "make bench    how fast it is, as ratios"
 	@echo "make torture  the full counts of what make test samples"
+	@echo "make simulate SEED=7  months of shop life from one seed"
 	@echo "make docs     build the documentation into site/"
 	@echo "make golden   write the golden mails anew (then look at the diff)"
 
@@ -49,6 +52,9 @@ bench: setup
 
 torture: setup
 	@KONTOR_TORTURE=1 $(BIN)/python -m pytest -m torture -n 0 $(TESTS)
+
+simulate: setup
+	@$(BIN)/python -m tests.simulator --seed $(SEED) --days $(DAYS)
 
 docs: setup
 	@$(BIN)/mkdocs build --strict

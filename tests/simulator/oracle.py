@@ -50,7 +50,7 @@ GENERAL: Final = {
 SEVEN: Final = "7"
 ONE_DAY: Final = timedelta(days=1)
 REACTION_DAYS: Final = 3
-"""So long after he was asked first nobody is reminded."""
+"""So long after he was asked first, or the order was brought back, nobody is reminded."""
 SILENCE: Final = timedelta(minutes=15)
 
 OPEN_ORDERS: Final = """
@@ -62,6 +62,8 @@ SELECT o.id, o.shop_id, o.payment_code, o.payment_status, o.total, o.ordered_at,
         ORDER BY id DESC LIMIT 1) AS base_by_hand,
     (SELECT min(created_at) FROM mail WHERE order_id = o.id AND kind = 'payment_information'
         AND status <> 'withheld') AS asked_at,
+    (SELECT max(at) FROM order_event WHERE order_id = o.id
+        AND kind IN ('reopened', 'open_again', 'taken_over', 'imported')) AS resumed_at,
     (SELECT json_agg(json_build_array(once, created_at)) FROM mail WHERE order_id = o.id
         AND kind IN ('reminder', 'dunning_notice') AND status <> 'withheld') AS reminded,
     EXISTS (SELECT FROM suggestion s JOIN posting p ON p.id = s.posting_id AND p.is_open
@@ -177,10 +179,9 @@ def _has_come(
     if sent:
         waited = (today - max(sent.values())).days >= gap
         return waited and (not row.base_by_hand or today >= meant)
-    if row.asked_at is not None:
-        asked = row.asked_at.astimezone(zone).date()
-        if (today - asked).days < min(gap, REACTION_DAYS):
-            return False
+    begins = [at.astimezone(zone).date() for at in (row.asked_at, row.resumed_at) if at is not None]
+    if any((today - day).days < min(gap, REACTION_DAYS) for day in begins):
+        return False
     return today >= meant
 
 
