@@ -258,7 +258,8 @@ class _Course:
                 continue
             nominal = self._after_asked(meant, self.settings.gap_days(level))
             if sent_on is not None:
-                nominal = sent_on + timedelta(days=self.settings.gap_days(level))
+                gap = self.settings.gap_days(level)
+                nominal = self._after_asked(sent_on + timedelta(days=gap), gap)
                 if self.order.base_date_by_hand is not None:
                     nominal = max(nominal, meant)
             if not self._may_mail():

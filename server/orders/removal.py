@@ -21,6 +21,7 @@ from server.orders.merchant_notices import tell_of_removals
 from server.orders.models import Order, OrderKey
 from server.orders.settlement import settle
 from server.shops.models import Shop
+from server.shops.service import withhold_updates
 
 NOT_OPEN = "not_open"
 LOST_IF_CLOSED = frozenset({"unpaid", "partially_paid", "cancelled"})
@@ -49,6 +50,7 @@ def remove(row: Order, why: str, at: datetime, **facts: Any) -> bool:
 def _remove(row: Order, why: str, actor: str, at: datetime, **facts: Any) -> None:
     row.removed_at, row.held_removal = at, None
     note(row, "removed", actor, at, **facts)
+    withhold_updates(row.id)  # nothing is written to a shop that has decided otherwise (S40)
     words = "no longer open" if why == NOT_OPEN else "deleted"
     withhold_mails(row, ASKS_AND_THANKS, f"the order is {words} in the shop")
     settle(row, at)

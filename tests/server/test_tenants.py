@@ -212,7 +212,8 @@ class Victim(Party):
         """What to put into the parameters of a route."""
         ids = {**self.ids, "key_id": self.key_id(rule)}
         # A code is there as long as money is owed, and the proof is of the other order.
-        if rule.endpoint in {"dashboard.orders.girocode", "dashboard.orders.proof"}:
+        is_open = {"dashboard.orders.girocode", "dashboard.orders.proof"}
+        if rule.endpoint in is_open or rule.endpoint.startswith("dashboard.dunning.preview"):
             ids["order_id"] = self.open_order.id
         if rule.endpoint == "dashboard.ignore_rules.delete":  # an empty form deletes the other one
             ids["rule_id"] = self.spare_rule.id

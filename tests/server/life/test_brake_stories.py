@@ -15,8 +15,19 @@ from server.orders.effects import settings_changed
 from server.orders.ledger import NotPossible
 from server.orders.links import page_url, read_token
 from server.orders.models import OrderEvent
+from server.shops.service import lease_updates, shops_with_due_updates
 from tests.factories import AT, make_merchant, make_shop, make_user
-from tests.server.life.steps import ANNA, LATER, asked, mails, pay, pushed, updates, wishes
+from tests.server.life.steps import (
+    ANNA,
+    LATER,
+    PAID_AT,
+    asked,
+    mails,
+    pay,
+    pushed,
+    updates,
+    wishes,
+)
 
 PDF = ProofFile("Überweisung.pdf", b"%PDF-1.7\n%invented\n")
 
@@ -197,3 +208,17 @@ def test_the_link_is_signed(shop):
         assert read_token(forged) is None
     assert "erika" not in token
     assert db.session.query(OrderEvent).filter_by(kind="claimed_paid").count() == 0
+
+
+@pytest.mark.feature("K66")
+def test_what_waited_for_the_shop_waits_on_while_it_is_in_test_mode(merchant, shop):
+    _, order = pushed(shop)
+    pay(merchant, order)
+    assert updates(order) == [("paid", "queued")]
+    wishes(merchant, shop, mode="test")
+    assert (lease_updates(shop, 10, PAID_AT), shops_with_due_updates({shop.id}, PAID_AT)) == (
+        [],
+        set(),
+    )
+    wishes(merchant, shop, mode="live")
+    assert [row.order_id for row in lease_updates(shop, 10, PAID_AT)] == [order.id]

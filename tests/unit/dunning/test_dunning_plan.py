@@ -320,6 +320,12 @@ def test_what_a_person_undid_is_not_done_again_the_next_morning():
     assert steps(taken_back, settings, today=days_after(70)) == [("collection", 0, 130)]
 
 
+def test_who_was_reminded_before_it_was_cancelled_is_not_reminded_the_day_after_it_was_reopened():
+    settings = replace(SETTINGS, reminders=2)
+    reopened = replace(ORDER, reminders=((1, days_after(7)),), resumed_on=days_after(40))
+    assert steps(reopened, settings, today=days_after(40)) == [("reminder", 2, 43)]
+
+
 def test_an_old_order_that_was_taken_over_is_not_reminded_the_next_morning():
     taken_over = replace(ORDER, order_date=MONDAY - 60 * DAY, resumed_on=MONDAY)
     assert steps(taken_over)[0] == ("reminder", 1, 3)
