@@ -6,6 +6,7 @@ It uses the functions that the API's doors use; nothing here looks into the hous
 from __future__ import annotations
 
 from copy import deepcopy
+from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -114,13 +115,17 @@ class ShopModel:
             self._answer(world, request)
         db.session.commit()
 
+    def _ask_later(self, world: World) -> None:
+        """An agent asks all the time; here, when the lease of what it has is over."""
+        world.later(timedelta(minutes=6), "poll", lambda: self.poll(world))
+
     def row(self) -> Shop:
         return db.session.get_one(Shop, self.id)
 
     def _apply(self, world: World, row: PaymentUpdate) -> None:
         mood = self.chance.random()
         if mood < 0.02 or (self.is_moody and mood < 0.3):
-            world.soon(minutes=6)  # the answer is lost: it is handed out again
+            self._ask_later(world)  # the answer is lost: it is handed out again
             return
         told = to_wire(row)
         acknowledgement = wire.Acknowledgement(self._outcome(told, mood), "as the shop says")
@@ -151,6 +156,7 @@ class ShopModel:
 
     def _answer(self, world: World, request: OrderRequest) -> None:
         if not is_waiting(request) or self.chance.random() < 0.1:
+            self._ask_later(world)
             return
         key = request.external_id or ""
         outcome = wire.RequestOutcome.FOUND

@@ -38,9 +38,10 @@ class ShopLife(RuleBasedStateMachine):
         with self.stack:
             self.world.end()
 
-    @rule()
-    def order(self) -> None:
-        self.world.do("order", self.world.new_order)
+    @rule(count=st.integers(1, 3))
+    def orders(self, count: int) -> None:
+        for _ in range(count):
+            self.world.do("order", self.world.new_order)
 
     @rule(hours=st.sampled_from([1, 5, 26, 24 * 4]))
     def time_passes(self, hours: int) -> None:

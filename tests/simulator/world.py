@@ -431,10 +431,12 @@ class World:
         for one in [shop] if shop else self.shops:
             one.is_away = one.is_moody = False
             one.beat(self)
+            one.poll(self)
         for each in [bank] if bank else self.banks.values():
             each.is_away = False
         if kind in ("", "house", "workers"):
             self.is_house_up = self.are_workers_up = True
+            self.later(timedelta(minutes=1), "poll", self._poll_all)
         if kind in ("", "redis"):
             self.is_redis_up = True
         if kind in ("", "smtp", "killed mails"):
@@ -446,6 +448,10 @@ class World:
             for merchant_id in self.merchants:
                 people.Hand(self, merchant_id).run("go_on")
         self._rung = True
+
+    def _poll_all(self) -> None:
+        for shop in self.shops:
+            shop.poll(self)
 
     # --- the workers
 
@@ -472,9 +478,8 @@ class World:
         if house_clock.begin(self.now) and self.chance.random() < 0.1:
             house_clock.begin(self.now)
         query = select(DunningRun.merchant_id, DunningRun.run_date)
-        self._begun = set(
-            db.session.execute(query.where(DunningRun.origin == "daily")).tuples().all()
-        )
+        rows = db.session.execute(query.where(DunningRun.origin == "daily"))
+        self._begun = {(row.merchant_id, row.run_date) for row in rows}
 
     def _look(self) -> None:
         self._rung = True
