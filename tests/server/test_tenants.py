@@ -213,7 +213,7 @@ class Victim(Party):
         ids = {**self.ids, "key_id": self.key_id(rule)}
         # A code is there as long as money is owed, and the proof is of the other order.
         is_open = {"dashboard.orders.girocode", "dashboard.orders.proof"}
-        if rule.endpoint in is_open or rule.endpoint.startswith("dashboard.dunning.preview"):
+        if rule.endpoint in is_open or rule.endpoint.startswith("dashboard.dunning_preview."):
             ids["order_id"] = self.open_order.id
         if rule.endpoint == "dashboard.ignore_rules.delete":  # an empty form deletes the other one
             ids["rule_id"] = self.spare_rule.id
