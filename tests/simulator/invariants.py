@@ -113,7 +113,7 @@ SELECT o.id, o.merchant_id, o.shop_id, o.payment_code, o.payment_status, o.total
 FROM "order" o ORDER BY o.id
 """
 LEFT_OVER: Final = """
-SELECT id, status, created_at FROM {table}
+SELECT id, status, created_at, due_at, attempts, error FROM {table}
 WHERE status = 'running' OR (status = 'queued' AND due_at <= :at)
 """
 WORK: Final = "mail statement match_request dunning_run payment_update order_request".split()
@@ -386,7 +386,8 @@ class Checker:
         for table in WORK:
             query = LEFT_OVER.format(table=table)
             for row in self._rows(query, at=self.world.now):
-                self.fail(f"{table} {row.id} of {row.created_at} is still {row.status}")
+                so_far = f"due {row.due_at}, {row.attempts} attempts, {row.error}"
+                self.fail(f"{table} {row.id} of {row.created_at} is {row.status}: {so_far}")
 
     # --- forgetting --------------------------------------------------------------------------
 
