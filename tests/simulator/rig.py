@@ -19,6 +19,7 @@ from unittest.mock import patch
 from flask import Flask
 from sqlalchemy import text
 
+from server import app as _every_table
 from server import jobs, work
 from server.banking import intake
 from server.config import Settings
@@ -28,6 +29,7 @@ from server.mail import service as mail_service
 
 KEPT = ("base_rate",)
 """Filled by a migration."""
+assert _every_table.TABLES, "defaults are changed when all tables are known"
 READS_CLOCK = (jobs, intake, mail_service)
 """Rooms and doors of the background that ask for the present themselves."""
 
@@ -68,8 +70,8 @@ def governed(clock: Clock, seed: int, ring: Callable[[set[str]], None]) -> Itera
     with ExitStack() as stack:
         for room in READS_CLOCK:
             stack.enter_context(patch.object(room, "now", lambda: clock.at))
-        for default in _clock_defaults():
-            stack.enter_context(patch.object(default, "arg", lambda _: clock.at))
+        _clocks.append(clock)
+        stack.callback(_clocks.remove, clock)
         stack.enter_context(patch.object(jobs, "YIELD_SECONDS", 0))
         stack.enter_context(patch.object(secrets, "randbits", chance.getrandbits))
         random.seed(f"jitter {seed}")
@@ -81,14 +83,24 @@ def governed(clock: Clock, seed: int, ring: Callable[[set[str]], None]) -> Itera
             random.setstate(before)
 
 
-def _clock_defaults() -> list[Any]:
-    """The defaults of columns that are the present."""
-    return [
-        column.default
-        for table in db.metadata.tables.values()
-        for column in table.columns
-        if getattr(getattr(column.default, "arg", None), "__wrapped__", None) is present
-    ]
+_clocks: list[Clock] = []
+
+
+def _present(_: Any) -> datetime:
+    """Of the world that is played, else of the system."""
+    return _clocks[-1].at if _clocks else present()
+
+
+def _let_defaults_read_worlds() -> None:
+    """Once and for all, before any statement is made: statements that are kept for their next use
+    keep the defaults of their columns, so these must not differ from world to world."""
+    for table in db.metadata.tables.values():
+        for column in table.columns:
+            if getattr(getattr(column.default, "arg", None), "__wrapped__", None) is present:
+                column.default.arg = _present
+
+
+_let_defaults_read_worlds()
 
 
 @contextmanager
