@@ -6,10 +6,9 @@ merchant's lock; the ``_now`` ones are for callers who hold it. Never commits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 
@@ -325,28 +324,3 @@ def send_payment_information(merchant_id: int, order_id: int, *, actor: str, at:
         raise NotPossible("cannot_ask", number=order.number)
     note(order, "payment_information_sent", actor, at)
     return order
-
-
-ACTIONS: Final[dict[str, Any]] = {
-    "send_payment_information": send_payment_information,
-    "block_reminders": block_reminders,
-    "allow_reminders": allow_reminders,
-    "cancel": cancel_order,
-    "reopen": reopen_order,
-    "take_over": take_over,
-    "stop_managing": stop_managing,
-    "hand_to_collection": hand_to_collection,
-    "take_from_collection": take_from_collection,
-    "mark_as_unpaid": mark_as_unpaid,
-    "read_again": read_again,
-}
-"""By name, those that need nothing but the order: (merchant_id, order_id, *, actor, at)."""
-
-BULK: Final[Sequence[str]] = (
-    "send_payment_information",
-    "block_reminders",
-    "allow_reminders",
-    "cancel",
-    "take_over",
-)
-"""What may be done to many at once."""

@@ -12,7 +12,7 @@ from server.banking.models import Posting
 from server.db import db
 from server.orders import lifecycle
 from server.orders.ledger import NotPossible
-from server.orders.lifecycle import ACTIONS, BULK, actions_of
+from server.orders.lifecycle import actions_of
 from server.orders.manual import ManualOrder, create_manual_order
 from server.orders.models import Assignment, Order
 from server.orders.service import mark_as_paid, undo
@@ -31,6 +31,20 @@ from tests.server.life.steps import (
     updates,
     wishes,
 )
+
+ACTIONS = {
+    "send_payment_information": lifecycle.send_payment_information,
+    "block_reminders": lifecycle.block_reminders,
+    "allow_reminders": lifecycle.allow_reminders,
+    "cancel": lifecycle.cancel_order,
+    "reopen": lifecycle.reopen_order,
+    "take_over": lifecycle.take_over,
+    "stop_managing": lifecycle.stop_managing,
+    "hand_to_collection": lifecycle.hand_to_collection,
+    "take_from_collection": lifecycle.take_from_collection,
+    "mark_as_unpaid": lifecycle.mark_as_unpaid,
+    "read_again": lifecycle.read_again,
+}
 
 
 def do(name: str, order: Order, at=LATER) -> Order:
@@ -282,7 +296,6 @@ def test_the_actions_depend_on_type_and_status(merchant, shop):
     for one in orders:
         for name in set(ACTIONS) - set(actions_of(one)):
             assert refused(name, one) == "action_does_not_fit", (name, one.payment_status)
-    assert set(BULK) <= set(ACTIONS)
 
 
 @pytest.mark.feature("S74")
@@ -350,7 +363,7 @@ def test_a_number_is_given_once_and_a_strangers_shop_is_none(merchant, shop):
 def test_a_strangers_order_is_unknown(shop):
     bob = make_merchant("Bob")
     _, order = pushed(shop)
-    for name in ACTIONS:
+    for act in ACTIONS.values():
         with pytest.raises(NotPossible, match="order_unknown"):
-            ACTIONS[name](bob.id, order.id, actor="bob", at=LATER + timedelta(days=1))
+            act(bob.id, order.id, actor="bob", at=LATER + timedelta(days=1))
         db.session.rollback()
