@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import String, cast, delete, func, or_, select, update
+from sqlalchemy import String, cast, delete, or_, select, update
 
 from server.banking.models import Posting, Statement
 from server.db import db
 from server.mail.models import Mail
 from server.matching.models import ForgottenPayer, MatchDecision
 from server.merchants.service import lock_merchant
+from server.orders.brakes import CUSTOMER_KINDS
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import NotPossible, note, order_now
 from server.orders.models import (
@@ -173,7 +174,8 @@ def _erase_mails(order: Order, traces: Collection[str]) -> None:
     db.session.execute(
         update(Mail).where(of_order, Mail.status == "queued").values(status="withheld")
     )
-    to_customer = func.lower(Mail.recipient) == (order.customer_email or "").lower()
+    # By kind, not by address: he may have had others, and those are his as well.
+    to_customer = Mail.kind.in_(CUSTOMER_KINDS)
     db.session.execute(update(Mail).where(of_order, to_customer).values(recipient=""))
     db.session.execute(update(Mail).where(of_order).values(**empty))
     if not traces:

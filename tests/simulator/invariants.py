@@ -121,8 +121,10 @@ TRACES: Final = """
 SELECT 'the order' AS whose FROM "order" t WHERE id = :id AND t::text ILIKE :name
 UNION ALL SELECT 'mail ' || t.id || ' ' || t.kind FROM mail t
     WHERE order_id = :id AND t::text ILIKE :name
+    AND created_at <= (SELECT erased_at FROM "order" WHERE id = :id)
 UNION ALL SELECT 'the history' FROM order_event t WHERE order_id = :id AND t::text ILIKE :name
 UNION ALL SELECT 'the ledger' FROM assignment t WHERE order_id = :id AND t::text ILIKE :name
+    AND created_at <= (SELECT erased_at FROM "order" WHERE id = :id)
 UNION ALL SELECT 'an invoice' FROM invoice t WHERE order_id = :id AND t::text ILIKE :name
 UNION ALL SELECT 'a claim' FROM payment_claim t WHERE order_id = :id AND t::text ILIKE :name
 UNION ALL SELECT 'a key' FROM order_key t WHERE order_id = :id AND t::text ILIKE :name
@@ -131,6 +133,7 @@ UNION ALL SELECT 'posting ' || t.id FROM posting t
 UNION ALL SELECT 'a decision' FROM match_decision t
     WHERE posting_id = ANY(:postings) AND t::text ILIKE :name
 """
+"""Where the name may still be. Money that comes after the erasure tells its payer anew."""
 
 
 class Broken(AssertionError):

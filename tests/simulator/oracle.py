@@ -176,12 +176,12 @@ def _meant(row: Any, setting: Any, level: int, zone: ZoneInfo) -> date | None:
 def _has_come(
     row: Any, sent: dict[int, date], meant: date, gap: int, today: date, zone: ZoneInfo
 ) -> bool:
-    if sent:
-        waited = (today - max(sent.values())).days >= gap
-        return waited and (not row.base_by_hand or today >= meant)
     begins = [at.astimezone(zone).date() for at in (row.asked_at, row.resumed_at) if at is not None]
     if any((today - day).days < min(gap, REACTION_DAYS) for day in begins):
         return False
+    if sent:
+        waited = (today - max(sent.values())).days >= gap
+        return waited and (not row.base_by_hand or today >= meant)
     return today >= meant
 
 

@@ -14,7 +14,7 @@ from tests.simulator import people
 from tests.simulator.rig import fresh
 from tests.simulator.world import FAULTS, World
 
-EXAMPLES, STEPS = 10, 30
+EXAMPLES, STEPS = 10, 20
 FULL_EXAMPLES, FULL_STEPS = 200, 80
 IN_FULL = tuple(sorted(people.ACTS))
 

@@ -47,12 +47,12 @@ STARTS: Final = (
     date(2026, 2, 16),  # Easter, 1 May
 )
 ZONES: Final = ("Europe/Berlin", "America/New_York", "Pacific/Auckland")
-TICKS: Final = (time(0, 3), time(9, 7), time(17, 5))
+TICKS: Final = (time(0, 3), time(9, 7))
 DUE_KINDS: Final = (
     *("statement", "match_request", "dunning_run", "mail"),
     *("payment_update", "order_request"),
 )
-FILE_DAYS: Final = (0, 2, 4)
+FILE_DAYS: Final = (0, 3)
 """On other days a bank says something only if there is money."""
 DRAINS_AT_ONCE: Final = 60
 GRACE_DAYS: Final = (1, 2, 5, 8)
@@ -306,8 +306,9 @@ class World:
             if day.weekday() in FILE_DAYS or bank.has_money:
                 at = datetime.combine(day, time(6, 40), bank.zone)
                 self._put(at, "bank", _deliver(bank, self))
-        compare = datetime.combine(day, time(4, 20), BERLIN)
-        self._put(compare, "compare", lambda: self.compare(everything=day.day % 6 == 0))
+        if day.day % 2 == 0:
+            compare = datetime.combine(day, time(4, 20), BERLIN)
+            self._put(compare, "compare", lambda: self.compare(everything=day.day % 6 == 0))
         if day.day % 4 == 0:
             self._put(datetime.combine(day, time(23, 40), BERLIN), "check", self.checker.daily)
 
@@ -369,7 +370,7 @@ class World:
                 number = f"R{raw['number']}"
                 return {"invoices": [{"number": number, "date": self.now.date().isoformat()}]}
             case "open":
-                return {"shop_status": people.OPEN_AT_FIRST[raw["payment_method"]]}
+                return {"shop_status": people.OPEN_AT_FIRST.get(raw["payment_method"], "on-hold")}
             case "method":
                 return {"payment_method": self.chance.choice(["bacs", "invoice", "paypal"])}
         return {"shop_status": kind}
@@ -464,6 +465,7 @@ class World:
     def tick(self) -> None:
         """What the clock does beside ringing: daily runs, what is too old."""
         if self.are_workers_up:
+            house_clock.release(self.now)
             self._begin_runs()
             if has_expired(self.now) or has_expired_requests(self.now):
                 jobs.drain_payment_update()

@@ -18,7 +18,17 @@ from server.orders.ledger import NotPossible
 from server.orders.models import Order
 from server.orders.service import set_additional, store_invoice
 from tests.factories import make_posting
-from tests.server.life.steps import ANNA, LATER, PAID_AT, events, mails, order_of, push, pushed
+from tests.server.life.steps import (
+    ANNA,
+    LATER,
+    PAID_AT,
+    events,
+    mails,
+    order_of,
+    push,
+    pushed,
+    send_all,
+)
 
 IBAN = "DE89370400440532013000"
 TRACES = (
@@ -132,6 +142,17 @@ def test_the_shop_does_not_bring_it_back(merchant, shop, told):
     db.session.commit()
     assert push(shop, {**raw, "total": "25.00"}, PAID_AT) == "unchanged"
     assert found_traces() == []
+
+
+@pytest.mark.feature("S86")
+def test_mails_to_an_address_that_he_had_before_are_his_too(merchant, shop):
+    raw, order = pushed(shop)
+    send_all(order)
+    push(shop, {**raw, "customer": {"email": "mustermann@example.com"}}, LATER)
+    erase_personal_data(merchant.id, order.id, actor=ANNA, at=PAID_AT)
+    db.session.commit()
+    db.session.expire_all()
+    assert [mail.recipient for mail in mails(order)] == ["", ""]
 
 
 @pytest.mark.feature("S86")
