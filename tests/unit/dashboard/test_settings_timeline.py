@@ -70,7 +70,7 @@ def test_what_does_not_come_says_why():
         ("reminder", 1): None,
         ("reminder", 2): "ended",
         ("overdue", 0): None,
-        ("collection", 0): "unreminded",
+        ("collection", 0): None,
     }
     early = replace(settings, cancel_after_days=60, resend_after_days=5)
     assert left_out(early)[("overdue", 0)] == "collected"
