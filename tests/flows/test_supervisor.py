@@ -17,7 +17,8 @@ from tests.flows.installation import Installation, eventually, is_gone
 PROGRAMS = {
     "postgres", "redis", "catcher", "web", "clock", "worker-mail", "worker-statement",
     "worker-match_request", "worker-payment_update",
-    "worker-bank_connection", "shop", "agent",
+    "worker-bank_connection",
+    "worker-dunning_run", "shop", "agent",
 }  # fmt: skip
 
 
