@@ -67,7 +67,7 @@ class _Sent:
 
     asked_at: datetime | None = None
     enquired_at: datetime | None = None
-    onces: set[str] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def _sent(ids: Collection[int]) -> Mapping[int, _Sent]:
     for order_id, kind, once, created_at in db.session.execute(query.order_by(Mail.id.desc())):
         assert order_id is not None, "asked for by order"
         sent = found[order_id]
-        sent.onces.add(once)
+        sent.keys.add(once)
         if kind == ASKED:
             sent.asked_at = created_at  # the last one seen is the first one written
         else:
@@ -225,8 +225,8 @@ def _open_order(
         has_email=bool(row.customer_email),
         has_invoice_number=row.id in parts.invoices,
         asked_on=_local(sent.asked_at, here.zone),
-        was_resent=resend_once(row.id) in sent.onces,
-        was_asked_before_due=before_due_once(row.id) in sent.onces,
+        was_resent=resend_once(row.id) in sent.keys,
+        was_asked_before_due=before_due_once(row.id) in sent.keys,
         reminders=tuple(parts.reminders.get(row.id, ())),
         enquired_on=_local(sent.enquired_at, here.zone),
         is_blocked=row.reminders_blocked_at is not None,
