@@ -7,7 +7,6 @@ is decided by ``orders``; here is only the request.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, update
@@ -185,21 +184,12 @@ def expire_requests(at: datetime) -> int:
 
 
 def has_expired_requests(at: datetime) -> bool:
-    """Is there a request past its 24 h? Asked by the clock."""
+    """Is there a request past its 24 h? Asked by the clock. Also one whose agent fetched it and was
+    never heard of again: nobody else would end it."""
     old = exists().where(
-        OrderRequest.status == "queued", OrderRequest.created_at <= at - REQUEST_LIFETIME
+        OrderRequest.status.in_(WAITING), OrderRequest.created_at <= at - REQUEST_LIFETIME
     )
     return bool(db.session.scalar(select(old)))
-
-
-def requests_of_shop(merchant_id: int, shop_id: int, limit: int) -> Sequence[OrderRequest]:
-    """The newest first."""
-    return db.session.scalars(
-        select(OrderRequest)
-        .where(OrderRequest.merchant_id == merchant_id, OrderRequest.shop_id == shop_id)
-        .order_by(OrderRequest.id.desc())
-        .limit(limit)
-    ).all()
 
 
 def request_of(merchant_id: int, request_id: int) -> OrderRequest | None:
