@@ -237,11 +237,6 @@ def _assigned_to(posting_ids: Collection[int]) -> dict[int, list[dict[str, Any]]
 # --- our own refunds that come back ------------------------------------------------------------
 
 
-def own_outgoing(posting: Posting) -> Posting | None:
-    """The earlier transfer of ours that this money comes back from; see ``own_outgoings``."""
-    return own_outgoings(posting.merchant_id, [posting]).get(posting.id)
-
-
 def own_outgoings(merchant_id: int, postings: Sequence[Posting]) -> Mapping[int, Posting]:
     """Incoming posting's id to the transfer of ours that came back with it.
 

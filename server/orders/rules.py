@@ -96,18 +96,6 @@ def make_payment_reference(random: Chooser) -> str:
             return body + check
 
 
-def is_payment_reference(text: str) -> bool:
-    """Whether the text, whatever its case and separators, is a reference we could have made."""
-    reference = normalise_reference(text)
-    return (
-        len(reference) == REFERENCE_LENGTH
-        and len(set(reference)) == REFERENCE_LENGTH
-        and all(character in _VALUES for character in reference)
-        and _has_good_shape(reference)
-        and _check_character(reference[:-1]) == reference[-1]
-    )
-
-
 def _has_good_shape(reference: str) -> bool:
     digits = sum(character.isdigit() for character in reference)
     return reference[0].isalpha() and digits >= MIN_REFERENCE_DIGITS
