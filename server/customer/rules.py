@@ -6,10 +6,11 @@ import re
 from datetime import date
 from typing import Literal
 
+from server.orders.rules import LATE_CODES
+
 State = Literal["owing", "ended", "paid", "over"]
 
 MAX_TYPED_DATE = 10
-LATE_CODES = ("invoice", "cash_on_delivery")
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", re.ASCII)
 _ISO_DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})", re.ASCII)
 

@@ -14,7 +14,7 @@ from flask import url_for
 from markupsafe import Markup
 
 from server.dashboard import words
-from server.dashboard.order_queries import LATE_CODES, OrderRow
+from server.dashboard.order_queries import OrderRow
 from server.dashboard.order_timeline import level_word
 from server.dashboard.queries import bank_name
 from server.dashboard.status import Badge
@@ -25,6 +25,7 @@ from server.dunning.rules import MAILS, Step, plan
 from server.dunning.runs import TOO_MANY, Due
 from server.merchants.settings import MerchantSettings
 from server.orders.models import Order
+from server.orders.rules import LATE_CODES
 from server.shops.models import Shop
 
 KINDS = ("resend", "before_due", "reminder", "enquiry", "cancel", "collection")

@@ -14,12 +14,13 @@ from datetime import datetime
 from flask import url_for
 from markupsafe import Markup
 
-from server.dashboard.order_queries import LATE_CODES, OrderRow
+from server.dashboard.order_queries import OrderRow
 from server.dashboard.order_steps import NextReminder, next_reminder
 from server.dashboard.words import t
 from server.dunning.rules import ASKED_CODES
 from server.orders import lifecycle
 from server.orders.models import Order
+from server.orders.rules import LATE_CODES
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from server.mail.models import Mail
 from server.merchants.service import settings_of
 from server.orders.ledger import is_any
 from server.orders.models import OWING_STATUSES, Assignment, Invoice, Order, OrderEvent
-from server.orders.rules import normalise_reference
+from server.orders.rules import LATE_CODES, normalise_reference
 from server.shops.models import OrderRequest, PaymentUpdate, Shop
 
 ORDERS_A_PAGE = 50
@@ -34,7 +34,6 @@ ORDERS_FOUND = 8
 LINES_SHOWN = 500
 MAILS_SHOWN_FOR = timedelta(days=3 * 366)
 """36 months; older mails are not shown (S69)."""
-LATE_CODES = ("invoice", "cash_on_delivery")
 ZERO = Decimal(0)
 
 

@@ -14,13 +14,13 @@ from typing import Any
 from markupsafe import Markup
 
 from server.dashboard import order_queries, words
-from server.dashboard.order_queries import LATE_CODES
 from server.dashboard.pages import event_facts
 from server.dashboard.status import Badge, mail_badge, order_badge, order_word, update_badge
 from server.dashboard.words import t
 from server.dunning.models import Reminder
 from server.mail.rules import KINDS
 from server.orders.models import Order, OrderEvent
+from server.orders.rules import LATE_CODES
 
 GROUPS = ("payments", "mails", "shop")
 """What the timeline may be narrowed to."""

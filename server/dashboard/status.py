@@ -13,6 +13,7 @@ from server.banking.models import Posting
 from server.dashboard.queries import PostingRow
 from server.dashboard.words import t
 from server.mail.models import Mail
+from server.orders.rules import LATE_CODES
 from server.shops.models import PaymentUpdate
 
 
@@ -89,7 +90,7 @@ _POSTING = {
 
 def order_word(payment_status: str, payment_code: str, *, is_overpaid: bool = False) -> str:
     """The word of a status: cancelled reads overdue where goods have left already."""
-    if payment_status == "cancelled" and payment_code in {"invoice", "cash_on_delivery"}:
+    if payment_status == "cancelled" and payment_code in LATE_CODES:
         return "overdue"
     if payment_status == "paid" and is_overpaid:
         return "overpaid"

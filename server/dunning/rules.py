@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from server.dunning.calendar import Calendar
 from server.merchants.settings import MOST_REMINDERS, CodeSettings
+from server.orders.rules import LATE_CODES
 
 StepKind = Literal["resend", "before_due", "reminder", "enquiry", "cancel", "collection"]
 Base = Literal["by_hand", "shop", "invoice", "order"]
@@ -21,8 +22,6 @@ Base = Literal["by_hand", "shop", "invoice", "order"]
 OWING: Final = frozenset({"unpaid", "partially_paid"})
 ASKED_CODES: Final = frozenset({"prepayment", "invoice"})
 """Who is asked for a transfer, so who may be reminded of it."""
-LATE_CODES: Final = frozenset({"invoice", "cash_on_delivery"})
-"""Where "cancelled" reads "overdue"."""
 MAILS: Final = frozenset({"resend", "before_due", "reminder", "enquiry"})
 """Steps that are a mail and nothing else."""
 ONE_DAY: Final = timedelta(days=1)

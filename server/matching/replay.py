@@ -22,11 +22,12 @@ from server.matching.models import MatchDecision
 from server.matching.payers import memory_of
 from server.matching.rules import LEVELS, Decision, Level, MemoryStore, OpenOrder, decide
 from server.matching.service import facts_of
-from server.matching.store import open_order, policy_of, zone_of
+from server.matching.store import open_order, policy_of
 from server.merchants.service import settings_of
 from server.orders.ledger import is_standing
 from server.orders.models import Assignment, Order, OrderKey
 from server.orders.service import paid_totals
+from server.orders.told import zone_of
 from server.shops import service as shops
 from server.shops.models import Shop
 from server.shops.rules import status_to_write

@@ -32,13 +32,13 @@ from server.matching.payers import memory_of
 from server.matching.rules import Crowd, Discount, KeyHit, OpenOrder, PaidFor, Payer, Policy
 from server.matching.rules.facts import MOST_OF_A_NAME, MOST_OF_AN_AMOUNT
 from server.matching.rules.memory import customer_names
-from server.merchants.models import Merchant
 from server.merchants.service import settings_of
 from server.merchants.settings import CodeSettings, MerchantSettings
 from server.orders.ledger import is_any
 from server.orders.models import OWING_STATUSES, Order, OrderKey
 from server.orders.rules import name_words, normalise_reference
 from server.orders.service import paid_totals
+from server.orders.told import zone_of
 
 KEYS_ASKED_AT_ONCE = 50_000  # the neighbours of a number with a slip are hundreds
 LONGEST_KEY = 64
@@ -269,11 +269,6 @@ def _granted(settings: CodeSettings) -> Discount | None:
     if not settings.discount_percent or not settings.discount_days:
         return None
     return Discount(settings.discount_percent, settings.discount_days)
-
-
-def zone_of(merchant_id: int) -> ZoneInfo:
-    """Where the merchant's days begin and end."""
-    return ZoneInfo(db.session.get_one(Merchant, merchant_id).timezone)
 
 
 def open_order(

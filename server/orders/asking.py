@@ -173,7 +173,7 @@ def _rewrite(order: Order, waiting: Sequence[Mail], at: datetime) -> None:
     """The same mail with what is true now; it waits from now on again."""
     first = waiting[0].once
     settings = settings_of(order.merchant_id, order.shop_id)
-    _drop(waiting)
+    drop_mails(waiting)
     rest = order.total - Ledger([order.id]).paid(order.id)
     if rest > ZERO:
         ask(order, first, rest, at=at, wait=timedelta(seconds=settings.mail_wait_seconds))
@@ -191,14 +191,16 @@ def ask_after_all(order: Order, at: datetime) -> None:
     withheld = [mail for mail in _mails(order) if mail.status == "withheld"]
     if not withheld:
         return
-    _drop(withheld)
+    drop_mails(withheld)
     rest = order.total - Ledger([order.id]).paid(order.id)
     ask(order, first_once(order.id), rest, at=at)
 
 
-def _drop(mails: Sequence[Mail]) -> None:
-    db.session.flush()
-    db.session.execute(delete(Mail).where(Mail.id.in_([mail.id for mail in mails])))
+def drop_mails(mails: Sequence[Mail]) -> None:
+    """Make room for a mail that says what is true now."""
+    if mails:
+        db.session.flush()
+        db.session.execute(delete(Mail).where(Mail.id.in_([mail.id for mail in mails])))
 
 
 def withhold_mails(order: Order, kinds: Sequence[str], why: str) -> list[Mail]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, cast, delete, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -26,6 +26,7 @@ from server.orders.models import Assignment, Order, OrderEvent, Suggestion
 from server.shops.models import PaymentUpdate
 
 ZERO = Decimal(0)
+Row = TypeVar("Row", Order, Posting)
 
 
 class NotPossible(ValueError):
@@ -252,14 +253,7 @@ def _standing(rows: Sequence[Assignment]) -> list[Assignment]:
 
 def order_now(merchant_id: int, order_id: int) -> Order:
     """As it is now that we hold the lock: a view may have loaded it before."""
-    order = db.session.scalar(
-        select(Order)
-        .where(Order.merchant_id == merchant_id, Order.id == order_id)
-        .execution_options(populate_existing=True)
-    )
-    if order is None:
-        raise NotPossible("order_unknown")
-    return order
+    return _row_now(Order, merchant_id, order_id, "order_unknown")
 
 
 def orders_now(merchant_id: int, order_ids: Collection[int]) -> dict[int, Order]:
@@ -271,14 +265,15 @@ def orders_now(merchant_id: int, order_ids: Collection[int]) -> dict[int, Order]
 
 def posting_now(merchant_id: int, posting_id: int) -> Posting:
     """As it is now that we hold the lock."""
-    posting = db.session.scalar(
-        select(Posting)
-        .where(Posting.merchant_id == merchant_id, Posting.id == posting_id)
-        .execution_options(populate_existing=True)
-    )
-    if posting is None:
-        raise NotPossible("posting_unknown")
-    return posting
+    return _row_now(Posting, merchant_id, posting_id, "posting_unknown")
+
+
+def _row_now(table: type[Row], merchant_id: int, row_id: int, unknown: str) -> Row:
+    query = select(table).where(table.merchant_id == merchant_id, table.id == row_id)
+    row = db.session.scalar(query.execution_options(populate_existing=True))
+    if row is None:
+        raise NotPossible(unknown)
+    return row
 
 
 def refresh_posting(posting: Posting, left: Decimal, *, keep_suggestions: bool = False) -> None:

@@ -26,13 +26,12 @@ from server.orders.asking import (
 )
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.models import OWING_STATUSES, Order
+from server.orders.rules import LATE_CODES
 from server.orders.service import request_match, reverse_row
 from server.orders.settlement import settle
 from server.shops import order_requests
 from server.shops.models import OrderRequest, Shop
 
-LATE_CODES: Final = ("invoice", "cash_on_delivery")
-"""Where "cancelled" reads "overdue" (K4)."""
 LARGEST_TOTAL: Final = Decimal(10_000_000)
 MAX_EMAIL: Final = 320
 EARLIEST_DATE: Final = date(2000, 1, 1)

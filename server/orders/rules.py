@@ -14,6 +14,8 @@ from plugin_sdk.types import PaymentStatus
 from server.check_digits import creditor_reference_is_valid, make_creditor_reference
 
 ZERO: Final = Decimal(0)
+LATE_CODES: Final = frozenset({"invoice", "cash_on_delivery"})
+"""Payment codes whose goods are with the customer: "cancelled" reads "overdue" there (K4)."""
 
 
 def payment_status(  # noqa: PLR0913  a status follows from that many facts

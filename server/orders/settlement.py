@@ -6,16 +6,15 @@ shop changes an order. Never commits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from plugin_sdk import types as wire
 from server.db import db
 from server.mail.models import Mail
-from server.orders.asking import ASKING, ask_after_all, withhold_mails
+from server.orders.asking import ASKING, ask_after_all, drop_mails, withhold_mails
 from server.orders.ledger import ZERO, Ledger, note
 from server.orders.models import Assignment, Order, OrderEvent
 from server.orders.notices import (
@@ -158,7 +157,7 @@ def _write_mails(
             mail.withhold(OVERTAKEN)
             mail.once = f"{mail.once}:{mail.id}"  # another of its kind may be said now
     if says:
-        _drop(taken_back)
+        drop_mails(taken_back)
         _say_what_came(order, after, ledger, surplus)
 
 
@@ -182,7 +181,7 @@ def _take_back_mails(
     )
     if not overtaken and not (untold and has_newer):
         return
-    _drop([*gone, *overtaken])
+    drop_mails([*gone, *overtaken])
     _say_what_came(order, after, ledger, _surplus(order, ledger, ZERO))
 
 
@@ -211,13 +210,6 @@ def _say_what_came(
     if surplus > ZERO:
         return queue_overpaid(order, rows, paid, surplus, outbox)
     return queue_payment_received(order, rows, paid, outbox)
-
-
-def _drop(mails: Sequence[Mail]) -> None:
-    """Make room for a mail that says what is true now."""
-    if mails:
-        db.session.flush()
-        db.session.execute(delete(Mail).where(Mail.id.in_([mail.id for mail in mails])))
 
 
 def withhold_notices(order: Order, posting_id: int) -> None:
