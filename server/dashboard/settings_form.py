@@ -63,6 +63,26 @@ TABS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "prepayment": _of_code("prepayment"),
     "invoice": _of_code("invoice"),
     "cash_on_delivery": _of_code("cash_on_delivery"),
+    "mails": {
+        "mandatory": (
+            "mail_payment_information",
+            "mail_reminder",
+            "mail_dunning_notice",
+            "mail_cod_enquiry",
+            "mail_partially_paid",
+            "mail_order_cancelled",
+            "mail_order_overdue",
+            "mail_bank_details_request",
+            "mail_direct_debit_announced",
+        ),
+        "optional": (
+            "mail_payment_received",
+            "mail_overpaid",
+            "mail_refund_announced",
+            "mail_refund_executed",
+        ),
+        "tone": ("address_form",),
+    },
     "more": {
         "brakes": ("mode", "stop_mails", "mail_wait_seconds"),
         "run": ("run_hour", "saturday_reminders", "bank_data_hours", "claim_pause_days"),

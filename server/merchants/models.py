@@ -143,3 +143,16 @@ class IdempotencyKey(Base):
     created_at: Mapped[Time] = mapped_column(default=now, index=True)
     status_code: Mapped[int | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class NoticeChoice(Base):
+    """That a person wants a kind of notice, or wants it no more (K38, K42)."""
+
+    __tablename__ = "notice_choice"
+
+    user_id: Mapped[Ref] = mapped_column(
+        ForeignKey("user.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(String(48), primary_key=True)
+    is_wanted: Mapped[bool]
+    changed_at: Mapped[Time] = mapped_column(default=now)

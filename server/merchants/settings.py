@@ -25,6 +25,7 @@ AskWhen = Literal["at_once", "with_invoice", "by_shop"]
 BaseDay = Literal["invoice_date", "order_date"]
 PayableBase = Literal["order_date", "reminder_date"]
 FeeRule = Literal["legal", "own"]
+AddressForm = Literal["formal", "informal"]
 ReferenceKind = Literal["own", "rf", "order_number", "invoice_number"]
 Kind = Literal["choice", "whole", "switch", "percent", "amounts"]
 
@@ -200,6 +201,8 @@ class MerchantSettings:
     ``claim_pause_days``: reminders rest so long after "I have paid" (S61).
     ``monitoring_delay_hours``: watched orders of other payment codes come in so much later (S55).
     ``reference_kind``: what customers are asked to write (K16, K35).
+    ``address_form``: how mails address a customer in languages that know two forms (K20).
+    ``mail_`` with the name of a customer's kind of mail: whether there is any (S1, K37).
     ``approve_changes``: what may hurt customers is in force when a second person agrees (N21).
     ``prepayment``, ``invoice``, ``cash_on_delivery``: see ``CodeSettings``.
     """
@@ -224,6 +227,20 @@ class MerchantSettings:
     claim_pause_days: int = _whole(5, 0, 60, "days")
     monitoring_delay_hours: int = _whole(48, 0, 720, "hours")
     reference_kind: ReferenceKind = _choice("own", "own", "rf", "order_number", "invoice_number")
+    address_form: AddressForm = _choice("formal", "formal", "informal")
+    mail_payment_information: bool = _switch(default=True)
+    mail_reminder: bool = _switch(default=True)
+    mail_dunning_notice: bool = _switch(default=True)
+    mail_cod_enquiry: bool = _switch(default=True)
+    mail_partially_paid: bool = _switch(default=True)
+    mail_order_cancelled: bool = _switch(default=True)
+    mail_order_overdue: bool = _switch()
+    mail_bank_details_request: bool = _switch(default=True)
+    mail_direct_debit_announced: bool = _switch(default=True)
+    mail_payment_received: bool = _switch(default=True)
+    mail_overpaid: bool = _switch(default=True)
+    mail_refund_announced: bool = _switch(default=True)
+    mail_refund_executed: bool = _switch(default=True)
     approve_changes: bool = _switch(per_shop=False)
     prepayment: CodeSettings = _CODES["prepayment"]
     invoice: CodeSettings = _CODES["invoice"]
@@ -233,6 +250,11 @@ class MerchantSettings:
     def tolerance(self) -> Decimal:
         """In the currency of the order."""
         return Decimal(self.tolerance_cents).scaleb(-2)
+
+    def sends(self, kind: str) -> bool:
+        """Does the merchant want this kind of mail to customers at all?"""
+        wanted: bool = getattr(self, f"mail_{kind}")
+        return wanted
 
     def of(self, code: str) -> CodeSettings:
         """Of a payment code; orders of code ``other`` are asked for nothing."""

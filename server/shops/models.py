@@ -31,7 +31,8 @@ class Shop(Base):
     ``error_source`` is `update` (a write failed; only a write that works heals it) or `agent` (its
     own report; healed by the next report without one). ``mapping`` is {payment code: CodeMapping
     as JSON}; empty = the connector's defaults. ``discovery`` is what the shop reports of itself,
-    as wire.Discovery. ``compare_seconds``: how often its agent looks for new orders.
+    as wire.Discovery. ``look`` are the colours, font and picture of its mails, as mail.theme.Theme;
+    empty = the standard look. ``compare_seconds``: how often its agent looks for new orders.
     """
 
     __tablename__ = "shop"
@@ -48,7 +49,9 @@ class Shop(Base):
     mapping_pinned: Mapped[bool] = mapped_column(default=False)
     language: Mapped[str] = mapped_column(String(8), default="de")
     sender_name: Mapped[str] = mapped_column(String(200), default="")
+    sender_address: Mapped[str | None] = mapped_column(String(320))
     reply_to: Mapped[str | None] = mapped_column(String(320))
+    look: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
     connector: Mapped[str | None] = mapped_column(String(64))
     connector_version: Mapped[str | None] = mapped_column(String(64))
     capabilities: Mapped[list[str]] = mapped_column(JSON, default=list)
