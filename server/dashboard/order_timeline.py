@@ -53,7 +53,7 @@ _EVENT_GROUPS = {
         "claimed_paid",
         "proof_received",
     },
-    "mails": {"payment_information_sent", "reminder_sent"},
+    "mails": {"payment_information_sent", "reminder_sent", "enquired"},
     "shop": {
         "imported",
         "read_again",
@@ -78,6 +78,7 @@ _ICONS = {
     "collection_ended": "collection",
     "reminder_sent": "mail",
     "payment_information_sent": "mail",
+    "enquired": "mail",
     "claimed_paid": "person",
     "proof_received": "download",
     "edited": "settings",

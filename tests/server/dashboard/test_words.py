@@ -116,9 +116,9 @@ def test_every_message_key_of_the_services_has_a_text(room, section):
 
 def test_everything_that_happens_to_an_order_has_a_text():
     noted = re.compile(r'note\(\s*\w+,\s*"([a-z_]+)"')
-    rooms = (ROOT / "server" / "orders").glob("*.py")
+    rooms = (ROOT / "server").rglob("*.py")
     kinds = {kind for file in rooms for kind in noted.findall(file.read_text("utf-8"))}
-    assert {"assigned", "credit_kept", "payment_returned"} <= kinds
+    assert {"assigned", "credit_kept", "payment_returned", "enquired"} <= kinds
     assert {kind for kind in kinds if not words.has_text(f"event.{kind}")} == set()
 
 
