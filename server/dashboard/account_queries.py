@@ -66,18 +66,18 @@ def rows_of(merchant_id: int, accounts: Sequence[BankAccount], at: datetime) -> 
     """These accounts with what is known of each."""
     ids = [account.id for account in accounts]
     balances, waiting, known_from = _balances(ids), _waiting(ids), _known_from(ids)
-    heard = {one.account.id: one.at for one in queries.accounts_as_of(merchant_id, at)}
+    heard = {one.account.id: one for one in queries.accounts_as_of(merchant_id, at)}
     connections = {one.id: one for one in fetching.connections(merchant_id)}
     rows = []
     for account in accounts:
         connection = connections.get(account.connection_id or 0)
-        heard_at = heard.get(account.id)
+        as_of = heard.get(account.id)
         rows.append(
             AccountRow(
                 account,
                 queries.bank_name(account.iban),
-                heard_at,
-                heard_at is not None and at - heard_at > queries.BANK_IS_STALE_AFTER,
+                as_of.at if as_of else None,
+                as_of is not None and as_of.is_stale,
                 balances.get(account.id),
                 waiting.get(account.id, 0),
                 known_from.get(account.id),

@@ -216,21 +216,27 @@ def _banks(here: Circumstances) -> list[Obstacle]:
         text = t("dunning.obstacle_no_account")
         return [Obstacle(text, href, t("bank.title"), holds_all=True)]
     upload, found = url_for("dashboard.statements.show_all"), []
-    ibans = sorted({payee.iban for payee in here.payees})
-    stale = {iban for iban in ibans if any(here.is_stale(iban, shop) for shop in here.shops)}
-    for iban in ibans:
-        if iban not in stale:
-            continue
+    asked_at = _asked_at(here)
+    stale = {iban for iban, shops in asked_at.items() if any(here.is_stale(iban, s) for s in shops)}
+    holds_all = all(here.is_stale(iban, shop) for iban, shops in asked_at.items() for shop in shops)
+    for iban in sorted(stale):
         heard, bank = here.heard.get(iban), bank_name(iban)
-        hours = min(here.settings(shop).bank_data_hours for shop in here.shops)
+        hours = min(here.settings(shop).bank_data_hours for shop in asked_at[iban])
         text = (
             t("dunning.obstacle_stale_bank", bank=bank, at=words.moment(heard), hours=hours)
             if heard
             else t("dunning.obstacle_no_bank", bank=bank)
         )
-        found.append(
-            Obstacle(text, upload, t("dunning.upload"), holds_all=len(stale) == len(ibans))
-        )
+        found.append(Obstacle(text, upload, t("dunning.upload"), holds_all=holds_all))
+    return found
+
+
+def _asked_at(here: Circumstances) -> dict[str, set[int]]:
+    """IBAN to the shops whose customers may be asked to pay there."""
+    found: dict[str, set[int]] = {}
+    for payee in here.payees:
+        shops = {one for one in here.shops if not payee.for_shops or one in payee.for_shops}
+        found.setdefault(payee.iban, set()).update(shops)
     return found
 
 

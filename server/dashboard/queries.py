@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -11,21 +11,24 @@ from typing import Any
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
 from sqlalchemy import and_, case, exists, func, or_, select, union_all
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import ColumnElement
 
 from server.banking.models import BankAccount, IgnoreRule, Posting, Statement
 from server.banking.service import heard_at
 from server.db import db
+from server.dunning.calendar import banking_hours
 from server.mail.models import Mail
-from server.merchants.models import ApiKey, UserSession
+from server.merchants.models import ApiKey, SettingChange, UserSession
+from server.merchants.service import settings_of
 from server.orders.models import Assignment, Order, OrderEvent, Suggestion
+from server.orders.told import zone_of
 from server.shops.models import PaymentUpdate, Shop
 
 FAILED_SHOWN = 50
 STATEMENTS_SHOWN = 50
 EVENTS_SHOWN = 6
-BANK_IS_STALE_AFTER = timedelta(hours=72)
 ATTENTION_LASTS = timedelta(days=14)
 CHART_DAYS = 30
 SHORTEST_IBAN = 15
@@ -44,11 +47,11 @@ def assigned() -> ColumnElement[Any]:
 
 @dataclass(frozen=True, slots=True)
 class AccountAsOf:
-    """An account and when its bank was last heard."""
+    """An account and when its bank was last heard. ``is_stale``: too old for reminders (N5)."""
 
     account: BankAccount
     name: str
-    at: datetime | None
+    at: datetime
     is_stale: bool
 
 
@@ -79,15 +82,59 @@ def waiting_count(merchant_id: int) -> int:
 
 
 def accounts_as_of(merchant_id: int, at: datetime) -> list[AccountAsOf]:
-    """ "Bank as of" of every account that has ever been heard, the stalest first."""
-    heard = heard_at(merchant_id)
-    accounts = select(BankAccount).where(BankAccount.merchant_id == merchant_id)
-    found = [
-        AccountAsOf(account, bank_name(account.iban), moment, at - moment > BANK_IS_STALE_AFTER)
-        for account in db.session.scalars(accounts.order_by(BankAccount.id))
-        if (moment := heard[account.id]) is not None
-    ]
-    return sorted(found, key=lambda one: one.at or at)
+    """ "Bank as of" of every account that has ever been heard, the stalest first.
+
+    Counted as ``dunning.circumstances`` counts it, so that the mark means what holds reminders
+    back; not read there, because that reads every shop's settings and this stands on every page.
+    """
+    heard, limit_of = heard_at(merchant_id), _limits(merchant_id)
+    zone = zone_of(merchant_id)
+    query = select(BankAccount).where(BankAccount.merchant_id == merchant_id)
+    accounts = list(db.session.scalars(query.order_by(BankAccount.id)))
+    freshest: dict[str, datetime] = {}
+    for account in accounts:
+        moment = heard[account.id]
+        if moment is not None:
+            freshest[account.iban] = max(moment, freshest.get(account.iban, moment))
+    found = []
+    for account in accounts:
+        moment = heard[account.id]
+        if moment is not None:
+            newest, country = freshest[account.iban], bank_country(account.iban)
+            hours = banking_hours(newest.astimezone(zone), at.astimezone(zone), country)
+            is_stale = hours > limit_of(account)
+            found.append(AccountAsOf(account, bank_name(account.iban), moment, is_stale))
+    return sorted(found, key=lambda one: one.at)
+
+
+def _limits(merchant_id: int) -> Callable[[BankAccount], int]:
+    """How many hours of banking days an account may be silent: of its shops, the strictest."""
+    general = settings_of(merchant_id).bank_data_hours
+    own = own_values(merchant_id, "bank_data_hours")
+    shop_ids = [shop.id for shop in shops(merchant_id)] if own else []
+
+    def limit_of(account: BankAccount) -> int:
+        named = [one for one in shop_ids if not account.for_shops or one in account.for_shops]
+        return min((own.get(one, general) for one in named), default=general)
+
+    return limit_of
+
+
+def own_values(merchant_id: int, name: str) -> dict[int, Any]:
+    """Shop id to its own value of a setting; those that inherit it are left out."""
+    newest = (
+        select(SettingChange.shop_id, SettingChange.value)
+        .where(SettingChange.merchant_id == merchant_id, SettingChange.name == name)
+        .where(SettingChange.shop_id.is_not(None), ~SettingChange.waits)
+        .ext(distinct_on(SettingChange.shop_id))
+        .order_by(SettingChange.shop_id, SettingChange.id.desc())
+    )
+    return {row[0]: row[1] for row in db.session.execute(newest) if row[1] is not None}
+
+
+def bank_country(iban: str) -> str:
+    """Whose banking days count for an account; what is no bank, such as PayPal, has Germany's."""
+    return iban[:2] if len(iban) >= SHORTEST_IBAN else "DE"
 
 
 def bank_name(iban: str) -> str:

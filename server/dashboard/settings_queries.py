@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import distinct_on
 
+from server.dashboard import queries
 from server.db import db
 from server.merchants.models import SettingChange
 from server.shops.models import Shop
@@ -42,14 +42,7 @@ def changes(
 
 def shops_in_test(merchant_id: int, general_mode: str) -> list[str]:
     """The names of the shops that write to nobody but the merchant (K66)."""
-    newest = (
-        select(SettingChange.shop_id, SettingChange.value)
-        .where(SettingChange.merchant_id == merchant_id, SettingChange.name == "mode")
-        .where(SettingChange.shop_id.is_not(None), ~SettingChange.waits)
-        .ext(distinct_on(SettingChange.shop_id))
-        .order_by(SettingChange.shop_id, SettingChange.id.desc())
-    )
-    own = {shop_id: value for shop_id, value in db.session.execute(newest) if value is not None}
+    own = queries.own_values(merchant_id, "mode")
     if general_mode == "live" and "test" not in own.values():
         return []
     shops = select(Shop.id, Shop.name).where(Shop.merchant_id == merchant_id)
