@@ -9,11 +9,11 @@ from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from server.db import db
-from server.dunning.models import DunningRun, Reminder
+from server.dunning.models import DunningRun
 from server.dunning.runs import TOO_MANY
 from server.mail.models import Mail
 from server.orders.brakes import STOPPED
-from server.orders.models import OWING_STATUSES, Order, PaymentClaim
+from server.orders.models import OWING_STATUSES, Order, PaymentClaim, Reminder
 
 RUNS_SHOWN = 30
 REMINDERS_SHOWN = 500

@@ -21,11 +21,10 @@ from sqlalchemy.sql import ColumnElement
 
 from server.banking.models import Posting
 from server.db import db
-from server.dunning.models import Reminder
 from server.mail.models import Mail
 from server.merchants.service import settings_of
 from server.orders.ledger import is_any
-from server.orders.models import OWING_STATUSES, Assignment, Invoice, Order, OrderEvent
+from server.orders.models import OWING_STATUSES, Assignment, Invoice, Order, OrderEvent, Reminder
 from server.orders.rules import LATE_CODES, normalise_reference
 from server.shops.models import OrderRequest, PaymentUpdate, Shop
 

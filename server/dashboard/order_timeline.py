@@ -17,9 +17,8 @@ from server.dashboard import order_queries, words
 from server.dashboard.pages import event_facts
 from server.dashboard.status import Badge, mail_badge, order_badge, order_word, update_badge
 from server.dashboard.words import t
-from server.dunning.models import Reminder
 from server.mail.rules import KINDS
-from server.orders.models import Order, OrderEvent
+from server.orders.models import Order, OrderEvent, Reminder
 from server.orders.rules import LATE_CODES
 
 GROUPS = ("payments", "mails", "shop")

@@ -1,4 +1,4 @@
-"""Reminders, runs and base rates as they are stored."""
+"""Runs and base rates as they are stored; reminders stand with the orders that they charge."""
 
 from __future__ import annotations
 
@@ -10,47 +10,15 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     ForeignKey,
-    ForeignKeyConstraint,
     Index,
     Numeric,
     String,
-    UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from server.db import Amount, Base, Id, Ref, Time, now
+from server.db import Base, Id, Ref, Time
 from server.work import WorkItem, work_indexes
-
-
-class Reminder(Base):
-    """One dunning level of an order, written with its mail (S68). Level 1 is the reminder.
-
-    ``sent_on`` is the merchant's local date: the next level counts from it. ``fee`` and
-    ``interest`` are what this one charged, in the order's currency; interest replaces that of the
-    level before, fees add up. A level whose mail was withheld is not reached and may come again.
-    """
-
-    __tablename__ = "reminder"
-    __table_args__ = (
-        ForeignKeyConstraint(
-            ["merchant_id", "order_id"], ["order.merchant_id", "order.id"], ondelete="CASCADE"
-        ),
-        UniqueConstraint("order_id", "level"),
-        Index("ix_reminder_merchant_id", "merchant_id", "created_at"),
-    )
-
-    id: Mapped[Id]
-    merchant_id: Mapped[Ref]
-    order_id: Mapped[Ref]
-    level: Mapped[int]
-    sent_on: Mapped[date]
-    fee: Mapped[Amount] = mapped_column(default=0)
-    interest: Mapped[Amount] = mapped_column(default=0)
-    mail_id: Mapped[int | None] = mapped_column(BigInteger)
-    run_id: Mapped[int | None] = mapped_column(BigInteger)
-    actor: Mapped[str] = mapped_column(String(320), default="")
-    created_at: Mapped[Time] = mapped_column(default=now)
 
 
 class DunningRun(WorkItem, Base):

@@ -16,12 +16,11 @@ from sqlalchemy import func, or_, select
 
 from server.db import db
 from server.dunning.circumstances import Circumstances, Whose
-from server.dunning.models import Reminder
 from server.dunning.rules import OrderFacts, Plan, plan
 from server.mail.models import Mail
 from server.merchants.settings import CodeSettings
 from server.orders.ledger import is_any
-from server.orders.models import OWING_STATUSES, Invoice, Order, OrderEvent
+from server.orders.models import OWING_STATUSES, Invoice, Order, OrderEvent, Reminder
 
 IDS_AT_ONCE: Final = 10_000
 ENQUIRY: Final = "cod_enquiry"

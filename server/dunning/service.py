@@ -16,7 +16,6 @@ from plugin_sdk.schemas import amount_text
 from server.db import db
 from server.dunning.circumstances import HARMLESS, Circumstances
 from server.dunning.fees import fee_of, interest_of
-from server.dunning.models import Reminder
 from server.dunning.notices import (
     Claim,
     drop_withheld,
@@ -42,7 +41,7 @@ from server.merchants.settings import MOST_REMINDERS
 from server.orders.asking import ask
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.lifecycle import cancel_now, collect_now
-from server.orders.models import Order
+from server.orders.models import Order, Reminder
 from server.orders.settlement import settle
 
 # --- for the screen ----------------------------------------------------------------------------

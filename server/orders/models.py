@@ -1,4 +1,4 @@
-"""Orders, invoices, keys, the ledger, suggestions and the history as they are stored."""
+"""Orders, invoices, keys, the ledger, reminders, suggestions and the history as they are stored."""
 
 from __future__ import annotations
 
@@ -234,6 +234,35 @@ class Credit(Base):
     mode: Mapped[str | None] = mapped_column(String(16))
     kept_at: Mapped[Time] = mapped_column(default=now)
     kept_by: Mapped[str] = mapped_column(String(320), default="")
+
+
+class Reminder(Base):
+    """One dunning level of an order, written with its mail (S68). Level 1 is the reminder.
+
+    ``sent_on`` is the merchant's local date: the next level counts from it. ``fee`` and
+    ``interest`` are what this one charged, in the order's currency; interest replaces that of the
+    level before, fees add up. A level whose mail was withheld is not reached, charges nothing and
+    may come again.
+    """
+
+    __tablename__ = "reminder"
+    __table_args__ = (
+        _order_key(),
+        UniqueConstraint("order_id", "level"),
+        Index("ix_reminder_merchant_id", "merchant_id", "created_at"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    order_id: Mapped[Ref]
+    level: Mapped[int]
+    sent_on: Mapped[date]
+    fee: Mapped[Amount] = mapped_column(default=0)
+    interest: Mapped[Amount] = mapped_column(default=0)
+    mail_id: Mapped[int | None] = mapped_column(BigInteger)
+    run_id: Mapped[int | None] = mapped_column(BigInteger)
+    actor: Mapped[str] = mapped_column(String(320), default="")
+    created_at: Mapped[Time] = mapped_column(default=now)
 
 
 class PaymentClaim(Base):

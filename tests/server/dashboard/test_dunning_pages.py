@@ -16,11 +16,11 @@ from server.dashboard.words import has_text
 from server.db import db
 from server.dunning import runs
 from server.dunning.circumstances import HARMLESS
-from server.dunning.models import DunningRun, Reminder
+from server.dunning.models import DunningRun
 from server.dunning.rules import StepKind
 from server.mail.models import Mail
 from server.merchants.service import change_setting
-from server.orders.models import Suggestion
+from server.orders.models import Reminder, Suggestion
 from tests.factories import make_merchant, make_order, make_posting, make_shop
 from tests.server.dashboard.test_order_pages import words
 from tests.server.dashboard.visitor import member

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from server.db import db
-from server.dunning.models import DunningRun, Reminder
+from server.dunning.models import DunningRun
 from server.dunning.runs import ask_run, step
 from server.mail.models import Mail
 from server.merchants.models import Merchant
 from server.merchants.service import change_setting
-from server.orders.models import Order, OrderEvent
+from server.orders.models import Order, OrderEvent, Reminder
 from tests.factories import make_order, make_posting
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

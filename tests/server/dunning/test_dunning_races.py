@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from server.db import db
-from server.dunning.models import DunningRun, Reminder
+from server.dunning.models import DunningRun
 from server.dunning.runs import begin_daily_runs, step
 from server.dunning.service import run_order, send_reminder
 from server.mail.models import Mail
 from server.orders.ledger import NotPossible
-from server.orders.models import Order
+from server.orders.models import Order, Reminder
 from server.orders.service import mark_as_paid
 from tests.factories import make_merchant, make_shop, make_user
 from tests.server.dunning.steps import ANNA, bank_is_heard, day, order_of
