@@ -21,6 +21,7 @@ from server.mail.service import insert_mail
 from server.merchants.models import SettingChange
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
+from server.orders.brakes import is_stopped, is_waiting
 from server.orders.ledger import ZERO, Ledger
 from server.orders.models import OWING_STATUSES, Invoice, Order
 from server.orders.notices import (
@@ -105,7 +106,7 @@ def ask_first(order: Order, at: datetime, *, wait: timedelta = timedelta(0)) -> 
     has_invoice = db.session.scalar(select(_has_invoice(order.id)))
     if not asks_now(settings, order.payment_code, has_invoice=bool(has_invoice)):
         return False
-    rest = order.total - Ledger([order.id]).paid(order.id)
+    rest = Ledger([order.id]).rest(order)
     return rest > ZERO and ask(order, first_once(order.id), rest, at=at, wait=wait)
 
 
@@ -115,7 +116,7 @@ def _has_invoice(order_id: int) -> Exists:
 
 def ask_again(order: Order, at: datetime, *, wait: timedelta = timedelta(0)) -> bool:
     """Once more, because a person says so (S76). Nothing else of the order changes."""
-    rest = order.total - Ledger([order.id]).paid(order.id)
+    rest = Ledger([order.id]).rest(order)
     if rest <= ZERO:
         return False
     return ask(order, _next_once(order, _mails(order)), rest, at=at, wait=wait)
@@ -147,7 +148,7 @@ def follow_change(
     sent = [mail for mail in _mails(order) if mail.status not in ("queued", "withheld")]
     if not waiting and sent and owes and (is_new_total or is_new_email):
         facts = _changed_amount(order, total_before) if is_new_total else (lambda _: {})
-        rest = order.total - Ledger([order.id]).paid(order.id)
+        rest = Ledger([order.id]).rest(order)
         if rest > ZERO:
             ask(order, _next_once(order, _mails(order)), rest, at=at, facts=facts)
     elif not sent and not waiting and owes:
@@ -166,7 +167,7 @@ def _mails(order: Order, *, for_update: bool = False) -> list[Mail]:
 
 
 def _still_waits(mail: Mail) -> bool:
-    return mail.status == "queued" and mail.attempts == 0
+    return (mail.status == "queued" and mail.attempts == 0) or is_stopped(mail)
 
 
 def _rewrite(order: Order, waiting: Sequence[Mail], at: datetime) -> None:
@@ -174,7 +175,7 @@ def _rewrite(order: Order, waiting: Sequence[Mail], at: datetime) -> None:
     first = waiting[0].once
     settings = settings_of(order.merchant_id, order.shop_id)
     drop_mails(waiting)
-    rest = order.total - Ledger([order.id]).paid(order.id)
+    rest = Ledger([order.id]).rest(order)
     if rest > ZERO:
         ask(order, first, rest, at=at, wait=timedelta(seconds=settings.mail_wait_seconds))
 
@@ -192,7 +193,7 @@ def ask_after_all(order: Order, at: datetime) -> None:
     if not withheld:
         return
     drop_mails(withheld)
-    rest = order.total - Ledger([order.id]).paid(order.id)
+    rest = Ledger([order.id]).rest(order)
     ask(order, first_once(order.id), rest, at=at)
 
 
@@ -204,10 +205,11 @@ def drop_mails(mails: Sequence[Mail]) -> None:
 
 
 def withhold_mails(order: Order, kinds: Sequence[str], why: str) -> list[Mail]:
-    """In the same transaction as its reason; returns what was withheld."""
-    waiting = select(Mail).where(
-        Mail.order_id == order.id, Mail.kind.in_(kinds), Mail.status == "queued"
-    )
+    """In the same transaction as its reason; returns what was withheld.
+
+    What a stop of all mails holds is withheld for good: it would say what is no longer so.
+    """
+    waiting = select(Mail).where(Mail.order_id == order.id, Mail.kind.in_(kinds), is_waiting())
     mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
     for mail in mails:
         mail.withhold(why)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from server.db import db
 from server.mail.models import Mail
@@ -20,6 +20,17 @@ from server.work import announce
 STOPPED = "all mails to customers are stopped"
 NOBODY_TO_TEST = "the shop is in test mode, and nobody is there to get its mails"
 CUSTOMER_KINDS = tuple(name for name, kind in KINDS.items() if kind.reader == "customer")
+
+
+def is_waiting() -> ColumnElement[bool]:
+    """Of ``Mail``: may still go out as it is, now or when mails are no longer stopped."""
+    stopped = and_(Mail.status == "withheld", Mail.error == STOPPED)
+    return or_(Mail.status == "queued", stopped)
+
+
+def is_stopped(mail: Mail) -> bool:
+    """Held by the stop of all mails, and by nothing else."""
+    return (mail.status, mail.error) == ("withheld", STOPPED)
 
 
 def hold_back(mails: Sequence[Mail]) -> list[Mail]:

@@ -15,6 +15,7 @@ from plugin_sdk import types as wire
 from server.db import db
 from server.mail.models import Mail
 from server.orders.asking import ASKING, ask_after_all, drop_mails, withhold_mails
+from server.orders.brakes import is_stopped, is_waiting
 from server.orders.ledger import ZERO, Ledger, note
 from server.orders.models import Assignment, Order, OrderEvent
 from server.orders.notices import (
@@ -136,7 +137,7 @@ def _write_mails(
         return
     waiting = select(Mail).where(
         Mail.order_id == order.id,
-        (Mail.kind.in_(ASKING) & (Mail.status == "queued"))
+        (Mail.kind.in_(ASKING) & is_waiting())
         | (Mail.kind.in_(RECEIPTS) & Mail.status.in_(["queued", "withheld"])),
     )
     mails: list[Mail] = []
@@ -145,12 +146,14 @@ def _write_mails(
         mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
     taken_back = [mail for mail in mails if _is_taken_back(mail)]
     surplus = _surplus(order, ledger, left_over)
-    untrue = any(mail.status == "queued" and mail.kind in RECEIPTS for mail in mails)
+    untrue = any(
+        mail.kind in RECEIPTS and (mail.status == "queued" or is_stopped(mail)) for mail in mails
+    )
     says = _has_money(ledger, order) and (is_new or untrue or surplus > ZERO)
     if is_restored:
         says = _has_money(ledger, order) and any(mail.error == RETURNED for mail in taken_back)
     is_paid = after is wire.PaymentStatus.PAID
-    for mail in (mail for mail in mails if mail.status == "queued"):
+    for mail in (mail for mail in mails if mail.status == "queued" or is_stopped(mail)):
         if mail.kind in ASKING and (says or is_paid or is_restored):
             mail.withhold(PAID_FIRST)
         elif says or (is_paid and mail.kind == "partially_paid"):

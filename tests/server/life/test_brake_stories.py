@@ -13,6 +13,7 @@ from server.orders.brakes import NOBODY_TO_TEST, STOPPED, hold_back
 from server.orders.claims import ProofFile, claim_paid, claims_of, proof_of, proofs_of
 from server.orders.effects import settings_changed
 from server.orders.ledger import NotPossible
+from server.orders.lifecycle import block_reminders, send_payment_information
 from server.orders.links import page_url, read_token
 from server.orders.models import OrderEvent
 from server.shops.service import lease_updates, shops_with_due_updates
@@ -24,7 +25,9 @@ from tests.server.life.steps import (
     asked,
     mails,
     pay,
+    push,
     pushed,
+    send_all,
     updates,
     wishes,
 )
@@ -75,6 +78,55 @@ def test_the_stop_switch_holds_every_mail_to_a_customer_until_it_is_off(merchant
     assert asked(order) == [("erika@example.org", "queued")]
 
 
+def stop(merchant, order):
+    """All mails are stopped, and the worker has found those that waited."""
+    wishes(merchant, stop_mails="on")
+    assert hold_back([mail for mail in mails(order) if mail.status == "queued"])
+    db.session.commit()
+
+
+def go_on(merchant):
+    wishes(merchant, stop_mails="off")
+    settings_changed(merchant.id, None, ["stop_mails"], actor=ANNA, at=LATER)
+    db.session.commit()
+    db.session.expire_all()
+
+
+@pytest.mark.feature("S1", "S37")
+def test_a_stopped_mail_says_what_is_true_when_it_goes_out(merchant, shop):
+    raw, order = pushed(shop)
+    stop(merchant, order)
+    push(shop, {**raw, "total": "12.50"}, LATER)
+    go_on(merchant)
+    (mail,) = mails(order)
+    assert (mail.status, mail.facts["amount_due"]) == ("queued", "12,50\xa0€")
+
+
+@pytest.mark.feature("S1")
+def test_a_stopped_mail_does_not_ask_for_what_was_paid_in_part_meanwhile(merchant, shop):
+    _, order = pushed(shop)
+    stop(merchant, order)
+    pay(merchant, order, "10.00")
+    go_on(merchant)
+    assert [(mail.kind, mail.status) for mail in mails(order)] == [
+        ("payment_information", "withheld"),
+        ("partially_paid", "queued"),
+    ]
+
+
+@pytest.mark.feature("S1", "S82")
+def test_a_stopped_reminder_stays_away_when_reminders_are_blocked_meanwhile(merchant, shop):
+    _, order = pushed(shop)
+    send_all(order)
+    reminder = mails(order)[0]
+    reminder.kind, reminder.status = "reminder", "queued"
+    db.session.commit()
+    stop(merchant, order)
+    block_reminders(merchant.id, order.id, actor=ANNA, at=LATER)
+    go_on(merchant)
+    assert [mail.status for mail in mails(order)] == ["withheld"]
+
+
 @pytest.mark.feature("S1")
 def test_the_switch_is_one_merchants_own(merchant, shop):
     other = make_merchant("Bob")
@@ -109,6 +161,19 @@ def test_fees_that_are_claimed_leave_the_order_partially_paid(merchant, shop):
     settings_changed(merchant.id, None, ["invoice.claim_fees"], actor=ANNA, at=LATER)
     db.session.commit()
     assert order.payment_status == "partially_paid"
+
+
+@pytest.mark.feature("K28", "S76")
+@pytest.mark.parametrize(("claims", "amount"), [("off", "19,90"), ("on", "24,90")])
+def test_who_is_asked_once_more_is_asked_for_claimed_fees_too(merchant, shop, claims, amount):
+    """Else he pays what he was asked for, and the order is not paid."""
+    wishes(merchant, invoice__claim_fees=claims)
+    _, order = pushed(shop, payment_method="invoice")
+    send_all(order)
+    order.fee_total = 5
+    db.session.commit()
+    send_payment_information(merchant.id, order.id, actor=ANNA, at=LATER)
+    assert mails(order)[-1].facts["amount_due"] == f"{amount}\xa0€"
 
 
 @pytest.mark.feature("K28")
