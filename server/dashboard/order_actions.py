@@ -61,7 +61,7 @@ def ask_page(name: str, order_id: int, problem: NotPossible | None = None) -> Re
     """The question; without a button where the action does not fit the order as it stands."""
     row = row_or_404(order_id)
     order, at = row.order, now()
-    reminder = order_steps.next_reminder(row, at) if name == "send_reminder" else None
+    reminder = order_steps.next_reminder(order, at) if name == "send_reminder" else None
     fits = name in order_menu.fitting(order) and (reminder is not None or name != "send_reminder")
     words = order_menu.wording(name, order)
     level = reminder.word if reminder else ""

@@ -73,7 +73,7 @@ def menu_of(row: OrderRow, at: datetime) -> list[tuple[str, Sequence[Entry]]]:
     """(group, entries) of what fits this order; a group of nothing is left out."""
     fits, reminder = fitting(row.order), None
     if "send_reminder" in fits:
-        reminder = next_reminder(row, at)
+        reminder = next_reminder(row.order, at)
         if reminder is None:
             fits -= {"send_reminder"}  # the highest level is reached
     found = [

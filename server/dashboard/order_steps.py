@@ -12,14 +12,12 @@ from markupsafe import Markup
 from server.dashboard import words
 from server.dashboard.dunning_lines import step_badge
 from server.dashboard.dunning_lines import why as why_held
-from server.dashboard.order_queries import OrderRow
 from server.dashboard.order_timeline import base_date_name, level_word
 from server.dashboard.words import t
 from server.dunning.circumstances import HARMLESS, Circumstances
-from server.dunning.fees import fee_of, interest_of
 from server.dunning.reading import OpenOrder, plan_for, read_orders
 from server.dunning.rules import Plan, Step
-from server.merchants.settings import MOST_REMINDERS
+from server.dunning.service import reminder_by_hand
 from server.orders.models import OWING_STATUSES, Order
 from server.orders.service import NotPossible
 
@@ -119,18 +117,12 @@ class NextReminder:
         return problem.args[0].removeprefix("reminder_") in {*HARMLESS, "today"}
 
 
-def next_reminder(row: OrderRow, at: datetime) -> NextReminder | None:
+def next_reminder(order: Order, at: datetime) -> NextReminder | None:
     """By hand, the next level (S83), also beyond what is set; None if there is none higher."""
-    order = row.order
-    here, one = _read(order, at)
-    level = one.facts.level + 1
-    if level > MOST_REMINDERS:
+    charge = reminder_by_hand(order, at)
+    if charge is None:
         return None
-    settings = here.settings(order.shop_id).of(order.payment_code)
-    fee = fee_of(level, one.facts, settings, order.currency, order.fee_total)
-    open_amount = max(order.total - row.paid, Decimal(0))
-    interest = interest_of(level, one.facts, settings, open_amount, here.today, here.base_rates)
-    return NextReminder(level_word(level), fee, interest)
+    return NextReminder(level_word(charge.level), charge.fee, charge.interest)
 
 
 def next_steps(merchant_id: int, orders: Sequence[Order], at: datetime) -> dict[int, Markup]:

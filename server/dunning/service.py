@@ -6,6 +6,8 @@ what a run saw before counts for nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -59,16 +61,41 @@ def hindrance_of(order: Order, at: datetime) -> str | None:
     return here.hindrance(_read(order, here).whose)
 
 
-def reminder_by_hand(order: Order, at: datetime) -> tuple[int, Decimal] | None:
-    """(Level, fee) of the reminder that a person would send now; None if there is none higher."""
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a level would charge; ``before`` are the fees of the levels before it."""
+
+    level: int
+    fee: Decimal
+    interest: Decimal
+    before: Decimal
+
+
+def reminder_by_hand(order: Order, at: datetime) -> Charge | None:
+    """The reminder that a person would send now; None if there is none higher."""
     here = Circumstances(order.merchant_id, at)
     one = _read(order, here)
     level = one.facts.level + 1
     if level > MOST_REMINDERS:
         return None
+    reached, _ = _reminders(order.id)
+    return _charge(order, one, level, here, reached, Ledger([order.id]).paid(order.id))
+
+
+def _charge(
+    order: Order,
+    one: OpenOrder,
+    level: int,
+    here: Circumstances,
+    reached: Mapping[int, Reminder],
+    paid: Decimal,
+) -> Charge:
     settings = here.settings(order.shop_id).of(order.payment_code)
-    charged = sum((row.fee for row in _reminders(order.id)[0].values()), ZERO)
-    return level, fee_of(level, one.facts, settings, order.currency, charged)
+    before = sum((row.fee for row in reached.values()), ZERO)
+    fee = fee_of(level, one.facts, settings, order.currency, before)
+    open_amount = max(order.total - paid, ZERO)
+    interest = interest_of(level, one.facts, settings, open_amount, here.today, here.base_rates)
+    return Charge(level, fee, interest, before)
 
 
 def _read(order: Order, here: Circumstances) -> OpenOrder:
@@ -209,10 +236,8 @@ def remind(
     settings = here.settings(order.shop_id).of(order.payment_code)
     reached, untold = _reminders(order.id)
     paid = ledger.paid(order.id)
-    charged = sum((row.fee for row in reached.values()), ZERO)
-    fee = fee_of(level, one.facts, settings, order.currency, charged)
-    open_amount = max(order.total - paid, ZERO)
-    interest = interest_of(level, one.facts, settings, open_amount, here.today, here.base_rates)
+    charge = _charge(order, one, level, here, reached, paid)
+    fee, interest, charged = charge.fee, charge.interest, charge.before
     is_last = level >= settings.reminders
     claim = Claim(level, order.total, paid, fee, charged + fee, interest, is_last)
     once = reminder_once(order.id, level)

@@ -11,10 +11,14 @@ from sqlalchemy import select
 
 from server.db import db, now
 from server.dunning.calendar import Calendar
+from server.dunning.fees import half_year_of
+from server.dunning.models import BaseRate
+from server.dunning.service import send_reminder
 from server.mail.models import Mail
+from server.mail.rules import money
 from server.merchants.service import change_setting
 from server.orders import claims, lifecycle, service
-from server.orders.models import Order, OrderEvent
+from server.orders.models import Order, OrderEvent, Reminder
 from server.shops.models import OrderRequest, PaymentUpdate
 from tests.factories import AT, make_merchant, make_order, make_posting, make_shop, today
 from tests.server.dashboard.test_order_pages import words
@@ -251,6 +255,29 @@ def test_a_reminder_by_hand_is_named_with_its_fee_and_listed(merchant, shop, ann
     assert "1. Mahnung jetzt senden …" in menu(page)
     export = anna.get("/orders/export.csv?period=all").text.splitlines()[1].split(";")
     assert export[-3:] == ["1", "1,50", order.payment_reference]
+
+
+@pytest.mark.feature("S83", "K27", "N15")
+def test_what_a_reminder_by_hand_will_charge_is_what_it_charges(
+    merchant, shop, anna, fresh_bank, workday
+):
+    """Interest that was charged before is no fee: the flat fee of the law is owed all the same."""
+    for day in (today(), today() - timedelta(days=60)):
+        rate = BaseRate(country="DE", valid_from=half_year_of(day), percent=Decimal(2))
+        db.session.merge(rate)
+    ordered_set(merchant, invoice__charge_interest="on")
+    business = {"email": "erika@example.org", "language": "de", "vat_id": "DE136695976"}
+    order = invoice(shop, days=30, total="1000.00", customer=business)
+    for days in (20, 10):
+        at = workday - timedelta(days=days)
+        send_reminder(merchant.id, order.id, actor=ANNA, at=at, anyway=True)
+    ordered_set(merchant, invoice__charge_fees="on")
+    assert refreshed(order).fee_total > 0
+    asked = words(anna.get(f"/orders/{order.id}/send-reminder"))
+    anna.post(f"/orders/{order.id}/send-reminder", {"anyway": "yes"})
+    third = db.session.query(Reminder).filter_by(order_id=order.id, level=3).one()
+    assert third.fee == 40 and "Gebühr 40,00 €" in asked
+    assert f"Zinsen {money(third.interest, 'EUR', 'de')}".replace("\xa0", " ") in asked
 
 
 @pytest.mark.feature("S83", "N5")
