@@ -592,5 +592,5 @@ UNION ALL SELECT created_at, 'ledger ' || amount || ' ' || origin || ' of postin
     || coalesce(posting_id::text, '-') FROM assignment WHERE order_id = %(id)s
 UNION ALL SELECT changed_at, 'order  ' || number || ' ' || payment_code || ' ' || payment_status
     || ' total ' || total || ' fees ' || fee_total || ' ' || sync FROM "order" WHERE id = %(id)s
-ORDER BY 1
+ORDER BY 1, 2
 """
