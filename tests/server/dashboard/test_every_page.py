@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from sqlalchemy import select
 from werkzeug.routing import Rule
 
 from server.banking import sharing
@@ -18,7 +19,7 @@ from server.orders import service
 from server.orders.claims import ProofFile, keep_proof
 from server.orders.models import Suggestion
 from tests.factories import AT, make_key, make_merchant, make_order, make_posting, make_shop
-from tests.server.dashboard.visitor import Visitor, member
+from tests.server.dashboard.visitor import ORIGIN, Visitor, member
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -329,3 +330,34 @@ def test_language_and_look_are_remembered(app):
 def test_the_log_in_page_remembers_the_language_that_was_chosen(client):
     assert "Log in" in client.get("/login?language=en").text
     assert "Log in" in client.get("/login", headers={"Accept-Language": "de"}).text
+
+
+# --- forms ------------------------------------------------------------------------------------
+
+
+def contents() -> list[tuple[str, list[tuple[object, ...]]]]:
+    """Every row of every table except the sessions, which note when they were seen."""
+    tables = (one for one in db.metadata.sorted_tables if one.name != "user_session")
+    return [
+        (table.name, sorted(map(tuple, db.session.execute(select(table))), key=repr))
+        for table in tables
+    ]
+
+
+@pytest.mark.parametrize("fault", ["no token", "a stranger's token", "another page", "no page"])
+def test_no_form_of_any_route_is_taken_without_its_token_and_origin(app, fault):
+    values = furnish(app)
+    anna = member(app, values["merchant"])
+    token = anna.token("/account")
+    form = {"no token": {}, "a stranger's token": {"form_token": Visitor(app).token()}}
+    origin = {"another page": {"Origin": "https://elsewhere.example"}, "no page": {}}
+    before, walked = contents(), 0
+    for rule in rules(app, "POST"):
+        path = path_of(app, rule, values)
+        sent = form.get(fault, {"form_token": token})
+        headers = origin.get(fault, {"Origin": ORIGIN})
+        assert anna.client.post(path, data=sent, headers=headers).status_code == 403, rule
+        walked += 1
+    assert walked > 80
+    db.session.expire_all()
+    assert contents() == before
