@@ -23,8 +23,14 @@ HEALING = frozenset({Outcome.APPLIED, Outcome.ALREADY_THERE, Outcome.NO_LONGER_O
 """Outcomes that show that the shop can be reached and written to."""
 
 
-def effective_mapping(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """{payment code: mapping}: the merchant's own where there is one, else the connector's."""
+def effective_mapping(
+    own: Mapping[str, Any], defaults: Mapping[str, Any], *, is_pinned: bool = False
+) -> dict[str, Any]:
+    """{payment code: mapping}: the merchant's own where there is one, else the connector's.
+
+    ``is_pinned``: the plugin decides, whatever the merchant had typed before.
+    """
+    own = {} if is_pinned else own
     return {
         code: own[code] if code in own else defaults[code]
         for code in CODES

@@ -57,7 +57,7 @@ def shop_of(merchant_id: int, shop_id: int) -> Shop | None:
 
 
 def mapping_of(shop: Shop) -> dict[str, dict[str, object]]:
-    return effective_mapping(shop.mapping, shop.default_mapping)
+    return effective_mapping(shop.mapping, shop.default_mapping, is_pinned=shop.mapping_pinned)
 
 
 def connect(shop: Shop, at: datetime) -> None:

@@ -110,6 +110,19 @@ def test_a_plugin_that_owns_its_mapping_sends_the_code(push, shop):
     assert order.payment_code == "invoice"
 
 
+@pytest.mark.feature("S22", "S26")
+def test_a_plugin_that_owns_its_mapping_wins_over_what_was_typed_before(push, shop):
+    shop.mapping = {"prepayment": {"methods": [], "open_statuses": ["new"], "paid_status": "old"}}
+    db.session.commit()
+    hear_heartbeat(shop, Heartbeat("woocommerce", "1.0", ("push",), mapping="pinned"), now())
+    db.session.commit()
+    outcome, order = push(payment_method="bacs", payment_code="prepayment", shop_status="on-hold")
+    assert outcome == "created"
+    mark_as_paid(shop.merchant_id, order.id, actor="anna", at=now())
+    (update,) = db.session.query(PaymentUpdate).filter_by(order_id=order.id)
+    assert (update.shop_status, update.open_statuses) == ("processing", ["on-hold", "pending"])
+
+
 # --- cut-off and status ------------------------------------------------------------------------
 
 
