@@ -16,10 +16,11 @@ from sqlalchemy import text
 from server.banking import sharing
 from server.banking.models import BankConnection
 from server.banking.service import add_rule, store_statement
+from server.dashboard import order_bulk
 from server.db import db, now
 from server.dunning.models import DunningRun
 from server.merchants import service as merchants
-from server.merchants.models import UserSession
+from server.merchants.models import SettingChange, UserSession
 from server.merchants.rules import token_hash
 from server.orders.claims import ProofFile, claim_paid, proofs_of
 from server.orders.models import Suggestion
@@ -161,7 +162,15 @@ class Victim(Party):
         proof = ProofFile(f"{MARK}.pdf", b"%PDF-1.7 " + MARK.encode())
         claim_paid(self.open_order, paid_on=None, message=MARK, proof=proof, at=at)
         run = DunningRun(merchant_id=self.merchant.id, run_date=at.date(), status="withheld")
-        db.session.add_all([access, run])
+        self.change = SettingChange(
+            merchant_id=self.merchant.id,
+            name="prepayment.reminders",
+            value=3,
+            changed_at=at,
+            changed_by=f"{MARK.lower()}@example.net",
+            waits=True,
+        )
+        db.session.add_all([access, run, self.change])
         db.session.commit()
         guest, message_id = self.share(posting.account_id)
         mail = db.session.execute(text("select id from mail where order_id = :o"), {"o": order.id})
@@ -304,7 +313,29 @@ def test_ids_in_forms_and_queries_are_scoped_as_well(app, anna, bob):
     before = fingerprint(anna)
     posting = make_posting(bob.merchant, "30.00")
     order = make_order(bob.shop)
+    make_user(bob.merchant, "second@example.org")
+    shop, open_id = str(anna.shop.id), str(anna.open_order.id)
+    manual = {"number": "X-1", "total": "1,00", "code": "prepayment", "email": "x@example.org"}
     theirs = [
+        *(
+            ("POST", "/orders/bulk", {"act": act, "order": open_id, "confirmed": "yes"})
+            for act in order_bulk.ACTS
+        ),
+        ("POST", "/orders/bulk", {"act": "cancel", "order": open_id}),
+        ("GET", f"/orders?failed={open_id}-has_payments", {}),
+        ("POST", "/orders/new", manual | {"shop": shop}),
+        ("POST", "/orders/import", {"shop": shop, "order": anna.open_order.number}),
+        ("POST", f"/orders/{order.id}/credit", {"posting": str(anna.posting.id)}),
+        ("POST", f"/orders/{order.id}/surplus", {"to": open_id, "amount": "1,00"}),
+        ("GET", f"/orders/{order.id}?q={MARK}", {}),
+        ("GET", f"/orders/{order.id}/proofs/{anna.ids['proof_id']}", {}),
+        ("GET", f"/settings/prepayment?shop={shop}", {}),
+        ("POST", "/settings/prepayment", {"shop": shop, "prepayment.reminders": "0"}),
+        ("POST", "/settings/reset", {"shop": shop, "name": "prepayment.reminders"}),
+        ("POST", "/settings/changes/decide", {"change": str(anna.change.id), "agrees": "yes"}),
+        ("POST", "/settings/changes/decide", {"change": str(anna.change.id), "agrees": "no"}),
+        ("POST", "/settings/file/apply", {"text": f"version = 1\n[[shop]]\nid = {shop}\n"}),
+        ("GET", f"/dunning/runs?before={anna.ids['run_id'] + 1}", {}),
         ("POST", f"/postings/{posting.id}/assign", {f"amount-{anna.open_order.id}": "10,00"}),
         ("POST", f"/postings/{posting.id}/confirm", {"suggestion": str(anna.suggestion.id)}),
         ("POST", f"/postings/{posting.id}/undo", {"assignment": str(anna.booked.id)}),
