@@ -28,13 +28,23 @@ SOCKETS = "KONTOR_TEST_SOCKETS"
 _SERVICES = pytest.StashKey()
 
 
+LONGEST_FIRST = ("flows", "simulator", "browser", "connectors", "server")
+"""Folders by how long their files take: one that begins late would keep everybody waiting."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The full counts run only where they were asked for."""
+    """Long files first, and the full counts only where they were asked for."""
+    items.sort(key=lambda item: _place(item.path))
     if os.environ.get("KONTOR_TORTURE") == "1":
         return
     for item in items:
         if item.get_closest_marker("torture"):
             item.add_marker(pytest.mark.skip(reason="the full counts: make torture"))
+
+
+def _place(path: Path) -> int:
+    folder = path.relative_to(Path(__file__).parent).parts[0]
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 def _start_services(config: pytest.Config) -> None:

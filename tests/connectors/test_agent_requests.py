@@ -33,6 +33,7 @@ def test_an_order_is_read_again_at_once(shop, kontor, begin):
     key = shop.add_order()
     begin()
     until(lambda: key in kontor.orders, "the push")
+    until(lambda: "compared all orders" in begin.lines, "the first comparison")
     kontor.pushes.clear()
     shop.set_status(key, "completed")
     ask(kontor, 1, external_id=key)

@@ -15,7 +15,8 @@ import pytest
 from redis import Redis
 
 from server.config import read_runtime
-from server.db import db
+from server.db import db, now
+from server.merchants.service import change_setting
 from tests.factories import bearer, make_key, make_merchant, make_shop, wire_order
 from tests.flows.installation import Installation, eventually
 from tests.server.mail.sink import Sink, running
@@ -44,9 +45,10 @@ def installation(sink):
 
 @pytest.fixture
 def merchant(installation, sink):
-    """A merchant of this test's own: keys, shop id, and an empty sink."""
+    """A merchant of this test's own, whose mails do not wait: keys, and an empty sink."""
     sink.received.clear()
     merchant = make_merchant()
+    change_setting(merchant.id, "mail_wait_seconds", "0", actor="", at=now())
     shop = make_shop(merchant)
     return SimpleNamespace(
         id=merchant.id,
