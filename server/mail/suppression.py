@@ -1,0 +1,234 @@
+"""Addresses that get no mail: after hard bounces, complaints, an opt-out, or by hand.
+
+A file of its own because deliveries, reports, the customer's page and the dashboard share it. What
+a row blocks is decided in one place, ``_blocks``: an opt-out holds for its own optional kind and
+never for a mandatory one (S11, S12); everything else holds for every mail of that merchant but
+those of an account, which a person asks for at that very moment. Never commits.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress as suppress_error
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, func, or_, select, tuple_
+
+from server.db import db
+from server.mail.kinds import KINDS
+from server.mail.models import Mail, Suppression
+from server.mail.rules import AddressError, checked_address
+
+REASONS: Final = ("complaint", "manual", "bounced", "opt_out")
+"""The first one that holds is the one that is shown."""
+BOUNCE_LIFETIME: Final = timedelta(days=90)
+"""Mailboxes are made anew, and domains are put right."""
+MAX_EVIDENCE: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Why a mail must not go out; ``words`` are the evidence, such as the server's answer."""
+
+    reason: str
+    words: str
+    is_opt_out: bool
+
+
+def address_hash(address: str) -> bytes:
+    """SHA-256 of the address in lower case; spellings of one IDN domain are the same."""
+    plain = unicodedata.normalize("NFC", address.strip())
+    with suppress_error(AddressError):  # else blocked as it is written: no mail goes there anyway
+        plain = checked_address(plain)
+    return sha256(plain.lower().encode("utf-8", "surrogatepass")).digest()
+
+
+def is_optional(kind: str) -> bool:
+    """Whether a customer may opt out of this kind (S11); all others are mandatory (S12)."""
+    return kind in KINDS and KINDS[kind].footer == "optional"
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def blocked(mails: Sequence[Mail], at: datetime) -> dict[int, Block]:
+    """Which of these must not go out, and why. One query for all of them.
+
+    Of a shop in test mode both count: whom the mail would have gone to, and where it goes.
+    """
+    wanted = {mail.id: _keys(mail) for mail in mails if not _is_of_account(mail.kind)}
+    keys = {key for of_mail in wanted.values() for key in of_mail}
+    if not keys:
+        return {}
+    rows = select(Suppression).where(
+        tuple_(Suppression.merchant_id, Suppression.address_hash).in_(keys), in_force(at)
+    )
+    found: defaultdict[tuple[int, bytes], list[Suppression]] = defaultdict(list)
+    for row in db.session.scalars(rows):
+        found[row.merchant_id, row.address_hash].append(row)
+    blocks = {}
+    for mail in mails:
+        holding = [
+            row
+            for key in wanted.get(mail.id, ())
+            for row in found.get(key, ())
+            if _blocks(row, mail.kind)
+        ]
+        if holding:
+            first = min(holding, key=lambda row: REASONS.index(row.reason))
+            blocks[mail.id] = Block(first.reason, first.evidence, first.reason == "opt_out")
+    return blocks
+
+
+def _keys(mail: Mail) -> tuple[tuple[int, bytes], ...]:
+    addresses = (mail.recipient, *([mail.redirected_to] if mail.redirected_to else []))
+    return tuple((mail.merchant_id, address_hash(address)) for address in addresses)
+
+
+def _is_of_account(kind: str) -> bool:
+    return kind in KINDS and KINDS[kind].footer == "account"
+
+
+def _blocks(row: Suppression, kind: str) -> bool:
+    if row.reason == "opt_out":
+        return row.kind == kind and is_optional(kind)
+    return row.kind is None or row.kind == kind
+
+
+def in_force(at: datetime) -> ColumnElement[bool]:
+    """The condition of a query: neither ended nor over."""
+    return Suppression.ended_at.is_(None) & or_(
+        Suppression.expires_at.is_(None), Suppression.expires_at > at
+    )
+
+
+def has_opted_out(merchant_id: int, address: str, kind: str, at: datetime) -> bool:
+    """Whether this address gets no more mails of this optional kind."""
+    return db.session.scalar(_opt_outs(merchant_id, address, kind, at).limit(1)) is not None
+
+
+def _opt_outs(merchant_id: int, address: str, kind: str, at: datetime) -> Any:
+    return select(Suppression).where(
+        Suppression.merchant_id == merchant_id,
+        Suppression.address_hash == address_hash(address),
+        Suppression.kind == kind,
+        Suppression.reason == "opt_out",
+        in_force(at),
+    )
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def suppress(
+    merchant_id: int,
+    address: str,
+    reason: str,
+    *,
+    at: datetime,
+    evidence: str = "",
+    mail_id: int | None = None,
+    by: str = "",
+) -> Suppression:
+    """No mail of this merchant to this address any more; the row that says so.
+
+    ``reason`` is `bounced` (for 90 days), `complaint` or `manual` (both until somebody ends it).
+    Where that very reason is in force already, its row is renewed.
+    """
+    assert reason in REASONS and reason != "opt_out", reason
+    hashed = address_hash(address)
+    _lock(hashed)
+    standing = select(Suppression).where(
+        Suppression.merchant_id == merchant_id,
+        Suppression.address_hash == hashed,
+        Suppression.kind.is_(None),
+        Suppression.reason == reason,
+        in_force(at),
+    )
+    row = db.session.scalar(standing.limit(1))
+    if row is None:
+        row = Suppression(
+            merchant_id=merchant_id,
+            address_hash=hashed,
+            address=address,
+            reason=reason,
+            created_at=at,
+            created_by=by,
+            mail_id=mail_id,
+            evidence=evidence[:MAX_EVIDENCE],
+        )
+        db.session.add(row)
+    row.expires_at = at + BOUNCE_LIFETIME if reason == "bounced" else None
+    db.session.flush()
+    return row
+
+
+def opt_out(
+    merchant_id: int,
+    address: str,
+    kind: str,
+    *,
+    at: datetime,
+    by: str = "",
+    mail_id: int | None = None,
+) -> bool:
+    """No more mails of this optional kind (S11, S72); False if that was so already.
+
+    ``by`` is the user who did it, "" for the customer. Raises ValueError for a mandatory kind.
+    """
+    if not is_optional(kind):
+        raise ValueError(f"nobody can opt out of {kind}")
+    hashed = address_hash(address)
+    _lock(hashed)
+    if has_opted_out(merchant_id, address, kind, at):
+        return False
+    db.session.add(
+        Suppression(
+            merchant_id=merchant_id,
+            address_hash=hashed,
+            address=address,
+            kind=kind,
+            reason="opt_out",
+            created_at=at,
+            created_by=by,
+            mail_id=mail_id,
+        )
+    )
+    db.session.flush()
+    return True
+
+
+def opt_in(merchant_id: int, address: str, kind: str, *, at: datetime, by: str = "") -> bool:
+    """Takes an opt-out back; False if there was none."""
+    _lock(address_hash(address))
+    rows = list(db.session.scalars(_opt_outs(merchant_id, address, kind, at)))
+    for row in rows:
+        row.ended_at, row.ended_by = at, by
+    db.session.flush()
+    return bool(rows)
+
+
+def end(merchant_id: int, suppression_id: int, *, at: datetime, by: str) -> Suppression | None:
+    """Mails may go there again; None if this merchant has no such row that still holds."""
+    row = db.session.scalar(
+        select(Suppression)
+        .where(
+            Suppression.merchant_id == merchant_id, Suppression.id == suppression_id, in_force(at)
+        )
+        .with_for_update()
+    )
+    if row is not None:
+        row.ended_at, row.ended_by = at, by
+        db.session.flush()
+    return row
+
+
+def _lock(hashed: bytes) -> None:
+    """Two reports of one address at once write one row, not two."""
+    key = int.from_bytes(hashed[:8], "big", signed=True)
+    db.session.execute(select(func.pg_advisory_xact_lock(key)))
