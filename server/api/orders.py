@@ -214,6 +214,7 @@ _INVOICE_PROBLEMS = {
     "invoice_no_pdf": "The body is no PDF.",
     "invoice_too_large": "The PDF is too large.",
     "invoice_too_many": "The order has too many invoices.",
+    "invoice_of_erased": "The personal data of this order was removed; no file of it is kept.",
 }
 
 

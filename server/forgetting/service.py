@@ -248,7 +248,6 @@ def _erase_order(order: Order, at: datetime) -> None:
     order.wire, order.content_hash = wire, bytes(16)
     order.customer_name, order.customer_email = "", None
     order.additional_name = order.additional_number = None
-    order.search = f"{order.number} {order.external_id}".lower()
     order.sync, order.erased_at, order.changed_at = "erased", at, at
     order.reminders_blocked_at = order.reminders_blocked_at or at
     rewrite_keys(order)

@@ -24,7 +24,7 @@ from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.orders.asking import asks_now, follow_change
-from server.orders.keys import added_search, keys_of, rewrite_keys
+from server.orders.keys import keys_of, rewrite_keys, search_text
 from server.orders.ledger import note, order_now
 from server.orders.models import Invoice, MatchRequest, Order
 from server.orders.notices import (
@@ -300,20 +300,6 @@ def _content(arrival: Arrival) -> dict[str, Any]:
     }
 
 
-def search_text(order: wire.Order) -> str:
-    """What the list's text filter looks through (K63): numbers, names, e-mail; lower case."""
-    addresses = [a for a in (order.billing_address, order.shipping_address) if a is not None]
-    parts = [
-        order.number,
-        order.external_id,
-        *(invoice.number for invoice in order.invoices),
-        *(part for a in addresses for part in (a.first_name, a.last_name, a.company)),
-        order.customer.email,
-        order.customer.number,
-    ]
-    return " ".join(dict.fromkeys(part for part in parts if part)).lower()
-
-
 # --- known orders ------------------------------------------------------------------------------
 
 
@@ -333,7 +319,6 @@ def _compare(shop: Receiver, order_id: int, plan: _Plan, at: datetime) -> str:
     total, email = row.total, row.customer_email
     for name, value in _content(arrival).items():
         setattr(row, name, value)
-    row.search = f"{row.search} {added_search(row)}".rstrip()
     row.changed_at, row.needs_match = at, True
     row.gone_evidence = None
     row.payment_code = plan.code.value

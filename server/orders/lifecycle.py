@@ -24,6 +24,7 @@ from server.orders.asking import (
     follow_change,
     withhold_mails,
 )
+from server.orders.keys import rewrite_keys
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.models import OWING_STATUSES, Order
 from server.orders.rules import LATE_CODES
@@ -219,9 +220,7 @@ def edit_order(
     order.total, order.customer_email = total, email or None
     if order.sync == "shop":
         order.sync = "edited"
-    if email_before:
-        order.search = order.search.replace(email_before.lower(), "")
-    order.search = f"{order.search} {email.lower()}".strip()
+    rewrite_keys(order)
     order.needs_match, order.changed_at = True, at
     note(order, "edited", actor, at, fields=", ".join(changed))
     if total != before:

@@ -205,9 +205,7 @@ def _receiver(row: Row[Any], key_id: str | None = None, key_hash: bytes | None =
         sender_name=row.sender_name,
         reply_to=row.reply_to,
         status=row.status,
-        mapping=effective_mapping(
-            row.mapping, row.default_mapping, is_pinned=row.mapping_pinned
-        ),
+        mapping=effective_mapping(row.mapping, row.default_mapping, is_pinned=row.mapping_pinned),
         mapping_pinned=row.mapping_pinned,
         connected_at=row.connected_at,
         last_order_at=row.last_order_at,

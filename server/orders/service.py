@@ -22,9 +22,9 @@ from server.banking.models import Posting
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
-from server.orders.asking import ASKING
+from server.orders.asking import ASKING, ask_first
 from server.orders.effects import mapping_changed
-from server.orders.keys import added_search, rewrite_keys
+from server.orders.keys import rewrite_keys
 from server.orders.ledger import (
     ZERO,
     Ledger,
@@ -502,16 +502,17 @@ def set_additional(
 ) -> Order:
     """Under which other name or number (project, ticket, file) the order may be paid (S85).
 
-    None or blanks take away what was there. Raises NotPossible once the order is paid.
+    None or blanks take away what was there. Raises NotPossible once the order is paid, or its
+    personal data was removed: nobody could remove this.
     """
     lock_merchant(merchant_id)
     order = order_now(merchant_id, order_id)
+    if order.erased_at is not None:
+        raise NotPossible("action_does_not_fit", number=order.number)
     if order.payment_status == wire.PaymentStatus.PAID.value:
         raise NotPossible("additional_only_while_open", number=order.number)
-    before = added_search(order)
     order.additional_name = _typed(name, MAX_ADDITIONAL_NAME)
     order.additional_number = _typed(number, MAX_ADDITIONAL_NUMBER)
-    order.search = f"{order.search.removesuffix(before).rstrip()} {added_search(order)}".strip()
     rewrite_keys(order)
     order.needs_match, order.changed_at = True, at
     added = {"name": order.additional_name or "", "number": order.additional_number or ""}
@@ -534,15 +535,22 @@ def _typed(text: str | None, longest: int) -> str | None:
 def store_invoice(order: Order, number: str, pdf: bytes, at: datetime) -> Invoice:
     """Keep the PDF of an invoice (S60); the same number again replaces the file.
 
-    Raises NotPossible if it is no PDF, too large, or one too many.
+    A number that was not known is what the payment information may wait for (S44), and what the
+    customer may write. Raises NotPossible if it is no PDF, too large, one too many, or of an order
+    whose personal data was removed.
     """
     if not pdf.startswith(b"%PDF-"):
         raise NotPossible("invoice_no_pdf")
     if len(pdf) > MAX_INVOICE_BYTES:
         raise NotPossible("invoice_too_large")
+    lock_merchant(order.merchant_id)
+    order = order_now(order.merchant_id, order.id)
+    if order.erased_at is not None:
+        raise NotPossible("invoice_of_erased")
     invoice = db.session.scalar(
         select(Invoice).where(Invoice.order_id == order.id, Invoice.number == number)
     )
+    is_new = invoice is None
     if invoice is None:
         count = select(func.count()).select_from(Invoice).where(Invoice.order_id == order.id)
         if (db.session.scalar(count) or 0) >= MAX_INVOICES:
@@ -550,6 +558,12 @@ def store_invoice(order: Order, number: str, pdf: bytes, at: datetime) -> Invoic
         invoice = Invoice(merchant_id=order.merchant_id, order_id=order.id, number=number)
         db.session.add(invoice)
     invoice.pdf, invoice.pdf_size_bytes, invoice.received_at = pdf, len(pdf), at
+    if is_new:
+        rewrite_keys(order)
+        order.needs_match = True
+        request_match(order.merchant_id, at)
+        if order.payment_status in OWING_STATUSES:
+            ask_first(order, at)
     return invoice
 
 

@@ -17,6 +17,7 @@ from server.mail.models import Mail
 from server.merchants.service import change_setting
 from server.orders import rules
 from server.orders.intake import Arrival, receive_orders
+from server.orders.lifecycle import edit_order
 from server.orders.models import (
     Assignment,
     MatchRequest,
@@ -623,9 +624,10 @@ def test_an_added_name_and_number_are_keys_until_the_order_is_paid(shop, merchan
     assert order.needs_match and order.search.endswith("max beispiel prj-2026/77")
     push(shop, raw | {"total": "21.00"})  # the shop's change keeps what a person added
     assert {"@BEISPIEL", "PRJ202677"} <= keys(order)
+    edit_order(merchant.id, order.id, email="a@example.org", total=order.total, actor="a", at=AT)
     add(order, None, "")
     assert not {"@BEISPIEL", "PRJ202677"} & keys(order)
-    assert "beispiel" not in order.search
+    assert "beispiel" not in order.search and "a@example.org" in order.search
     pay(make_posting(merchant, "21.00"), (order, "21.00"))
     with pytest.raises(NotPossible, match="additional_only_while_open"):
         add(order, "Max Beispiel", None)

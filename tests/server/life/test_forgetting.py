@@ -15,9 +15,10 @@ from server.mail.service import preview_mail
 from server.matching.service import match_postings
 from server.orders.claims import ProofFile, claim_paid
 from server.orders.ledger import NotPossible
+from server.orders.lifecycle import mark_as_unpaid
 from server.orders.models import Order
 from server.orders.service import set_additional, store_invoice
-from tests.factories import make_posting
+from tests.factories import bearer, make_key, make_posting
 from tests.server.life.steps import (
     ANNA,
     LATER,
@@ -133,6 +134,26 @@ def test_nothing_tells_any_more_whose_order_it_was(merchant, shop, told):
     assert order.ordered_at.isoformat() == raw["ordered_at"]
     assert events(order)[-1] == "erased"
     assert base64.b64encode(order.content_hash)
+
+
+@pytest.mark.feature("S86", "S60", "S85")
+def test_nobody_brings_back_a_file_or_a_name(client, merchant, shop, told):
+    """It could not be removed a second time."""
+    raw, order = told
+    erase_personal_data(merchant.id, order.id, actor=ANNA, at=PAID_AT)
+    mark_as_unpaid(merchant.id, order.id, actor=ANNA, at=PAID_AT)
+    db.session.commit()
+    answer = client.put(
+        f"/api/v1/orders/{raw['external_id']}/invoices/R-1",
+        data=b"%PDF-1.4 " + TRACES[0].encode(),
+        content_type="application/pdf",
+        headers=bearer(make_key(merchant, "shop", shop)[1]),
+    )
+    assert (answer.status_code, "personal data" in answer.json["detail"]) == (422, True)
+    with pytest.raises(NotPossible, match="action_does_not_fit"):
+        set_additional(merchant.id, order.id, name="Ute", number=None, actor=ANNA, at=PAID_AT)
+    db.session.rollback()
+    assert found_traces() == []
 
 
 @pytest.mark.feature("S86")

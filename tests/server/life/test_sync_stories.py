@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from plugin_sdk.types import CodeMapping, Evidence, Heartbeat, PaymentCode
 from server.db import db
 from server.mail.models import Mail
 from server.orders.intake import orders_gone
-from server.orders.lifecycle import admit_monitored, edit_order, has_monitored
+from server.orders.lifecycle import admit_monitored, cancel_order, edit_order, has_monitored
 from server.orders.models import Order, OrderKey
 from server.orders.removal import counts, decide_removals, held_orders
-from server.orders.service import hear_heartbeat
+from server.orders.service import hear_heartbeat, store_invoice
 from server.shops.service import shop_of
 from tests.factories import AT, MAPPING, make_shop, wire_order
 from tests.server.life.steps import (
@@ -143,6 +144,30 @@ def test_payment_information_may_wait_for_the_invoice_number(merchant, shop):
     other = wire_order(payment_method="invoice", invoices=[{"number": "R-2"}])
     push(shop, other)
     assert len(asked(order_of(shop, other))) == 1
+
+
+@pytest.mark.feature("S44", "S31", "K77")
+def test_an_invoice_that_comes_as_a_file_is_what_the_payment_information_waited_for(merchant, shop):
+    """Its number need not stand in the order: a shop may deliver the PDF alone."""
+    wishes(merchant, invoice__ask_when="with_invoice")
+    _, order = pushed(shop, payment_method="invoice")
+    store_invoice(order, "R-2026-0815", b"%PDF-1.7 invented", LATER)
+    db.session.commit()
+    assert asked(order) == [("erika@example.org", "queued")]
+    keys = select(OrderKey.key).where(OrderKey.order_id == order.id)
+    assert "R20260815" in set(db.session.scalars(keys)), "the customer may write it"
+    assert "r-2026-0815" in order.search
+    store_invoice(order, "R-2026-0815", b"%PDF-1.7 again", LATER)
+    assert len(asked(order)) == 1
+
+
+@pytest.mark.feature("S44")
+def test_the_invoice_of_a_cancelled_order_asks_nobody(merchant, shop):
+    wishes(merchant, invoice__ask_when="with_invoice")
+    _, order = pushed(shop, payment_method="invoice")
+    cancel_order(merchant.id, order.id, actor=ANNA, at=LATER)
+    store_invoice(order, "R-1", b"%PDF-1.7 invented", LATER)
+    assert asked(order) == []
 
 
 @pytest.mark.feature("S43", "S44")
