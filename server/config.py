@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,6 +35,8 @@ class Settings:
     var: Path = Path("var")
     mail_from: str = "Kontor <kontor@localhost.localdomain>"
     bounce_domain: str | None = None
+    spf_include: str | None = None
+    dns_servers: tuple[str, ...] = ()
     inbox: Path | None = None
     fints_product_id: str | None = None
     allow_private_addresses: bool = False
@@ -56,6 +59,8 @@ class Settings:
             var=Path(env.get("KONTOR_VAR") or "var").absolute(),
             mail_from=env.get("KONTOR_MAIL_FROM") or cls.mail_from,
             bounce_domain=env.get("KONTOR_BOUNCE_DOMAIN") or None,
+            spf_include=env.get("KONTOR_SPF_INCLUDE") or None,
+            dns_servers=_dns_servers(env),
             inbox=Path(env["KONTOR_INBOX"]).absolute() if env.get("KONTOR_INBOX") else None,
             fints_product_id=env.get("KONTOR_FINTS_PRODUCT_ID") or None,
             allow_private_addresses=_switch(env, "KONTOR_ALLOW_PRIVATE_ADDRESSES"),
@@ -94,6 +99,14 @@ def check_bind(bind: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) > 65_535:
         raise WrongSetting("KONTOR_BIND", f"{bind!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
+
+
+def address_and_port(text: str) -> tuple[str, int]:
+    """("192.0.2.1", 53) of "192.0.2.1" or "[2001:db8::1]:53"; raises ValueError."""
+    if text.count(":") > 1 and not text.startswith("["):  # an IPv6 address alone
+        text = f"[{text}]"
+    parts = urlsplit(f"//{text}")
+    return str(ip_address(parts.hostname or "")), parts.port or 53
 
 
 def create_secrets(path: Path) -> dict[str, str]:
@@ -171,6 +184,16 @@ def _smtp_url(env: Mapping[str, str]) -> str | None:
     if url is not None and urlsplit(url).scheme not in {"smtp", "smtps", "smtp+starttls"}:
         raise WrongSetting("SMTP_URL", "begins with smtp://, smtps:// or smtp+starttls://")
     return url
+
+
+def _dns_servers(env: Mapping[str, str]) -> tuple[str, ...]:
+    servers = tuple((env.get("KONTOR_DNS") or "").replace(",", " ").split())
+    for server in servers:
+        try:
+            address_and_port(server)
+        except ValueError:
+            raise WrongSetting("KONTOR_DNS", f"{server!r} is not ADDRESS:PORT") from None
+    return servers
 
 
 def _public_url(env: Mapping[str, str], bind: str) -> str:

@@ -52,8 +52,7 @@ SIGNED_ONCE_MORE = frozenset(
 """Of these, one more must not be added, nor a first where there was none."""
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
-_BROKEN_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
-_BLANKS = re.compile(rb"[ \t]+")
+_BLANKS = re.compile(rb" {2,}")
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def sign(raw: bytes, key: SigningKey, at: datetime) -> bytes:
     ``raw`` is the whole mail as it goes over the wire, with CRLF lines. Raises ValueError for a
     mail without From and for bare CR or LF, which a server on the way would change.
     """
-    if _BROKEN_LINE_END.search(raw):
+    if not raw.count(b"\r\n") == raw.count(b"\n") == raw.count(b"\r"):
         raise ValueError("the lines of a mail end with CRLF")
     head, _, body = raw.partition(b"\r\n\r\n")
     occurring = _fields(head)
@@ -139,13 +138,18 @@ def _canonical_fields(occurring: dict[str, list[bytes]], names: list[str]) -> li
 def _relaxed(one: bytes) -> bytes:
     """A field on one line, with single blanks, its name in lower case (3.4.2); no line end."""
     name, _, value = one.partition(b":")
-    unfolded = _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
+    unfolded = _single_blanks(value.replace(b"\r\n", b"")).strip(b" ")
     return name.rstrip(b" \t").lower() + b":" + unfolded
+
+
+def _single_blanks(text: bytes) -> bytes:
+    spaces = text.replace(b"\t", b" ")
+    return _BLANKS.sub(b" ", spaces) if b"  " in spaces else spaces
 
 
 def _body_hash(body: bytes) -> str:
     """Of the body without blanks at the end of lines and without empty lines at its end (3.4.4)."""
-    text = _BLANKS.sub(b" ", body).replace(b" \r\n", b"\r\n").rstrip(b" \r\n")
+    text = _single_blanks(body).replace(b" \r\n", b"\r\n").rstrip(b" \r\n")
     return b64encode(sha256(text + b"\r\n" if text else b"").digest()).decode()
 
 
