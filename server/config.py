@@ -187,12 +187,12 @@ def _smtp_url(env: Mapping[str, str]) -> str | None:
 
 
 def _dns_servers(env: Mapping[str, str]) -> tuple[str, ...]:
-    servers = tuple((env.get("KONTOR_DNS") or "").replace(",", " ").split())
+    servers = tuple((env.get("KONTOR_DNS_SERVERS") or "").replace(",", " ").split())
     for server in servers:
         try:
             address_and_port(server)
         except ValueError:
-            raise WrongSetting("KONTOR_DNS", f"{server!r} is not ADDRESS:PORT") from None
+            raise WrongSetting("KONTOR_DNS_SERVERS", f"{server!r} is not ADDRESS:PORT") from None
     return servers
 
 

@@ -177,9 +177,11 @@ def test_the_servers_come_from_the_settings() -> None:
         "KONTOR_SECRET_KEY": "s" * 32,
         "KONTOR_ENCRYPTION_KEYS": "A" * 43 + "=",
     }
-    asked = Settings.from_env({**env, "KONTOR_DNS": "192.0.2.1:5353, [2001:db8::1]:53 2001:db8::2"})
+    asked = Settings.from_env(
+        {**env, "KONTOR_DNS_SERVERS": "192.0.2.1:5353, [2001:db8::1]:53 2001:db8::2"}
+    )
     assert resolver_of(asked).servers == ("192.0.2.1:5353", "[2001:db8::1]:53", "2001:db8::2")
     assert resolver_of(asked) is resolver_of(asked)
     for wrong in ("dns.example", "192.0.2.1:0x5", "192.0.2.1:99999"):
-        with pytest.raises(WrongSetting, match="KONTOR_DNS"):
-            Settings.from_env({**env, "KONTOR_DNS": wrong})
+        with pytest.raises(WrongSetting, match="KONTOR_DNS_SERVERS"):
+            Settings.from_env({**env, "KONTOR_DNS_SERVERS": wrong})
