@@ -10,7 +10,7 @@ from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard.pages import page
-from server.db import db
+from server.db import db, now
 from server.orders.effects import mapping_changed
 from server.shops import changing, service
 from server.shops.models import Shop
@@ -109,7 +109,7 @@ def _editor(
         changing.plain_entry(code, shop.default_mapping[code])
         if code in shop.default_mapping
         else None,
-        code in shop.mapping,
+        code in shop.mapping and not shop.mapping_pinned,
     )
 
 
@@ -140,7 +140,7 @@ def save(shop_id: int) -> BaseResponse:
     shop = shop_or_404(shop_id)
     typed = {code: _typed(code) for code in CODES}
     try:
-        changing.set_mapping(shop, typed)
+        changing.set_mapping(shop, typed, actor=g.user.email, at=now())
     except ValueError as refused:
         db.session.rollback()
         more = {code: _more(code) for code in CODES}
@@ -158,7 +158,7 @@ def use_default(shop_id: int) -> BaseResponse:
     if code not in CODES:
         return _back(shop_id, "mapping_reset")
     try:
-        changing.use_default(shop, code)
+        changing.use_default(shop, code, actor=g.user.email, at=now())
     except ValueError as refused:
         db.session.rollback()
         shop = shop_or_404(shop_id)

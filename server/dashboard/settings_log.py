@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
@@ -12,6 +13,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from server.dashboard import queries, settings_queries
 from server.dashboard.pages import page, typed_id
 from server.dashboard.settings_form import name_of, said
+from server.dashboard.words import t
 from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.settings import SCHEMA
@@ -108,17 +110,42 @@ def shown(changes: Iterable[settings_queries.Change]) -> list[Change]:
     return [
         Change(
             row.id,
-            name_of(row.name),
+            name,
             shops.get(row.shop_id) if row.shop_id else None,
             row.decided_at or row.changed_at,
             row.changed_by,
-            said(row.name, change.before),
-            said(row.name, row.value),
+            before,
+            after,
             agreed_by=row.decided_by,
         )
         for change in changes
         for row in [change.row]
+        for name, before, after in [_in_words(change)]
     ]
+
+
+def _in_words(change: settings_queries.Change) -> tuple[str, str | None, str | None]:
+    """(Name, before, after). What is no setting but the shop's own stands in the log as well."""
+    row = change.row
+    of_shop, _, part = row.name.partition(".")
+    if of_shop not in ("shop", "mapping"):
+        return name_of(row.name), said(row.name, change.before), said(row.name, row.value)
+    before, after = (_said_of_shop(row.value[when]) for when in ("before", "after"))
+    if of_shop == "shop":
+        return str(t(f"shops.{part}")), before, after
+    return f"{t('shops.mapping')}: {t(f'payment_code.{part}')}", before, after
+
+
+def _said_of_shop(value: Any) -> str:
+    """A text as it is; of a mapping what is not empty, in the words of its form."""
+    if isinstance(value, str):
+        return value or "–"
+    parts = [
+        f"{t(f'mapping.{field}')}: {', '.join(word) if isinstance(word, list) else word}"
+        for field, word in value.items()
+        if word
+    ]
+    return "; ".join(parts) or "–"
 
 
 def _shop_names() -> dict[int, str]:

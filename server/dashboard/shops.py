@@ -132,11 +132,12 @@ def edit(shop_id: int) -> BaseResponse:
     if is_new and request.form.get("address_of") != typed["system"]:
         return _edit_page(shop, typed | {"url": ""}, "shop_url_of_system")
     try:
-        changing.change_shop(shop, **typed)
+        is_unmapped = changing.change_shop(shop, **typed, actor=g.user.email, at=now())
     except ValueError as refused:
         db.session.rollback()
         return _edit_page(shop_or_404(shop_id), typed, str(refused.args[0]))
-    mapping_changed(g.merchant_id, shop.id)
+    if is_unmapped:
+        mapping_changed(g.merchant_id, shop.id)
     db.session.commit()
     return redirect(url_for(".show", shop_id=shop.id, done="shop_changed"), 303)
 

@@ -389,6 +389,27 @@ def decide_change(
     return agreed
 
 
+def log_shop_change(
+    merchant_id: int, shop_id: int, name: str, *, before: Any, after: Any, actor: str, at: datetime
+) -> None:
+    """What somebody changed about a shop itself, in the same log as its settings.
+
+    ``name`` has a prefix (``shop.url``), so that it is no name of a setting. Both values are kept:
+    nobody wrote down what a shop was called at first.
+    """
+    assert name not in SCHEMA, "a setting goes through change_setting"
+    db.session.add(
+        SettingChange(
+            merchant_id=merchant_id,
+            shop_id=shop_id,
+            name=name,
+            value={"before": before, "after": after},
+            changed_at=at,
+            changed_by=actor,
+        )
+    )
+
+
 def setting_changes(merchant_id: int, limit: int = 50) -> list[SettingChange]:
     """Who changed what, the newest first; without what never came into force."""
     query = select(SettingChange).where(
