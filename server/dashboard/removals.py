@@ -6,9 +6,10 @@ from flask import Blueprint, Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard.mapping import shop_or_404
-from server.dashboard.pages import page
+from server.dashboard.pages import page, typed_id
 from server.db import db, now
 from server.orders import removal
+from server.shops.models import Shop
 
 pages = Blueprint("removals", __name__)
 
@@ -38,15 +39,25 @@ def ask(shop_id: int) -> Response:
     answer = request.args.get("answer", "")
     if not held or answer not in ANSWERS:
         return show(shop_id)
-    return page("removals_ask.html", shop=shop, held=held, answer=answer)
+    return _ask(shop, answer, held)
+
+
+def _ask(shop: Shop, answer: str, held: int, code: int = 200) -> Response:
+    return page(
+        "removals_ask.html", code, shop=shop, held=held, answer=answer, is_stale=code == 409
+    )
 
 
 @pages.post("/shops/<int:shop_id>/removals/decide")
 def decide(shop_id: int) -> BaseResponse:
+    """For as many as the question named; more that vanished meanwhile are asked about anew."""
     shop = shop_or_404(shop_id)
     answer = request.form.get("answer", "")
     if answer not in ANSWERS:
         return redirect(url_for(".show", shop_id=shop.id), 303)
+    held, _ = removal.counts(shop.id)
+    if held and typed_id(request.form.get("held")) != held:
+        return _ask(shop, answer, held, 409)
     count = removal.decide_removals(
         g.merchant_id, shop.id, removes=answer == "remove", actor=g.user.email, at=now()
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -16,7 +17,7 @@ from server.dashboard.pages import page
 from server.dashboard.settings_form import name_of, said
 from server.db import db, now
 from server.merchants import service as merchants
-from server.merchants.settings import as_typed
+from server.merchants.settings import as_typed, in_force, value_in
 from server.merchants.settings_file import (
     MAX_FILE_BYTES,
     Difference,
@@ -80,17 +81,41 @@ def _ask(text: str, differences: Sequence[Difference], code: int = 200) -> Respo
         text=text,
         seen=_mark(differences),
         is_stale=code == 409,
-        rows=[
-            (
-                shops.get(one.shop_id) if one.shop_id else None,
-                name_of(one.name),
-                said(one.name, one.before),
-                said(one.name, one.after),
-                merchants.needs_approval(g.merchant_id, one.name, g.user.email),
-            )
-            for one in differences
-        ],
+        rows=_rows(differences, shops),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the comparison; of what is not set at its place ``..._inherited`` says what else
+    is in force there."""
+
+    shop: str | None
+    name: str
+    before: str | None
+    before_inherited: str | None
+    after: str | None
+    after_inherited: str | None
+    waits: bool
+
+
+def _rows(differences: Sequence[Difference], shops: dict[int, str]) -> list[Row]:
+    before = merchants.set_values(g.merchant_id)
+    changed = {one.name: one.after for one in differences if one.shop_id is None}
+    after = {name: value for name, value in (before | changed).items() if value is not None}
+    default, old, new = (in_force(values) for values in ({}, before, after))
+    return [
+        Row(
+            shops.get(one.shop_id) if one.shop_id else None,
+            name_of(one.name),
+            said(one.name, one.before),
+            said(one.name, value_in(old if one.shop_id else default, one.name)),
+            said(one.name, one.after),
+            said(one.name, value_in(new if one.shop_id else default, one.name)),
+            merchants.needs_approval(g.merchant_id, one.name, g.user.email),
+        )
+        for one in differences
+    ]
 
 
 @pages.post("/settings/file/apply")

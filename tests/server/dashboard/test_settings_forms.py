@@ -228,7 +228,7 @@ def test_a_risky_change_waits_for_a_second_person(merchant, anna, bert):
     assert "Zugestimmt" in bert.get(answer.location).text
     assert settings_of(merchant.id).prepayment.reminders == 3
     said = words_of(bert.get("/settings/changes"))
-    assert "Vorkasse: Anzahl: Vorgabe → 3" in said
+    assert "Vorkasse: Zahl der Erinnerungen: Vorgabe → 3" in said
     assert f"{ANNA} · bestätigt von {BERT}" in said
     again = bert.post("/settings/changes/decide", decide)
     assert "schon entschieden" in bert.get(again.location).text
@@ -312,7 +312,8 @@ def test_a_file_is_downloaded_shown_as_a_difference_and_applied_after_a_click(me
     shown = upload(anna, text.replace("reminders = 2  #", "# reminders = 2  #"))
     said = words_of(shown)
     assert "3 Unterschiede" in said and "Erlaubte Abweichung Alle Shops 5 Cent 50 Cent" in said
-    assert "Vorkasse: Anzahl Papier &amp; Feder 2 Vorgabe" in said
+    assert "Vorkasse: Zahl der Erinnerungen Papier &amp; Feder 2 Vorgabe (1)" in said
+    assert "Alle Shops Vorgabe (9 Uhr) 11 Uhr" in said
     assert changes() == before
     answer = anna.post(f"{FILE}/apply", confirmation(shown.text))
     assert "3 Änderungen übernommen." in anna.get(answer.location).text

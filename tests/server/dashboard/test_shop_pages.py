@@ -311,7 +311,13 @@ def test_orders_that_vanish_together_wait_for_a_person(anna, shop, answer, statu
         question.text
     )
     assert {order.payment_status for order in orders} == {"unpaid"}
-    done = anna.post(f"{path}/decide", {"answer": answer})
+    late = hold(shop, 1)
+    again = anna.post(f"{path}/decide", {"answer": answer, "held": "3"})
+    assert again.status_code == 409 and "Alle 4 Bestellungen" in again.text
+    assert {order.held_removal for order in [*orders, *late]} != {None}
+    late[0].held_removal = None
+    db.session.commit()
+    done = anna.post(f"{path}/decide", {"answer": answer, "held": "3"})
     page = anna.get(done.location).text
     assert said in page and "Nichts zu entscheiden" in page
     db.session.expire_all()
