@@ -24,15 +24,13 @@ from server.banking import sharing
 from server.banking.models import BankAccount
 from server.banking.service import account_of
 from server.dashboard import bank_queries, export, shared_queries, words
-from server.dashboard.pages import page
+from server.dashboard.pages import asked_day, page, plain
 from server.dashboard.shared_queries import Cursor, MovementFilter, MovementRow
 from server.dashboard.status import Badge
 from server.db import db
 
 pages = Blueprint("movements", __name__)
 
-MAX_TEXT_LENGTH = 200
-YEARS = range(1970, 2200)
 FILTER_ARGUMENTS = ("type", "from", "to", "text")
 COLUMNS = ("booked_on", "kind", "amount", "currency", "balance", "name", "iban", "text")
 FIELD_OF_PROBLEM = {
@@ -57,17 +55,9 @@ ICONS = {
 def _asked(account: BankAccount) -> MovementFilter:
     """What makes no sense is left out, never an error."""
     kind = request.args.get("type", "")
-    text = request.args.get("text", "").replace("\x00", "").strip()[:MAX_TEXT_LENGTH]
+    text = plain(request.args.get("text", ""))
     known = kind in shared_queries.kinds_of(account)
-    return MovementFilter(kind if known else "", _date("from"), _date("to"), text)
-
-
-def _date(name: str) -> date | None:
-    try:
-        found = date.fromisoformat(request.args.get(name, ""))
-    except ValueError:
-        return None
-    return found if found.year in YEARS else None
+    return MovementFilter(kind if known else "", asked_day("from"), asked_day("to"), text)
 
 
 def _cursor() -> Cursor | None:
@@ -182,7 +172,7 @@ def set_payout(account_id: int) -> BaseResponse:
 
 
 def _typed(name: str) -> str:
-    return request.form.get(name, "").replace("\x00", "").strip()[:MAX_TEXT_LENGTH]
+    return plain(request.form.get(name, ""))
 
 
 # --- export -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import order_filter, order_menu, order_queries, status, words
-from server.dashboard.order_actions import ACTIONS
+from server.dashboard.order_actions import ACTIONS, GRAVE
 from server.dashboard.order_queries import OrderRow
 from server.dashboard.order_steps import why
 from server.dashboard.pages import page, typed_id
@@ -39,7 +39,6 @@ ACTS = (
     "cancel",
 )
 """What may be done to many at once; to mark as paid is not among them: that is a look at each."""
-GRAVE = {"cancel"}
 _NEEDS_EMAIL = {"send_payment_information", "send_reminder"}
 
 

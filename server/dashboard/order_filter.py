@@ -5,7 +5,7 @@ A file of its own because the list, its export and what is done to many at once 
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import g, request, url_for
@@ -14,10 +14,9 @@ from sqlalchemy import Select
 from plugin_sdk.types import PaymentCode
 from server.dashboard import order_queries, status, words
 from server.dashboard.order_queries import Cursor, OrderFilter
+from server.dashboard.pages import asked_day, plain
 from server.orders.models import Order
 
-MAX_TEXT_LENGTH = 200
-YEARS = range(1970, 2200)
 PERIODS = {"today": 0, "7": 6, "30": 29, "365": 364}
 DEFAULT_PERIOD = "365"
 KEPT = ("q", "code", "shop", "status", "period", "from", "to")
@@ -26,7 +25,7 @@ KEPT = ("q", "code", "shop", "status", "period", "from", "to")
 def asked_filter() -> tuple[OrderFilter, str]:
     """What the URL asks for, and its period; what makes no sense is left out, never an error."""
     period = request.args.get("period", DEFAULT_PERIOD)
-    first, last = _date("from"), _date("to")
+    first, last = asked_day("from"), asked_day("to")
     if first or last:
         period = "range"
     elif period in PERIODS:
@@ -37,7 +36,7 @@ def asked_filter() -> tuple[OrderFilter, str]:
     wanted_status = request.args.get("status", "")
     code = request.args.get("code", "")
     wanted = OrderFilter(
-        text=_plain(request.args.get("q", "")),
+        text=plain(request.args.get("q", "")),
         code=code if code in set(PaymentCode) else "",
         shop_id=int(shop) if shop.isdecimal() and len(shop) < 19 else None,
         status=wanted_status if wanted_status in {"open", *status.ORDER_WORDS} else "",
@@ -61,18 +60,6 @@ def kept_arguments() -> dict[str, Any]:
 def cursor_of(order: Order) -> Cursor:
     """Where the next page goes on."""
     return order.ordered_at, order.id
-
-
-def _plain(text: str) -> str:
-    return text.replace("\x00", "").strip()[:MAX_TEXT_LENGTH]
-
-
-def _date(name: str) -> date | None:
-    try:
-        found = date.fromisoformat(request.args.get(name, ""))
-    except ValueError:
-        return None
-    return found if found.year in YEARS else None
 
 
 def asked_cursor(name: str) -> Cursor | None:

@@ -14,10 +14,10 @@ from flask import Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import order_menu, order_steps, words
-from server.dashboard.order_detail import order_page, plain, row_or_404
+from server.dashboard.order_detail import order_page, row_or_404
 from server.dashboard.order_queries import OrderRow
 from server.dashboard.order_timeline import base_date_name
-from server.dashboard.pages import page
+from server.dashboard.pages import page, plain
 from server.db import db, now
 from server.forgetting.service import erase_personal_data
 from server.orders import lifecycle

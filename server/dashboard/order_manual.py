@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from plugin_sdk.types import PaymentCode
 from server.dashboard import order_queries, queries, words
 from server.dashboard.order_timeline import request_sentence
-from server.dashboard.pages import page, typed_id
+from server.dashboard.pages import page, plain, typed_id
 from server.db import db, now
 from server.orders.manual import ManualOrder, create_manual_order
 from server.orders.models import Order
@@ -23,7 +23,6 @@ from server.orders.service import NotPossible
 from server.shops.models import OrderRequest, Shop
 from server.shops.order_requests import ask_for_order, named_order
 
-MAX_TEXT_LENGTH = 200
 CODES = (PaymentCode.PREPAYMENT, PaymentCode.INVOICE)
 ADDRESS = ("first_name", "last_name", "company", "street", "postcode", "city", "country")
 FIELDS = (
@@ -68,10 +67,7 @@ def _form(typed: Mapping[str, str], problem: NotPossible | None = None) -> Respo
 
 def add() -> BaseResponse:
     """A managed order that no shop knows; a payment is told to the merchant and to no shop."""
-    typed = {
-        name: request.form.get(name, "").replace("\x00", "").strip()[:MAX_TEXT_LENGTH]
-        for name in FIELDS
-    }
+    typed = {name: plain(request.form.get(name, "")) for name in FIELDS}
     try:
         order = create_manual_order(
             g.merchant_id, typed_id(typed["shop"]), _read(typed), actor=g.user.email, at=now()
@@ -163,7 +159,7 @@ def _import_form(typed: str, shop_id: int, problem: str | None = None) -> Respon
 
 def import_one() -> BaseResponse:
     """Ask a shop for one order, by its number or as `orderid:1234`."""
-    typed = request.form.get("order", "").replace("\x00", "").strip()[:MAX_TEXT_LENGTH]
+    typed = plain(request.form.get("order", ""))
     shop_id = typed_id(request.form.get("shop"))
     shop = next((one for one in queries.shops(g.merchant_id) if one.id == shop_id), None)
     if shop is None:

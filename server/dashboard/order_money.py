@@ -10,8 +10,8 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import match_queries, order_queries, words
-from server.dashboard.order_detail import MAX_TEXT_LENGTH, attempt, order_or_404, plain, row_or_404
-from server.dashboard.pages import page, typed_id
+from server.dashboard.order_detail import attempt, order_or_404, row_or_404
+from server.dashboard.pages import page, plain, typed_id
 from server.db import now
 from server.orders import credit, service
 from server.orders.service import NotPossible
@@ -58,7 +58,7 @@ def apply_credit(order_id: int) -> BaseResponse:
 def move_surplus(order_id: int) -> BaseResponse:
     """So much of what was paid too much pays the order ``to`` (C13)."""
     order_or_404(order_id)
-    typed = request.form.get("amount", "")[:MAX_TEXT_LENGTH]
+    typed = plain(request.form.get("amount", ""))
     target_id = typed_id(request.form.get("to"))
 
     def do() -> None:

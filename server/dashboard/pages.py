@@ -22,6 +22,8 @@ STATIC = Path(__file__).parent / "static"
 MAX_PAGE_PARAMETER = 200
 MAX_COUNT_DIGITS = 6
 MAX_ID_DIGITS = 18
+MAX_LINE_LENGTH = 200
+YEARS = range(1970, 2200)
 WITH_AMOUNT = "_amount"
 
 
@@ -89,6 +91,20 @@ def typed_id(text: str | None) -> int:
     """An id as it came with a form or URL; 0, which nothing has, where it is none."""
     is_id = text is not None and text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS
     return int(text) if is_id and text else 0
+
+
+def plain(text: str) -> str:
+    """What somebody typed into a field of one line."""
+    return text.replace("\x00", "").strip()[:MAX_LINE_LENGTH]
+
+
+def asked_day(name: str) -> date | None:
+    """A date of the URL; None if there is none, or none that a filter can mean."""
+    try:
+        found = date.fromisoformat(request.args.get(name, ""))
+    except ValueError:
+        return None
+    return found if found.year in YEARS else None
 
 
 def register(app: Flask) -> None:

@@ -14,6 +14,7 @@ from flask import g, request
 from server.banking.models import BankAccount, Posting
 from server.dashboard import bank_queries, match_queries, order_queries, queries, sentences, words
 from server.dashboard.order_queries import AssignmentRow, OrderRow
+from server.dashboard.pages import plain
 from server.dashboard.queries import LIKELY, PostingRow
 from server.matching.models import MatchDecision
 from server.matching.service import decision_of
@@ -21,7 +22,6 @@ from server.orders.models import Assignment, Suggestion
 from server.orders.returns import find_returned
 from server.orders.service import DIFFERENCES
 
-MAX_TEXT_LENGTH = 200
 MAX_SPLIT = 20
 MAY_RETURN = 5
 ZERO = Decimal(0)
@@ -53,10 +53,6 @@ def detail(row: PostingRow) -> dict[str, object]:
         "default_amount": default_amount,
         "reasons_to_forgive": DIFFERENCES,
     }
-
-
-def plain(text: str) -> str:
-    return text.replace("\x00", "").strip()[:MAX_TEXT_LENGTH]
 
 
 # --- what Kontor thinks of it -----------------------------------------------------------------
@@ -251,7 +247,7 @@ def _typed_amounts(form: Mapping[str, str]) -> dict[int, str]:
     for name, typed in form.items():
         order_id = name.removeprefix("amount-")
         if order_id != name and order_id.isdecimal() and len(order_id) < 19:
-            found[int(order_id)] = typed.strip()[:MAX_TEXT_LENGTH]
+            found[int(order_id)] = plain(typed)
     return found
 
 

@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from server.banking.models import Posting
 from server.dashboard import bank_queries, export, queries, status, words
 from server.dashboard.bank_queries import SORTS, STATES, Cursor, PostingFilter
-from server.dashboard.pages import page
+from server.dashboard.pages import asked_day, page, plain
 from server.dashboard.queries import PostingRow
 from server.db import db, now
 from server.orders import service
@@ -25,10 +25,8 @@ from server.orders.service import NotPossible
 
 pages = Blueprint("posting_list", __name__)
 
-MAX_TEXT_LENGTH = 200
 MAX_AT_ONCE = 200
 EXPORT_SLICE = 1_000
-YEARS = range(1970, 2200)
 NO_DATE = "-"
 FILTER_ARGUMENTS = ("state", "account", "statement", "from", "to", "least", "most", "text", "sort")
 
@@ -56,11 +54,11 @@ def asked_filter() -> PostingFilter:
         state=state if state in STATES else "all",
         account_id=_number("account"),
         statement_id=_number("statement"),
-        first_date=_date("from"),
-        last_date=_date("to"),
+        first_date=asked_day("from"),
+        last_date=asked_day("to"),
         least=_amount("least"),
         most=_amount("most"),
-        text=_plain(request.args.get("text", "")),
+        text=plain(request.args.get("text", "")),
     )
 
 
@@ -97,21 +95,9 @@ def _number(name: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
-def _date(name: str) -> date | None:
-    try:
-        found = date.fromisoformat(request.args.get(name, ""))
-    except ValueError:
-        return None
-    return found if found.year in YEARS else None
-
-
 def _amount(name: str) -> Decimal | None:
-    found = words.read_amount(_plain(request.args.get(name, "")))
+    found = words.read_amount(plain(request.args.get(name, "")))
     return abs(found) if found is not None else None
-
-
-def _plain(text: str) -> str:
-    return text.replace("\x00", "").strip()[:MAX_TEXT_LENGTH]
 
 
 # --- the list ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from flask import Blueprint, Response, abort, g, redirect, request, url_for
@@ -17,13 +18,12 @@ from server.dashboard import (
     words,
 )
 from server.dashboard.bank_queries import PostingFilter
-from server.dashboard.pages import page, part, typed_id
+from server.dashboard.pages import page, part, plain, typed_id
 from server.dashboard.posting_detail import (
     MAX_SPLIT,
     default_amount,
     detail,
     originator_of,
-    plain,
     typed_amounts,
 )
 from server.dashboard.posting_list import after_text, asked_cursor, asked_filter, asked_sort
@@ -108,17 +108,15 @@ def confirm(posting_id: int) -> BaseResponse:
     """Take a suggestion: one click. With ``rest=credit`` what is left is the customer's."""
     _row_or_404(posting_id)
     suggestion = queries.suggestion_of(g.merchant_id, typed_id(request.form.get("suggestion")))
-    try:
+
+    def do() -> None:
         if suggestion is None or suggestion.posting_id != posting_id:
             raise NotPossible("suggestion_gone")
         orders = [int(part["order_id"]) for part in suggestion.orders]
         service.confirm_suggestion(g.merchant_id, suggestion.id, actor=g.user.email, at=now())
         _keep_rest(posting_id, orders)
-    except NotPossible as problem:
-        db.session.rollback()
-        return _inbox(posting_id, problem)
-    db.session.commit()
-    return _next("assigned", posting_id)
+
+    return _attempt(posting_id, do, lambda: _next("assigned", posting_id))
 
 
 @pages.post("/postings/<int:posting_id>/assign")
@@ -129,22 +127,21 @@ def assign(posting_id: int) -> BaseResponse:
     ``rest=credit`` keeps what is left of the posting for the customer (C12).
     """
     _row_or_404(posting_id)
-    try:
+
+    def do() -> None:
         parts = _parts()
+        order_ids = [order_id for order_id, _ in parts]
         service.assign(
             g.merchant_id,
             posting_id,
             parts,
-            differences=_differences([order_id for order_id, _ in parts]),
+            differences=_differences(order_ids),
             actor=g.user.email,
             at=now(),
         )
-        _keep_rest(posting_id, [order_id for order_id, _ in parts])
-    except NotPossible as problem:
-        db.session.rollback()
-        return _inbox(posting_id, problem)
-    db.session.commit()
-    return _next("assigned", posting_id)
+        _keep_rest(posting_id, order_ids)
+
+    return _attempt(posting_id, do, lambda: _next("assigned", posting_id))
 
 
 def _parts() -> list[tuple[int, Decimal]]:
@@ -178,26 +175,22 @@ def keep(posting_id: int) -> BaseResponse:
     """What is left of the posting is credit of the customer of ``order`` (C12)."""
     _row_or_404(posting_id)
     order_id = typed_id(request.form.get("order"))
-    try:
+
+    def do() -> None:
         credit.keep_as_credit(g.merchant_id, posting_id, order_id, actor=g.user.email, at=now())
-    except NotPossible as problem:
-        db.session.rollback()
-        return _inbox(posting_id, problem)
-    db.session.commit()
-    return _next("kept", posting_id)
+
+    return _attempt(posting_id, do, lambda: _next("kept", posting_id))
 
 
 @pages.post("/postings/<int:posting_id>/release")
 def release(posting_id: int) -> BaseResponse:
     """The credit is none any more: the rest waits to be assigned again."""
     _row_or_404(posting_id)
-    try:
+
+    def do() -> None:
         credit.release_credit(g.merchant_id, posting_id, actor=g.user.email, at=now())
-    except NotPossible as problem:
-        db.session.rollback()
-        return _inbox(posting_id, problem)
-    db.session.commit()
-    return _here(posting_id, "released")
+
+    return _attempt(posting_id, do, lambda: _here(posting_id, "released"))
 
 
 @pages.post("/postings/<int:posting_id>/return")
@@ -205,25 +198,21 @@ def book_return(posting_id: int) -> BaseResponse:
     """The bank took back the money of the payment ``returned``: its orders owe again (N18)."""
     _row_or_404(posting_id)
     returned_id = typed_id(request.form.get("returned"))
-    try:
+
+    def do() -> None:
         returns.book_return(g.merchant_id, posting_id, returned_id, actor=g.user.email, at=now())
-    except NotPossible as problem:
-        db.session.rollback()
-        return _inbox(posting_id, problem)
-    db.session.commit()
-    return _next("returned", posting_id)
+
+    return _attempt(posting_id, do, lambda: _next("returned", posting_id))
 
 
 @pages.post("/postings/<int:posting_id>/undo-return")
 def undo_return(posting_id: int) -> BaseResponse:
     _row_or_404(posting_id)
-    try:
+
+    def do() -> None:
         returns.undo_return(g.merchant_id, posting_id, actor=g.user.email, at=now())
-    except NotPossible as problem:
-        db.session.rollback()
-        return _inbox(posting_id, problem)
-    db.session.commit()
-    return _here(posting_id, "return_undone")
+
+    return _attempt(posting_id, do, lambda: _here(posting_id, "return_undone"))
 
 
 @pages.post("/postings/<int:posting_id>/ignore")
@@ -255,15 +244,14 @@ def decide(posting_id: int) -> BaseResponse:
     """The same payment as the one that it looks like, or another (K46)."""
     _row_or_404(posting_id)
     is_same = request.form.get("is") == "same"
-    try:
+    done = "same_payment" if is_same else "another_payment"
+
+    def do() -> None:
         service.decide_duplicate(
             g.merchant_id, posting_id, is_same=is_same, actor=g.user.email, at=now()
         )
-    except NotPossible as problem:
-        db.session.rollback()
-        return _inbox(posting_id, problem)
-    db.session.commit()
-    return _here(posting_id, "same_payment" if is_same else "another_payment")
+
+    return _attempt(posting_id, do, lambda: _here(posting_id, done))
 
 
 @pages.post("/postings/<int:posting_id>/undo")
@@ -274,16 +262,27 @@ def undo(posting_id: int) -> BaseResponse:
     rows = order_queries.assignments_of_posting(g.merchant_id, posting_id)
     standing = [row.assignment.id for row in rows if not row.is_undone]
     ids = standing if wanted == "all" else [one for one in standing if str(one) == wanted]
-    try:
+
+    def do() -> None:
         if not ids:
             raise NotPossible("already_undone")
         for assignment_id in ids:
             service.undo(g.merchant_id, assignment_id, actor=g.user.email, at=now())
+
+    return _attempt(posting_id, do, lambda: _here(posting_id, "undone"))
+
+
+def _attempt(
+    posting_id: int, do: Callable[[], None], then: Callable[[], BaseResponse]
+) -> BaseResponse:
+    """Do it, commit and go on; the inbox with the reason where the ledger says no."""
+    try:
+        do()
     except NotPossible as problem:
         db.session.rollback()
         return _inbox(posting_id, problem)
     db.session.commit()
-    return _here(posting_id, "undone")
+    return then()
 
 
 def _here(posting_id: int, done: str) -> BaseResponse:

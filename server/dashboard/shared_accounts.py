@@ -20,7 +20,7 @@ from server.banking.models import BankAccount, Posting
 from server.banking.service import account_of
 from server.banking.sharing import Member
 from server.dashboard import queries, shared_queries, words
-from server.dashboard.pages import page
+from server.dashboard.pages import page, plain
 from server.db import db, now
 from server.matching.service import likely_members
 from server.merchants.models import Merchant
@@ -29,7 +29,6 @@ from server.orders.service import request_match
 
 pages = Blueprint("shared_accounts", __name__)
 
-MAX_TEXT_LENGTH = 200
 MEMBERS_SHOWN = 200
 LINES_SHOWN = 500
 MEMBERS_IN_A_LIST = 60
@@ -107,9 +106,9 @@ def show(account_id: int) -> Response:
 
 def _account_page(account: BankAccount, problem: str | None = None) -> Response:
     members = sharing.members(g.merchant, account.id)
-    wanted = _text(request.args.get("member", ""))
+    wanted = plain(request.args.get("member", ""))
     shown = [one for one in members if wanted.lower() in one.merchant.name.lower()]
-    find = _text(request.args.get("find", ""))
+    find = plain(request.args.get("find", ""))
     last = shared_queries.last_movements([one.account.id for one in shown[:MEMBERS_SHOWN]])
     return page(
         "shared_account.html",
@@ -299,7 +298,7 @@ def _movement_page(account: BankAccount, entered: Entered, problem: str | None =
 def add_movement(account_id: int) -> BaseResponse:
     account = _shared_or_404(account_id)
     names = ("merchant", "kind", "amount", "reference", "on")
-    entered = Entered(*(_text(request.form.get(name, "")) for name in names))
+    entered = Entered(*(plain(request.form.get(name, "")) for name in names))
     try:
         kind, sign = BOOKED.get(entered.kind, ("", 1))
         sharing.add_movement(
@@ -374,7 +373,7 @@ def _payout_page(account: BankAccount, on: str, problem: str | None = None) -> R
 def pay_out(account_id: int) -> BaseResponse:
     """Books the payouts and answers with the file for the bank."""
     account = _shared_or_404(account_id)
-    typed = _text(request.form.get("on", ""))
+    typed = plain(request.form.get("on", ""))
     try:
         content = sharing.pay_out(
             g.merchant,
@@ -411,10 +410,6 @@ def _file(content: bytes, message_id: str) -> Response:
 
 
 # --- what all of them need --------------------------------------------------------------------
-
-
-def _text(typed: str) -> str:
-    return typed.replace("\x00", "").strip()[:MAX_TEXT_LENGTH]
 
 
 def _is_id(text: str) -> bool:
