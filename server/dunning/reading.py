@@ -19,6 +19,7 @@ from server.dunning.circumstances import Circumstances, Whose
 from server.dunning.rules import OrderFacts, Plan, plan
 from server.mail.models import Mail
 from server.merchants.settings import CodeSettings
+from server.orders.charges import is_untold
 from server.orders.ledger import is_any
 from server.orders.models import OWING_STATUSES, Invoice, Order, OrderEvent, Reminder
 
@@ -122,7 +123,7 @@ def read_orders(order_ids: Collection[int], here: Circumstances) -> list[OpenOrd
         .order_by(Order.id)
     ).all()
     ids = [row.id for row in rows]
-    parts = _Parts(_invoices(ids), _sent(ids), _reminders(ids), _brought_back(ids))
+    parts = _Parts(_invoices(ids), _sent(ids), _reminders(ids, here), _brought_back(ids))
     return [_open_order(row, here, parts) for row in rows]
 
 
@@ -153,32 +154,47 @@ def _invoices(ids: Collection[int]) -> dict[int, date | None]:
 
 
 def _sent(ids: Collection[int]) -> Mapping[int, _Sent]:
-    query = select(Mail.order_id, Mail.kind, Mail.once, Mail.created_at).where(
+    went_at = func.coalesce(Mail.finished_at, Mail.created_at)
+    query = select(Mail.order_id, Mail.kind, Mail.once, went_at).where(
         is_any(Mail.order_id, ids), Mail.kind.in_((ASKED, ENQUIRY)), Mail.status != "withheld"
     )
     found: dict[int, _Sent] = defaultdict(_Sent)
-    for order_id, kind, once, created_at in db.session.execute(query.order_by(Mail.id.desc())):
+    for order_id, kind, once, at in db.session.execute(query.order_by(Mail.id.desc())):
         assert order_id is not None, "asked for by order"
         sent = found[order_id]
         sent.keys.add(once)
         if kind == ASKED:
-            sent.asked_at = created_at  # the last one seen is the first one written
+            sent.asked_at = at  # the last one seen is the first one written
         else:
-            sent.enquired_at = created_at
+            sent.enquired_at = at
     return found
 
 
-def _reminders(ids: Collection[int]) -> Mapping[int, Sequence[tuple[int, date]]]:
-    """A level whose mail was withheld is not reached (N4)."""
+def _reminders(
+    ids: Collection[int], here: Circumstances
+) -> Mapping[int, Sequence[tuple[int, date]]]:
+    """Levels that are reached, and when. Not those whose mails will never be sent (N4); a mail
+    that was late, or still waits, gives the customer his time from when it goes out (S49)."""
+    rows = db.session.scalars(
+        select(Reminder).where(is_any(Reminder.order_id, ids)).order_by(Reminder.level)
+    ).all()
     # Not a join: with few reminders known, that would read all mails of everybody.
-    status = select(Mail.status).where(Mail.id == Reminder.mail_id).scalar_subquery()
-    query = select(Reminder.order_id, Reminder.level, Reminder.sent_on, status).where(
-        is_any(Reminder.order_id, ids)
-    )
+    mails = {
+        mail.id: mail
+        for mail in db.session.execute(
+            select(Mail.id, Mail.status, Mail.error, Mail.finished_at).where(
+                is_any(Mail.id, [row.mail_id for row in rows if row.mail_id is not None])
+            )
+        )
+    }
     found: dict[int, list[tuple[int, date]]] = defaultdict(list)
-    for order_id, level, sent_on, mail in db.session.execute(query.order_by(Reminder.level)):
-        if mail != "withheld":
-            found[order_id].append((level, sent_on))
+    for row in rows:
+        mail = mails.get(row.mail_id)
+        if mail is None:
+            found[row.order_id].append((row.level, row.sent_on))
+        elif not is_untold(mail.status, mail.error):
+            went_on = _local(mail.finished_at, here.zone) or here.today
+            found[row.order_id].append((row.level, max(row.sent_on, went_on)))
     return found
 
 

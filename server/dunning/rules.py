@@ -36,7 +36,7 @@ class OrderFacts:
     """What the plan needs to know of one order; see ``dunning.reading`` for where it comes from.
 
     ``shop_base_date`` and ``base_date_by_hand``: S57, S58. ``due_date`` is the contractual one
-    (S59). ``asked_on``: when the first payment information was written. ``reminders``: (level,
+    (S59). ``asked_on``: when the first payment information went out. ``reminders``: (level,
     day) of those that were sent. ``enquired_on``: when a customer was asked whether he paid at
     the door (K29). ``is_business``: has a VAT id.
     """

@@ -41,6 +41,8 @@ from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.merchants.settings import MOST_REMINDERS
 from server.orders.asking import ask
+from server.orders.brakes import is_waiting
+from server.orders.charges import count_charges, reminders_of
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.lifecycle import cancel_now, collect_now
 from server.orders.models import Order, Reminder
@@ -78,7 +80,7 @@ def reminder_by_hand(order: Order, at: datetime) -> Charge | None:
     level = one.facts.level + 1
     if level > MOST_REMINDERS:
         return None
-    reached, _ = _reminders(order.id)
+    reached, _ = reminders_of(order.id)
     return _charge(order, one, level, here, reached, Ledger([order.id]).paid(order.id))
 
 
@@ -211,7 +213,7 @@ def _ask_again(
     """The payment information once more; no reminder, so the level stays (S45, K24)."""
     once = resend_once(order.id) if step.kind == "resend" else before_due_once(order.id)
     drop_withheld(once)
-    rest = order.total - ledger.paid(order.id)
+    rest = ledger.rest(order)
     if not ask(order, once, rest, at=here.at, facts=due_date_fact(one.facts.due_date)):
         return False
     note(order, "payment_information_sent", actor, here.at)
@@ -234,7 +236,7 @@ def remind(
     """
     ledger = ledger or Ledger([order.id])
     settings = here.settings(order.shop_id).of(order.payment_code)
-    reached, untold = _reminders(order.id)
+    reached, untold = reminders_of(order.id)
     paid = ledger.paid(order.id)
     charge = _charge(order, one, level, here, reached, paid)
     fee, interest, charged = charge.fee, charge.interest, charge.before
@@ -258,32 +260,14 @@ def remind(
     return row
 
 
-def _reminders(order_id: int) -> tuple[dict[int, Reminder], dict[int, Reminder]]:
-    """By level: those that are reached, and those whose mails were withheld."""
-    rows = db.session.execute(
-        select(Reminder, Mail.status)
-        .outerjoin(Mail, Mail.id == Reminder.mail_id)
-        .where(Reminder.order_id == order_id)
-        .order_by(Reminder.level)
-        .execution_options(populate_existing=True)
-    )
-    reached: dict[int, Reminder] = {}
-    untold: dict[int, Reminder] = {}
-    for row, status in rows:
-        (untold if status == "withheld" else reached)[row.level] = row
-    return reached, untold
-
-
 # --- what was never sent is not charged ----------------------------------------------------------
 
 RECOUNTED_AT_ONCE: Final = 500
 
 
 def recount_fees(merchant_id: int, at: datetime) -> int:
-    """Take back what reminders charged whose mails were withheld (N4). Returns of how many orders.
-
-    A customer who pays while the mail still waits owes no fee that he never read of.
-    """
+    """Take back what reminders charged whose mails the worker withheld, who may not change orders
+    (N4). Returns of how many orders."""
     lock_merchant(merchant_id)
     untold = (
         select(Reminder.order_id)
@@ -291,6 +275,7 @@ def recount_fees(merchant_id: int, at: datetime) -> int:
         .where(
             Reminder.merchant_id == merchant_id,
             Mail.status == "withheld",
+            ~is_waiting(),
             (Reminder.fee > 0) | (Reminder.interest > 0),
         )
         .distinct()
@@ -299,11 +284,6 @@ def recount_fees(merchant_id: int, at: datetime) -> int:
     order_ids = sorted(db.session.scalars(untold))
     for order_id in order_ids:
         order = order_now(merchant_id, order_id)
-        reached, untold_rows = _reminders(order_id)
-        for row in untold_rows.values():
-            row.fee = row.interest = ZERO
-        interest = reached[max(reached)].interest if reached else ZERO
-        order.fee_total = sum((row.fee for row in reached.values()), interest)
-        db.session.flush()
+        count_charges(order)
         settle(order, at)
     return len(order_ids)

@@ -22,6 +22,7 @@ from server.merchants.models import SettingChange
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.brakes import is_stopped, is_waiting
+from server.orders.charges import count_charges
 from server.orders.ledger import ZERO, Ledger
 from server.orders.models import OWING_STATUSES, Invoice, Order
 from server.orders.notices import (
@@ -207,12 +208,15 @@ def drop_mails(mails: Sequence[Mail]) -> None:
 def withhold_mails(order: Order, kinds: Sequence[str], why: str) -> list[Mail]:
     """In the same transaction as its reason; returns what was withheld.
 
-    What a stop of all mails holds is withheld for good: it would say what is no longer so.
+    What a stop of all mails holds is withheld for good: it would say what is no longer so. What a
+    reminder charged goes with its mail.
     """
     waiting = select(Mail).where(Mail.order_id == order.id, Mail.kind.in_(kinds), is_waiting())
     mails = list(db.session.scalars(waiting.with_for_update(skip_locked=True)))
     for mail in mails:
         mail.withhold(why)
+    if any(mail.kind in REMINDERS for mail in mails):
+        count_charges(order)
     return mails
 
 

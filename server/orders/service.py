@@ -22,7 +22,7 @@ from server.banking.models import Posting
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
-from server.orders.asking import ASKING, ask_first
+from server.orders.asking import ASKING, REMINDERS, ask_first, withhold_mails
 from server.orders.effects import mapping_changed
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import (
@@ -47,7 +47,7 @@ from server.orders.models import (
     Order,
     Suggestion,
 )
-from server.orders.settlement import cancel_again, revive, settle
+from server.orders.settlement import PAID_FIRST, cancel_again, revive, settle
 from server.shops import service as shops
 from server.shops.models import PaymentUpdate, Shop
 from server.work import announce
@@ -227,6 +227,7 @@ def mark_as_paid(merchant_id: int, order_id: int, *, actor: str, at: datetime) -
     """
     lock_merchant(merchant_id)
     order = order_now(merchant_id, order_id)
+    withhold_mails(order, REMINDERS, PAID_FIRST)  # before the rest is known, as they may charge
     ledger = Ledger([order_id])
     rest = ledger.owed(order) - ledger.paid(order_id)
     if rest < 0 or (rest == 0 and order.payment_status == wire.PaymentStatus.PAID.value):

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from plugin_sdk import types as wire
 from server.db import db
 from server.mail.models import Mail
-from server.orders.asking import ASKING, ask_after_all, drop_mails, withhold_mails
+from server.orders.asking import ASKING, REMINDERS, ask_after_all, drop_mails, withhold_mails
 from server.orders.brakes import is_stopped, is_waiting
 from server.orders.ledger import ZERO, Ledger, note
 from server.orders.models import Assignment, Order, OrderEvent
@@ -66,6 +66,10 @@ def settle(
     after = _status(order, paid, ledger)
     if after == before and row is None:
         return
+    is_back = row is not None and row.reverses_id is not None
+    if after in LEAVE and not is_back and not ledger.is_quiet(order.id):
+        withhold_mails(order, REMINDERS, PAID_FIRST)
+        after = _status(order, paid, ledger)  # what nobody has read yet charges nothing (K28)
     if after != before:
         order.payment_status, order.changed_at = after.value, at
         note(order, "status_changed", "", at, before=before, after=after.value)
@@ -80,7 +84,6 @@ def settle(
         ask_after_all(order, at)
     tells = after != before or after is wire.PaymentStatus.PARTIALLY_PAID
     if tells and _shop_hears(order, after, ledger):
-        is_back = row is not None and row.reverses_id is not None
         is_only = ledger.is_quiet(order.id)
         _tell_shop(order, after, paid, at, is_back=is_back or is_restored, is_only=is_only)
     ledger.break_silence(order.id)

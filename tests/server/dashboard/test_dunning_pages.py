@@ -152,6 +152,9 @@ def test_later_levels_are_called_notices(merchant, shop, anna):
     make_order(shop)
     run = make_run(merchant, status="queued")
     work(run, MONDAY - timedelta(days=7))
+    for mail in db.session.query(Mail).filter_by(kind="reminder"):
+        mail.succeed(MONDAY - timedelta(days=7))
+    db.session.commit()
     assert "1. Mahnung" in words(anna.get("/dunning"))
 
 

@@ -271,6 +271,9 @@ def test_what_a_reminder_by_hand_will_charge_is_what_it_charges(
     for days in (20, 10):
         at = workday - timedelta(days=days)
         send_reminder(merchant.id, order.id, actor=ANNA, at=at, anyway=True)
+        for mail in db.session.query(Mail).filter_by(status="queued"):
+            mail.succeed(at)
+        db.session.commit()
     ordered_set(merchant, invoice__charge_fees="on")
     assert refreshed(order).fee_total > 0
     asked = words(anna.get(f"/orders/{order.id}/send-reminder"))

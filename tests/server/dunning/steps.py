@@ -42,7 +42,8 @@ def set_to(shop, **values) -> None:
 
 
 def order_of(shop, **over) -> Order:
-    """Ordered and received on the Monday; on invoice with ``payment_method="invoice"``."""
+    """Ordered, received and asked for on the Monday; on invoice with
+    ``payment_method="invoice"``."""
     values = {"ordered_at": "2026-03-02T08:00:00+00:00"}
     if over.get("payment_method") == "invoice":
         values |= {
@@ -51,7 +52,9 @@ def order_of(shop, **over) -> Order:
         }
     if over.get("payment_method") == "cod":
         values |= {"shop_status": "processing"}
-    return make_order(shop, at=MONDAY, **(values | over))
+    order = make_order(shop, at=MONDAY, **(values | over))
+    send_mails(MONDAY)
+    return order
 
 
 def bank_is_heard(merchant, at) -> None:

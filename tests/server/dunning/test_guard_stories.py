@@ -28,6 +28,7 @@ from tests.server.dunning.steps import (
     play,
     reminders_of,
     run_at,
+    send_mails,
     sent_on,
     set_to,
 )
@@ -298,7 +299,7 @@ def test_a_person_sends_the_next_level_whenever_he_wants_and_it_rises_by_one(mer
     order = order_of(shop)
     bank_is_heard(merchant, day(2))
     first = send_reminder(merchant.id, order.id, actor=ANNA, at=day(2))
-    db.session.commit()
+    send_mails(day(2))
     bank_is_heard(merchant, day(3))
     second = send_reminder(merchant.id, order.id, actor=ANNA, at=day(3))
     db.session.commit()
@@ -359,7 +360,7 @@ def test_the_fifth_is_the_last(merchant, shop):
     for count in range(2, 7):
         bank_is_heard(merchant, day(count))
         send_reminder(merchant.id, order.id, actor=ANNA, at=day(count))
-        db.session.commit()
+        send_mails(day(count))
     bank_is_heard(merchant, day(7))
     with pytest.raises(NotPossible, match="reminder_highest"):
         send_reminder(merchant.id, order.id, actor=ANNA, at=day(7))

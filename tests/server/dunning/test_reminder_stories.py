@@ -13,8 +13,10 @@ from server.db import db
 from server.dunning.models import BaseRate
 from server.dunning.service import plan_of
 from server.matching.service import match_postings
+from server.orders.brakes import STOPPED, release_stopped
 from server.orders.claims import claim_paid
 from server.orders.intake import Arrival, receive_orders
+from server.orders.ledger import Ledger
 from server.orders.lifecycle import block_reminders, set_base_date
 from server.orders.models import Order
 from server.orders.receiver import receiver_of
@@ -105,6 +107,38 @@ def test_after_an_outage_one_level_a_run_and_the_gap_counts_from_when_it_was_sen
     assert sent_on(order) == [31]
     run_daily(merchant, 33, 38)
     assert sent_on(order) == [31, 38]
+
+
+@pytest.mark.feature("S49", "S1")
+def test_the_gap_counts_from_when_the_mail_before_really_went_out(merchant, shop):
+    """All mails were stopped when it was written; two levels on one day would be a threat."""
+    set_to(shop, prepayment__reminders=2)
+    order = order_of(shop)
+    run_at(merchant, day(7))
+    (mail,) = mails_of(order, "reminder")
+    mail.status, mail.finished_at = "queued", None
+    db.session.commit()
+    set_to(shop, stop_mails="on")
+    mail.withhold(STOPPED)
+    db.session.commit()
+    run_daily(merchant, 21, 23)
+    set_to(shop, stop_mails="off")
+    release_stopped(merchant.id, day(24))
+    db.session.commit()
+    run_at(merchant, day(24))
+    assert (mail.status, mail.finished_at) == ("done", day(24))
+    run_daily(merchant, 25, 37)
+    assert sent_on(order) == [7, 31]
+
+
+@pytest.mark.feature("S45", "S48")
+def test_who_was_asked_late_is_not_reminded_the_next_day(merchant, shop):
+    order = order_of(shop)
+    (asked,) = mails_of(order)
+    asked.succeed(day(6))  # the mail server was away
+    db.session.commit()
+    run_daily(merchant, 7, 10)
+    assert sent_on(order) == [9]
 
 
 @pytest.mark.feature("S57")
@@ -291,25 +325,89 @@ def test_paid_without_the_fees_is_paid_unless_they_are_claimed(merchant, shop):
     assert mail.facts["amount_due"] == "2,00\xa0€"
 
 
-@pytest.mark.feature("N4", "K28")
-def test_a_fee_that_nobody_was_told_of_is_not_charged(merchant, shop):
-    set_to(
-        shop,
-        invoice__charge_fees="on",
-        invoice__fee_rule="own",
-        invoice__fee_1="2 EUR",
-        invoice__claim_fees="on",
-    )
+CLAIMED_FEES = {
+    "invoice__charge_fees": "on",
+    "invoice__fee_rule": "own",
+    "invoice__fee_1": "2 EUR",
+    "invoice__claim_fees": "on",
+}
+
+
+def with_waiting_reminder(merchant, shop):
+    """An invoice over 19.90 and the mail of its first reminder, which has not gone out yet."""
+    set_to(shop, **CLAIMED_FEES)
     order = order_of(shop, **INVOICE)
     run_at(merchant, day(21))
     (mail,) = mails_of(order, "reminder")
-    mail.status = "queued"  # it has not gone out yet
+    mail.status, mail.finished_at = "queued", None
     db.session.commit()
-    pay(order, "19.90")
+    return order, mail
+
+
+def by_matching(order):
+    make_posting(merchant_of(order), "19.90", order.payment_reference)
+    match_postings(order.merchant_id, day(21))
+
+
+def by_hand(order):
+    mark_as_paid(order.merchant_id, order.id, actor=ANNA, at=day(21))
+
+
+@pytest.mark.feature("N4", "K28")
+@pytest.mark.parametrize("paid", [lambda order: pay(order, "19.90"), by_matching, by_hand])
+def test_who_pays_before_he_was_told_of_a_fee_does_not_owe_it(merchant, shop, paid):
+    order, mail = with_waiting_reminder(merchant, shop)
+    paid(order)
+    db.session.commit()
     assert mail.status == "withheld"
-    run_at(merchant, day(22))
     db.session.refresh(order)
     assert (order.fee_total, order.payment_status) == (0, "paid")
+    assert Ledger([order.id]).surplus(order) == 0
+    assert mails_of(order, "partially_paid") == []
+
+
+@pytest.mark.feature("N4", "K28")
+def test_who_pays_a_part_before_he_was_told_of_a_fee_is_asked_for_the_rest_without_it(
+    merchant, shop
+):
+    order, mail = with_waiting_reminder(merchant, shop)
+    pay(order, "9.90")
+    assert mail.status == "withheld"
+    (asked,) = mails_of(order, "partially_paid")
+    assert asked.facts["amount_due"] == "10,00\xa0€"
+
+
+@pytest.mark.feature("N4", "S82")
+def test_a_block_takes_back_what_a_waiting_reminder_charged(merchant, shop):
+    order, _ = with_waiting_reminder(merchant, shop)
+    block_reminders(merchant.id, order.id, actor=ANNA, at=day(21))
+    db.session.commit()
+    assert order.fee_total == 0
+    assert [(row.level, row.fee) for row in reminders_of(order)] == [(1, 0)]
+
+
+@pytest.mark.feature("N4", "K28")
+def test_what_the_worker_withheld_charges_nothing_after_the_next_run(merchant, shop):
+    order, mail = with_waiting_reminder(merchant, shop)
+    mail.withhold("the shop is in test mode, and nobody is there to get its mails")
+    block_reminders(merchant.id, order.id, actor=ANNA, at=day(21))
+    run_at(merchant, day(22))
+    db.session.refresh(order)
+    assert order.fee_total == 0
+
+
+@pytest.mark.feature("S1", "K28")
+def test_a_stopped_reminder_charges_what_it_says_when_it_goes_out_after_all(merchant, shop):
+    order, mail = with_waiting_reminder(merchant, shop)
+    set_to(shop, stop_mails="on")
+    mail.withhold(STOPPED)
+    run_at(merchant, day(22))
+    set_to(shop, stop_mails="off")
+    release_stopped(merchant.id, day(22))
+    db.session.commit()
+    db.session.refresh(order)
+    assert (mail.status, mail.facts["fees_total"]) == ("queued", "2,00\xa0€")
+    assert (order.fee_total, reminders_of(order)[0].fee) == (2, 2)
 
 
 # --- what stops them -----------------------------------------------------------------------------
