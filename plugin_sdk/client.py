@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,7 +109,10 @@ class Client:
         self._http = HttpSession(
             "Kontor",
             user_agent=f"kontor-sdk/{WIRE_VERSION}",
-            rules=(ErrorRule(UnknownOrder, "Kontor does not know this order", status=404),),
+            rules=(
+                ErrorRule(UnknownOrder, "Kontor does not know this order", status=404),
+                ErrorRule(Temporary, "The same request is still running", status=409),
+            ),
             secrets=(api_key,),
         )
 
@@ -147,11 +151,15 @@ class Client:
         return self._read(body, _known_orders)
 
     def gone(self, external_ids: Sequence[str], evidence: Evidence) -> None:
-        """Report orders of which the shop has said that they are deleted or in the trash."""
+        """Report orders of which the shop has said that they are deleted or in the trash.
+
+        What is said twice is believed, so a report that is only tried again must not count again.
+        """
         for start in range(0, len(external_ids), BATCH_LIMIT):
             batch = list(external_ids[start : start + BATCH_LIMIT])
             body = {"external_ids": batch, "evidence": evidence.value}
-            self._send("POST", "orders/gone", json=body)
+            headers = {"Idempotency-Key": secrets.token_hex(16)}
+            self._send("POST", "orders/gone", json=body, headers=headers)
 
     def put_invoice(self, external_id: str, number: str, pdf: bytes) -> None:
         """Deliver the PDF of an invoice, any time after the order. Raises UnknownOrder."""

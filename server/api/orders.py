@@ -220,10 +220,14 @@ _INVOICE_PROBLEMS = {
 
 @blueprint.post("/orders/gone")
 @scope("shop")
+@idempotent
 @blueprint.doc(requestBody=_takes(GoneSchema))
 @blueprint.response(200, GoneAnswer)
 def post_gone() -> dict[str, int]:
-    """Orders that the shop, asked by id, does not have any more."""
+    """Orders that the shop, asked by id, does not have any more.
+
+    Said twice it counts: a request that is only sent again carries its `Idempotency-Key`.
+    """
     loaded = load(GoneSchema(), json_body()).value
     removed = orders_gone(shop(), loaded["external_ids"], loaded["evidence"], now())
     db.session.commit()

@@ -43,6 +43,7 @@ class StandIn:
         self.answers = []
         self.invoices = {}
         self.wire_versions = set()
+        self.idempotency_keys = []
         self.down = False
         self.spoil = []
         self.refuse = set()
@@ -165,6 +166,8 @@ class _Call(BaseHTTPRequestHandler):
         stand_in = self.server.stand_in
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         stand_in.wire_versions.add(self.headers.get("Kontor-Wire-Version"))
+        if "Idempotency-Key" in self.headers:
+            stand_in.idempotency_keys.append(self.headers["Idempotency-Key"])
         parts = urlsplit(self.path)
         if stand_in.spoil:
             status, content, headers = stand_in.spoil.pop(0)

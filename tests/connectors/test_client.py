@@ -93,6 +93,16 @@ def test_acknowledgements_gone_invoices_heartbeats(kontor, client):
     assert kontor.heartbeats == [Heartbeat("woocommerce", "0.1.0")]
 
 
+@pytest.mark.feature("S41")
+def test_a_report_of_what_is_gone_counts_once_however_often_it_is_sent(kontor, client):
+    kontor.spoil += [(503, {}, {"Retry-After": "0"}), (409, {"detail": "still running"}, {})]
+    client.gone(["1"], Evidence.GONE)
+    client.gone(["1"], Evidence.GONE)
+    first, *again, other = kontor.idempotency_keys
+    assert again == [first, first] and other != first
+    assert len(kontor.gone) == 2
+
+
 def test_what_is_no_pdf_is_not_sent(kontor, client):
     with pytest.raises(Rejected):
         client.put_invoice("1", "RE-1", b"<html>")

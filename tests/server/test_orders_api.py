@@ -121,6 +121,20 @@ def test_idempotency_key(client, key):
     assert client.post("/api/v1/orders", json=other, headers=headers).status_code == 422
 
 
+@pytest.mark.feature("S41")
+def test_a_report_that_is_only_sent_again_is_no_second_evidence(client, key):
+    """The shop was asked once; its answer was lost on the way to the agent, not to us."""
+    order = wire_order()
+    client.post("/api/v1/orders", json=order, headers=key)
+    report = {"external_ids": [order["external_id"]], "evidence": "gone"}
+
+    def say(idempotency_key):
+        headers = {**key, "Idempotency-Key": idempotency_key}
+        return client.post("/api/v1/orders/gone", json=report, headers=headers).json["removed"]
+
+    assert [say("first"), say("first"), say("second")] == [0, 0, 1]
+
+
 def test_kept_answers_are_forgotten_after_a_day(client, key):
     for n in range(3):
         client.post(
