@@ -26,7 +26,7 @@ from server.orders.asking import (
 )
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
-from server.orders.models import OWING_STATUSES, Order
+from server.orders.models import OWING_STATUSES, Order, OrderEvent
 from server.orders.rules import LATE_CODES
 from server.orders.service import request_match, reverse_row
 from server.orders.settlement import settle
@@ -40,6 +40,7 @@ LATEST_IN: Final = timedelta(days=3 * 365)
 CLOSED_IN_HOUSE = "the order was cancelled before it was sent"
 BLOCKED = "reminders were blocked before it was sent"
 ADMITTED_AT_ONCE = 500
+DOUBLE_CLICK: Final = timedelta(minutes=1)
 
 
 # --- which actions fit -------------------------------------------------------------------------
@@ -316,8 +317,15 @@ def read_again(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> 
 
 
 def send_payment_information(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> Order:
-    """Once more by e-mail (S76); no reminder, so the level stays."""
+    """Once more by e-mail (S76); no reminder, so the level stays. A double click is one mail."""
     order = _open(merchant_id, order_id, "send_payment_information")
+    just_now = select(OrderEvent.id).where(
+        OrderEvent.order_id == order.id,
+        OrderEvent.kind == "payment_information_sent",
+        OrderEvent.at > at - DOUBLE_CLICK,
+    )
+    if db.session.scalar(select(just_now.exists())):
+        return order
     if not ask_again(order, at):
         raise NotPossible("cannot_ask", number=order.number)
     note(order, "payment_information_sent", actor, at)

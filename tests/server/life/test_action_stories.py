@@ -258,7 +258,9 @@ def test_payment_information_goes_out_again(shop):
     _, order = pushed(shop)
     send_all(order)
     do("send_payment_information", order)
-    do("send_payment_information", order)
+    do("send_payment_information", order, at=LATER + timedelta(seconds=2))
+    assert [status for _, status in asked(order)] == ["done", "queued"], "a double click"
+    do("send_payment_information", order, at=LATER + timedelta(minutes=2))
     assert [status for _, status in asked(order)] == ["done", "queued", "queued"]
 
 
