@@ -20,6 +20,7 @@ from typing import Final
 from server.mail.parts import (
     MAIL_TYPES,
     Part,
+    author_of,
     fields_within,
     one_line,
     parts_of,
