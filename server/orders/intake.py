@@ -378,7 +378,8 @@ def orders_gone(
     """The shop was asked by id and does not have these (S41): removed, unless they are paid.
 
     One answer alone does not remove an order: the first is noted, a second one confirms it, also
-    if it is gone now and was in the trash then. Returns how many are removed now.
+    if it is gone now and was in the trash then. Returns how many are removed now. One that the shop
+    sends again after all is judged anew, even if it looks the same as before.
     """
     lock_merchant(shop.merchant_id)
     query = select(Order).where(Order.shop_id == shop.id, Order.external_id.in_(external_ids))
@@ -386,6 +387,7 @@ def orders_gone(
     for row in db.session.scalars(query.with_for_update()):
         if row.sync != "shop":
             continue
+        row.content_hash = b""
         if row.gone_evidence is None:
             row.gone_evidence = evidence.value
         elif row.monitor_at is not None:
@@ -416,7 +418,7 @@ def receive_wanted(shop: Shop, arrival: Arrival, *, actor: str, at: datetime) ->
     order_id, digest = known[external_id]
     row = order_now(shop.merchant_id, order_id)
     note(row, "read_again", actor, at)
-    if digest == arrival.digest and row.gone_evidence is None:
+    if digest == arrival.digest:
         return "unchanged"
     outcome = _compare(receiver, order_id, _plan(receiver, arrival, at), at)
     request_match(shop.merchant_id, at)

@@ -146,7 +146,29 @@ def test_payment_information_may_wait_for_the_invoice_number(merchant, shop):
     assert len(asked(order_of(shop, other))) == 1
 
 
-@pytest.mark.feature("S44", "S31", "K77")
+@pytest.mark.feature("S41")
+def test_an_order_that_is_there_again_is_there_though_nothing_of_it_changed(shop):
+    """Taken out of the trash it looks as it did before."""
+    raw, order = pushed(shop)
+    report = ([raw["external_id"]], Evidence.TRASHED, LATER)
+    assert [orders_gone(shop, *report), orders_gone(shop, *report)] == [0, 1]
+    db.session.commit()
+    assert push(shop, raw, LATER) == "updated"
+    assert (order.payment_status, order.gone_evidence) == ("unpaid", None)
+
+
+@pytest.mark.feature("S41")
+def test_a_word_that_was_taken_back_is_no_first_one(shop):
+    """The shop said that it is gone, then showed it again: half a year later it says so once."""
+    raw, order = pushed(shop)
+    for _ in range(2):
+        assert orders_gone(shop, [raw["external_id"]], Evidence.GONE, LATER) == 0
+        db.session.commit()
+        push(shop, raw, LATER)
+    assert order.payment_status == "unpaid"
+
+
+@pytest.mark.feature("S44", "S31")
 def test_an_invoice_that_comes_as_a_file_is_what_the_payment_information_waited_for(merchant, shop):
     """Its number need not stand in the order: a shop may deliver the PDF alone."""
     wishes(merchant, invoice__ask_when="with_invoice")
