@@ -28,6 +28,9 @@ from dns.resolver import NXDOMAIN, NoAnswer, NoNameservers
 from dns.resolver import Resolver as Asking
 
 from server.config import Settings, address_and_port
+from server.mail.spf import Answer
+
+__all__ = ["Addresses", "Answer", "MailHosts", "Resolver", "is_public", "resolver_of"]
 
 LOOKUP_SECONDS = 5.0
 TRY_SECONDS = 2.0
@@ -39,22 +42,6 @@ MAX_MAIL_HOSTS = 20
 UDP_BYTES = 1232  # fits through every network; DNS flag day 2020
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052, with the IPv4 address in its last 32 bits
 LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """``status``: `found`, `no_data`, `no_such_name` or `unknown`; ``why`` says why unknown.
-
-    ``records`` in presentation form without the final dot; texts joined, without quotes.
-    """
-
-    status: str
-    records: tuple[str, ...] = ()
-    why: str = ""
-
-    @property
-    def is_absent(self) -> bool:
-        return self.status in ("no_data", "no_such_name")
 
 
 @dataclass(frozen=True, slots=True)
