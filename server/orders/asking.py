@@ -7,6 +7,7 @@ says what such a mail says. Never commits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -92,6 +93,8 @@ def ask(
     if settings.assignment == "shadow":
         return False  # the process of today asks (N3)
     asked = request_for(order, settings, amount)
+    if asked is not None:
+        asked = replace(asked, asked_on=at.astimezone(asked.zone).date())
     shop = db.session.get_one(Shop, order.shop_id)
     content = payment_information(shop, asked, facts) if asked else None
     if content is None:

@@ -114,8 +114,9 @@ class Sender(Protocol):
 class Request:
     """That a customer is asked for money: how much, to which account, with which words.
 
-    ``amount`` is what is owed now. ``payable_until`` is for display only (S52). ``facts`` are
-    more of the kind's own, finished.
+    ``amount`` is what is owed now. ``payable_until`` is for display only (S52). ``asked_on``: the
+    day where the merchant lives, if it is not the order's first; a discount whose days are over is
+    not offered any more.
     """
 
     order: wire.Order
@@ -126,6 +127,7 @@ class Request:
     zone: ZoneInfo
     amount: Decimal
     payable_until: date | None = None
+    asked_on: date | None = None
 
     @property
     def order_date(self) -> date:
@@ -215,6 +217,8 @@ def _discount(asked: Request, language: str) -> dict[str, str]:
     share = (100 - terms.discount_percent) / 100
     reduced = (asked.amount * share).quantize(Decimal("0.01"), ROUND_HALF_UP)
     until = terms_date(asked.order, asked.zone) + timedelta(days=terms.discount_days)
+    if asked.asked_on is not None and asked.asked_on > until:
+        return {}
     return {
         "discount_amount": money(reduced, asked.order.currency, language),
         "discount_until": day(until, language),

@@ -11,7 +11,13 @@ from plugin_sdk.types import CodeMapping, Evidence, Heartbeat, PaymentCode
 from server.db import db
 from server.mail.models import Mail
 from server.orders.intake import orders_gone
-from server.orders.lifecycle import admit_monitored, cancel_order, edit_order, has_monitored
+from server.orders.lifecycle import (
+    admit_monitored,
+    cancel_order,
+    edit_order,
+    has_monitored,
+    send_payment_information,
+)
 from server.orders.models import Order, OrderKey
 from server.orders.removal import counts, decide_removals, held_orders
 from server.orders.service import hear_heartbeat, store_invoice
@@ -221,6 +227,17 @@ def test_a_discount_of_the_settings_or_the_shop_is_told(merchant, shop):
     terms = {"discount_percent": "3", "discount_days": 8, "net_days": 30}
     _, order = pushed(shop, payment_method="invoice", total="100.00", payment_terms=terms)
     assert mails(order)[0].facts["discount_amount"].startswith("97,00")
+
+
+@pytest.mark.feature("S59", "S76")
+@pytest.mark.parametrize(("days", "is_offered"), [(13, True), (14, False)])
+def test_a_discount_whose_days_are_over_is_not_offered_again(merchant, shop, days, is_offered):
+    wishes(merchant, invoice__discount_percent="2", invoice__discount_days="14")
+    _, order = pushed(shop, payment_method="invoice")  # of the day before AT
+    send_all(order)
+    at = AT + timedelta(days=days)
+    send_payment_information(merchant.id, order.id, actor=ANNA, at=at)
+    assert bool(mails(order)[-1].facts.get("discount_amount")) == is_offered
 
 
 # --- removed externally ------------------------------------------------------------------------
