@@ -6,7 +6,7 @@ import re
 from datetime import date
 from typing import Literal
 
-from server.orders.rules import LATE_CODES
+from server.orders.rules import LATE_CODES, OWING_STATUSES
 
 State = Literal["owing", "ended", "paid", "over"]
 
@@ -23,7 +23,7 @@ def state_of(payment_status: str, payment_code: str, *, is_erased: bool) -> Stat
     """
     if is_erased:
         return "over"
-    if payment_status in ("unpaid", "partially_paid"):
+    if payment_status in OWING_STATUSES:
         return "owing"
     if payment_status == "cancelled":
         return "owing" if payment_code in LATE_CODES else "ended"

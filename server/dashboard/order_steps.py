@@ -15,7 +15,7 @@ from server.dashboard.dunning_lines import why as why_held
 from server.dashboard.order_timeline import base_date_name, level_word
 from server.dashboard.words import t
 from server.dunning.circumstances import HARMLESS, Circumstances
-from server.dunning.reading import OpenOrder, plan_for, read_orders
+from server.dunning.reading import OpenOrder, plan_for, read_order, read_orders
 from server.dunning.rules import Plan, Step
 from server.dunning.service import reminder_by_hand
 from server.orders.models import OWING_STATUSES, Order
@@ -84,8 +84,7 @@ def why(reason: str) -> Markup:
 
 def _read(order: Order, at: datetime) -> tuple[Circumstances, OpenOrder]:
     here = Circumstances(order.merchant_id, at)
-    (one,) = read_orders([order.id], here)
-    return here, one
+    return here, read_order(order, here)
 
 
 def _held_back(plan: Plan, one: OpenOrder, here: Circumstances) -> str | None:

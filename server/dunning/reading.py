@@ -127,11 +127,11 @@ def read_orders(order_ids: Collection[int], here: Circumstances) -> list[OpenOrd
     return [_open_order(row, here, parts) for row in rows]
 
 
-def facts_of(orders: Sequence[Order], here: Circumstances) -> dict[int, OrderFacts]:
-    """Order id to facts, as they are in the database."""
+def read_order(order: Order, here: Circumstances) -> OpenOrder:
+    """One, as it is by now."""
     db.session.flush()
-    found = read_orders([order.id for order in orders], here)
-    return {one.order_id: one.facts for one in found}
+    (one,) = read_orders([order.id], here)
+    return one
 
 
 def plan_for(one: OpenOrder, here: Circumstances) -> Plan:

@@ -14,12 +14,11 @@ from typing import Final, Literal
 
 from server.dunning.calendar import Calendar
 from server.merchants.settings import MOST_REMINDERS, CodeSettings
-from server.orders.rules import LATE_CODES
+from server.orders.rules import LATE_CODES, OWING_STATUSES
 
 StepKind = Literal["resend", "before_due", "reminder", "enquiry", "cancel", "collection"]
 Base = Literal["by_hand", "shop", "invoice", "order"]
 
-OWING: Final = frozenset({"unpaid", "partially_paid"})
 ASKED_CODES: Final = frozenset({"prepayment", "invoice"})
 """Who is asked for a transfer, so who may be reminded of it."""
 MAILS: Final = frozenset({"resend", "before_due", "reminder", "enquiry"})
@@ -111,21 +110,6 @@ class Plan:
         step = self.next
         return step if step is not None and step.due_on <= today else None
 
-    @property
-    def next_reminder(self) -> date | None:
-        return self._first("reminder")
-
-    @property
-    def cancel_on(self) -> date | None:
-        return self._first("cancel")
-
-    @property
-    def collection_on(self) -> date | None:
-        return self._first("collection")
-
-    def _first(self, kind: StepKind) -> date | None:
-        return next((step.due_on for step in self.steps if step.kind == kind), None)
-
 
 def base_of(order: OrderFacts, settings: CodeSettings) -> tuple[date, Base]:
     """The base of all reminder dates, and where it comes from: the first that exists of the date
@@ -168,7 +152,7 @@ _TURN: Final = {
 
 def _may_come(order: OrderFacts) -> bool:
     """Is there anything to be done for an order in this status at all?"""
-    if order.payment_status in OWING:
+    if order.payment_status in OWING_STATUSES:
         return True
     return order.payment_status == "cancelled" and order.payment_code == "invoice"
 
@@ -195,7 +179,7 @@ class _Course:
         self.hindered: str | None = None
         resumes = order.paused_until + ONE_DAY if order.paused_until is not None else today
         self.not_before = max(today, resumes)
-        self.owes = order.payment_status in OWING
+        self.owes = order.payment_status in OWING_STATUSES
 
     def steps(self) -> list[Step]:
         if self._waits_for_invoice():

@@ -32,11 +32,11 @@ from server.dunning.reading import (
     before_due_once,
     enquiry_once,
     plan_for,
-    read_orders,
+    read_order,
     reminder_once,
     resend_once,
 )
-from server.dunning.rules import ASKED_CODES, OWING, Plan, Step
+from server.dunning.rules import ASKED_CODES, Step
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.merchants.settings import MOST_REMINDERS
@@ -45,22 +45,10 @@ from server.orders.brakes import is_waiting
 from server.orders.charges import count_charges, reminders_of
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.lifecycle import cancel_now, collect_now
-from server.orders.models import Order, Reminder
+from server.orders.models import OWING_STATUSES, Order, Reminder
 from server.orders.settlement import settle
 
-# --- for the screen ----------------------------------------------------------------------------
-
-
-def plan_of(order: Order, at: datetime) -> Plan:
-    """What comes next for the order, and when at the earliest (S63)."""
-    here = Circumstances(order.merchant_id, at)
-    return plan_for(_read(order, here), here)
-
-
-def hindrance_of(order: Order, at: datetime) -> str | None:
-    """Why nothing of the plan happens now, although it is due: see ``Circumstances.hindrance``."""
-    here = Circumstances(order.merchant_id, at)
-    return here.hindrance(_read(order, here).whose)
+# --- what it charges ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +64,7 @@ class Charge:
 def reminder_by_hand(order: Order, at: datetime) -> Charge | None:
     """The reminder that a person would send now; None if there is none higher."""
     here = Circumstances(order.merchant_id, at)
-    one = _read(order, here)
+    one = read_order(order, here)
     level = one.facts.level + 1
     if level > MOST_REMINDERS:
         return None
@@ -100,11 +88,6 @@ def _charge(
     return Charge(level, fee, interest, before)
 
 
-def _read(order: Order, here: Circumstances) -> OpenOrder:
-    db.session.flush()
-    return read_orders([order.id], here)[0]
-
-
 # --- by a person -------------------------------------------------------------------------------
 
 
@@ -120,7 +103,7 @@ def send_reminder(
     lock_merchant(merchant_id)
     order = order_now(merchant_id, order_id)
     here = Circumstances(merchant_id, at)
-    one = _read(order, here)
+    one = read_order(order, here)
     _check_by_hand(one, here, anyway=anyway)
     reminder = remind(order, one, one.facts.level + 1, here, actor=actor)
     if reminder is None:
@@ -134,7 +117,7 @@ def _check_by_hand(one: OpenOrder, here: Circumstances, *, anyway: bool) -> None
     waits = settings.ask_when == "with_invoice" and not facts.has_invoice_number
     hindrance = here.hindrance(one.whose)
     refusals = {
-        "reminder_not_owing": facts.payment_status not in OWING,
+        "reminder_not_owing": facts.payment_status not in OWING_STATUSES,
         "reminder_no_transfer": facts.payment_code not in ASKED_CODES,
         "reminder_no_email": not facts.has_email,
         "reminder_no_invoice": waits,
@@ -156,7 +139,7 @@ def run_order(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> S
     lock_merchant(merchant_id)
     order = order_now(merchant_id, order_id)
     here = Circumstances(merchant_id, at)
-    one = _read(order, here)
+    one = read_order(order, here)
     step = plan_for(one, here).due(here.today)
     if step is None:
         return None

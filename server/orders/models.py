@@ -22,11 +22,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, declared_attr, deferred, mapped_column, relationship
 
 from server.db import Amount, Base, Id, Ref, Time, now
+from server.orders import rules
 from server.shops.models import Shop
 from server.work import WorkItem, work_indexes
 
-OWING_STATUSES = ("unpaid", "partially_paid")
-OWING = "payment_status IN ('unpaid', 'partially_paid')"
+OWING_STATUSES = rules.OWING_STATUSES
+OWING = f"payment_status IN {OWING_STATUSES}"
 """Orders that wait for money, as the condition of an index."""
 
 

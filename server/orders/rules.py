@@ -14,6 +14,8 @@ from plugin_sdk.types import PaymentStatus
 from server.check_digits import creditor_reference_is_valid, make_creditor_reference
 
 ZERO: Final = Decimal(0)
+OWING_STATUSES: Final = ("unpaid", "partially_paid")
+"""Payment statuses of orders that wait for money."""
 LATE_CODES: Final = frozenset({"invoice", "cash_on_delivery"})
 """Payment codes whose goods are with the customer: "cancelled" reads "overdue" there (K4)."""
 

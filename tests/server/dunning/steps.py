@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from server.db import db
+from server.dunning.circumstances import Circumstances
 from server.dunning.models import DunningRun
+from server.dunning.reading import plan_for, read_order
+from server.dunning.rules import Plan
 from server.dunning.runs import ask_run, step
 from server.mail.models import Mail
 from server.merchants.models import Merchant
@@ -107,6 +110,17 @@ def reminders_of(order) -> list[Reminder]:
 def sent_on(order) -> list[int]:
     """Days after the Monday on which reminders went out."""
     return [(row.sent_on - MONDAY.date()).days for row in reminders_of(order)]
+
+
+def plan_of(order, at) -> Plan:
+    """What comes next for the order."""
+    here = Circumstances(order.merchant_id, at)
+    return plan_for(read_order(order, here), here)
+
+
+def first_on(plan, kind) -> date | None:
+    """The day of the first step of a kind."""
+    return next((step.due_on for step in plan.steps if step.kind == kind), None)
 
 
 def notices_of(merchant, kind) -> list[Mail]:

@@ -11,7 +11,6 @@ from plugin_sdk.schemas import OrderSchema
 from server.banking.models import Posting
 from server.db import db
 from server.dunning.models import BaseRate
-from server.dunning.service import plan_of
 from server.matching.service import match_postings
 from server.orders.brakes import STOPPED, release_stopped
 from server.orders.claims import claim_paid
@@ -27,9 +26,11 @@ from tests.server.dunning.steps import (
     MONDAY,
     day,
     events_of,
+    first_on,
     mails_of,
     merchant_of,
     order_of,
+    plan_of,
     reminders_of,
     run_at,
     run_daily,
@@ -155,7 +156,7 @@ def test_a_date_set_by_hand_moves_the_reminders(merchant, shop):
     set_base_date(merchant.id, order.id, date(2026, 3, 23), actor=ANNA, at=MONDAY)
     db.session.commit()
     found = plan_of(order, MONDAY)
-    assert (found.base, found.next_reminder) == ("by_hand", date(2026, 3, 30))
+    assert (found.base, first_on(found, "reminder")) == ("by_hand", date(2026, 3, 30))
     run_daily(merchant, 7, 28)
     assert sent_on(order) == [28]
 
@@ -192,13 +193,16 @@ def test_the_dates_that_are_shown_are_the_earliest_possible_ones(merchant, shop)
     set_to(shop, invoice__cancel_after_days=40, invoice__collect_after_days=60)
     order = order_of(shop, **INVOICE)
     found = plan_of(order, MONDAY)
-    assert found.next_reminder == day(21).date()
+    assert first_on(found, "reminder") == day(21).date()
     # A Saturday, and the first of May before a weekend: banks rest.
-    assert (found.cancel_on, found.collection_on) == (day(42).date(), day(63).date())
+    assert (first_on(found, "cancel"), first_on(found, "collection")) == (
+        day(42).date(),
+        day(63).date(),
+    )
     run_at(merchant, day(31))  # ten days late
     found = plan_of(order, day(31))
-    assert found.next_reminder == day(42).date()  # ten days later is a Sunday
-    assert found.cancel_on == day(51).date()  # the nine days after the last one are kept
+    assert first_on(found, "reminder") == day(42).date()  # ten days later is a Sunday
+    assert first_on(found, "cancel") == day(51).date()  # the nine days after the last one are kept
 
 
 @pytest.mark.feature("S44", "K22", "K23")
@@ -216,7 +220,7 @@ def test_with_the_invoice_means_that_reminders_wait_for_its_number(merchant, sho
     raw |= {"invoices": [{"number": "R-9", "date": "2026-05-04"}]}
     receive_orders(receiver_of(shop.id), [Arrival(OrderSchema().load(raw), raw)], day(63))
     db.session.commit()
-    assert plan_of(order, day(63)).next_reminder == date(2026, 5, 26)  # 25 May is a holiday
+    assert first_on(plan_of(order, day(63)), "reminder") == date(2026, 5, 26)  # 25 May is a holiday
 
 
 # --- what they say -------------------------------------------------------------------------------
@@ -445,7 +449,7 @@ def test_a_reminder_that_a_payment_held_back_comes_again_when_the_payment_is_und
     undo(merchant.id, booked.id, actor=ANNA, at=day(8))
     db.session.commit()
     ignore(booked.posting_id)
-    assert plan_of(order, day(8)).next_reminder == day(8).date()
+    assert first_on(plan_of(order, day(8)), "reminder") == day(8).date()
     run_at(merchant, day(8))
     (again,) = mails_of(order, "reminder")
     assert (again.status, again.created_at) == ("done", day(8))
