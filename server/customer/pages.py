@@ -104,10 +104,14 @@ def _page(
     if state in ("owing", "ended"):
         claims = claims_of(order.id)
         zone = zone_of(order.merchant_id)
+        today = now().astimezone(zone).date()
+        settings = settings_of(order.merchant_id, order.shop_id)
         facts |= {
             "shop": order.shop.name,
             "number": order.number,
-            "today": now().astimezone(zone).date().isoformat(),
+            "today": today.isoformat(),
+            "would_rest": settings.claim_pause_days > 0,
+            "rests": order.paused_until is not None and order.paused_until >= today,
             "claimed": day(claims[0].claimed_at.astimezone(zone).date(), g.language)
             if claims
             else None,

@@ -102,7 +102,7 @@ def test_a_customer_says_that_he_has_paid_without_any_script(
     page.get_by_label("Nachricht").fill("Gestern überwiesen")
     page.get_by_label("Beleg").set_input_files(proof)
     page.get_by_role("button", name="Absenden").click()
-    expect(page.get_by_role("status")).to_contain_text("erinnern Sie vorerst nicht")
+    expect(page.get_by_role("status")).to_contain_text("Vorerst erinnern wir Sie nicht")
     db.session.expire_all()
     assert claims_of(order.id)[0].message == "Gestern überwiesen"
     assert proofs_of(order.id)[0].filename == "Kontoauszug.pdf"

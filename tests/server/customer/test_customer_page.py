@@ -225,7 +225,7 @@ def test_a_customer_says_that_he_has_paid_and_reminders_rest(client, order):
     )  # fmt: skip
     assert order.paused_until == today() + timedelta(days=5)
     page = client.get(answer.location).text
-    assert "Danke für Ihre Nachricht vom" in page and "erinnern Sie vorerst nicht" in page
+    assert "Danke für Ihre Nachricht vom" in page and "Vorerst erinnern wir Sie nicht" in page
     assert "<details" in page
 
 
@@ -285,8 +285,20 @@ def test_dates_as_browsers_and_people_write_them(text):
 @pytest.mark.feature("S61")
 def test_without_a_pause_reminders_go_on(client, merchant, order):
     change_setting(merchant.id, "claim_pause_days", "0", actor=ACTOR, at=now())
+    assert "vorerst nicht" not in words_of(client.get(path_of(order)))
     client.post(path_of(order), data=typed())
     assert claim_count() == 1 and order.paused_until is None
+    page = words_of(client.get(path_of(order)))
+    assert "Danke für Ihre Nachricht" in page and "Vorerst" not in page
+
+
+@pytest.mark.feature("S61")
+def test_after_the_pause_the_page_promises_no_rest_any_more(client, order):
+    client.post(path_of(order), data=typed())
+    order.paused_until = today() - timedelta(days=1)
+    db.session.commit()
+    page = words_of(client.get(path_of(order)))
+    assert "Danke für Ihre Nachricht" in page and "Vorerst" not in page
 
 
 # --- strangers ------------------------------------------------------------------------------------
