@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Final
@@ -158,6 +158,12 @@ class Circumstances:
             known = [one for one in (found.get(iban), moments.get(account_id)) if one is not None]
             found[iban] = max(known, default=None)
         return found
+
+    def known_until(self, iban: str) -> date | None:
+        """The last day of which we know anything; a file that ends with a day is heard at the next
+        midnight."""
+        heard = self.heard.get(iban)
+        return (heard - timedelta.resolution).astimezone(self.zone).date() if heard else None
 
     def is_stale(self, iban: str, shop_id: int) -> bool:
         """Older than the shop's setting, in hours of banking days."""

@@ -110,7 +110,7 @@ def _facts_of_claim(
     first = min(
         asked.order.invoices, key=lambda one: (one.date is None, one.date or date.max), default=None
     )
-    heard = here.heard.get(asked.account.iban)
+    known_until = here.known_until(asked.account.iban)
     has_extras = claim.fees > ZERO or claim.interest > ZERO
     facts = {
         "invoice_number": first.number if first else "",
@@ -120,7 +120,7 @@ def _facts_of_claim(
         "fees_total": amount(claim.fees),
         "interest": amount(claim.interest),
         "page_url": page_url(order),
-        "bank_as_of": day(heard.astimezone(here.zone).date(), language) if heard else "",
+        "bank_as_of": day(known_until, language) if known_until else "",
     }
     if claim.level == 1:
         return facts

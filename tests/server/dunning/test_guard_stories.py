@@ -160,6 +160,17 @@ def test_what_lasts_is_told_when_it_begins_and_again_after_a_week(merchant, shop
 
 
 @pytest.mark.feature("N5")
+def test_a_reminder_names_the_last_day_that_the_file_covers_and_not_the_next(app):
+    merchant = make_merchant(account=False)
+    account, shop = make_account(merchant), make_shop(merchant)
+    order = order_of(shop)
+    file_of(merchant, account, day(7), to_date=day(6).date())
+    run_at(merchant, day(7), hears_bank=False)
+    (mail,) = mails_of(order, "reminder")
+    assert mail.facts["bank_as_of"] == "08.03.2026"
+
+
+@pytest.mark.feature("N5")
 def test_the_hours_of_a_weekend_do_not_make_data_old(merchant, shop):
     set_to(shop, bank_data_hours=24)
     order = order_of(shop)
