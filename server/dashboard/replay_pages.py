@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from flask import Blueprint, Response, g, request
 
-from server.dashboard import bank_queries, order_queries
+from server.dashboard import bank_queries, order_queries, settings_queries
 from server.dashboard.pages import page, part
 from server.db import now
 from server.matching import replay
@@ -74,8 +74,8 @@ def _since() -> datetime:
     """When the shadow began, as far as it began within SHADOW_LOOKED_BACK."""
     earliest = now() - SHADOW_LOOKED_BACK
     began = (
-        row.changed_at
-        for row in merchants.setting_changes(g.merchant_id)
-        if (row.name, row.shop_id, row.value) == ("assignment", None, "shadow")
+        one.row.changed_at
+        for one in settings_queries.changes(g.merchant_id, names=["assignment"])
+        if one.row.value == "shadow"
     )
     return max(next(began, earliest), earliest)

@@ -408,11 +408,3 @@ def log_shop_change(
             changed_by=actor,
         )
     )
-
-
-def setting_changes(merchant_id: int, limit: int = 50) -> list[SettingChange]:
-    """Who changed what, the newest first; without what never came into force."""
-    query = select(SettingChange).where(
-        SettingChange.merchant_id == merchant_id, ~SettingChange.waits
-    )
-    return list(db.session.scalars(query.order_by(SettingChange.id.desc()).limit(limit)))
