@@ -31,6 +31,7 @@ from server.mail.models import Mail
 from server.merchants.models import Merchant, SettingChange
 from server.merchants.service import lock_merchant
 from server.merchants.settings import SCHEMA
+from server.orders.brakes import release_stopped
 from server.orders.ledger import Ledger, NotPossible, is_any, orders_now
 from server.orders.models import Order
 from server.shops.models import Shop
@@ -203,9 +204,11 @@ def _waits_for_bank(run: DunningRun, at: datetime) -> bool:
 def _look(run: DunningRun, at: datetime) -> bool:
     """The next orders: whose turn it is, and who would be but for what. True, or False if the run
     waits for a click."""
+    here = Circumstances(run.merchant_id, at)
     if run.after_order_id == 0:
         recount_fees(run.merchant_id, at)
-    here = Circumstances(run.merchant_id, at)
+        if not here.general.stop_mails:  # a mail that was stopped in the moment in which that ended
+            release_stopped(run.merchant_id, at)
     ids = open_ids(run.merchant_id, run.after_order_id, LOOKED_AT_ONCE)
     hindered, due_ids = Counter(run.hindered), list(run.due_ids)
     for one in _due_in(ids, here):

@@ -15,6 +15,7 @@ from server.dunning.runs import ask_run, begin_daily_runs, release_run, step
 from server.dunning.service import run_order
 from server.jobs import drain_dunning_run
 from server.mail.models import Mail
+from server.orders.brakes import STOPPED
 from server.orders.ledger import NotPossible
 from server.orders.lifecycle import reopen_order, take_from_collection
 from server.orders.service import assign, mark_as_paid
@@ -50,6 +51,17 @@ def runs_of(merchant):
 
 
 # --- twice is as good as once --------------------------------------------------------------------
+
+
+def test_a_mail_that_was_stopped_when_that_had_just_ended_goes_out_after_the_next_run(
+    merchant, shop
+):
+    order = order_of(shop)
+    (mail,) = mails_of(order)
+    mail.withhold(STOPPED)
+    db.session.commit()
+    run_at(merchant, day(1))
+    assert mail.status == "done"
 
 
 @pytest.mark.feature("S84")
