@@ -10,7 +10,7 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -221,9 +221,13 @@ def _required(line: Line, name: str) -> str:
 
 
 def _texts(line: Line, name: str) -> list[str]:
+    return _list(line, name, str, "texts")
+
+
+def _list(line: Line, name: str, kind: type[T], called: str) -> list[T]:
     values = line.get(name) or []
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"{name} is not a list of texts")
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        raise ValueError(f"{name} is not a list of {called}")
     return values
 
 
@@ -234,11 +238,8 @@ def _object(line: Line, name: str) -> Line:
     return value
 
 
-def _objects(line: Line, name: str) -> Iterator[Line]:
-    values = line.get(name) or []
-    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise ValueError(f"{name} is not a list of objects")
-    yield from values
+def _objects(line: Line, name: str) -> list[Line]:
+    return _list(line, name, dict, "objects")
 
 
 def _amount(line: Line, name: str) -> Decimal | None:
