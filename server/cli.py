@@ -20,6 +20,7 @@ WORKERS = (
     "payment_update",
     "bank_connection",
     "dunning_run",
+    "sending_domain",
 )
 
 
@@ -65,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     merchant.add_argument(
         "--operator", action="store_true", help="may own accounts that other merchants share"
     )
+    domain = add("mail-domain", "what the domain of our mails needs in its DNS", _mail_domain)
+    domain.add_argument("--check", action="store_true", help="ask the DNS whether it is there")
     keys = add("keys", "encryption keys", _keys_rotate)
     keys.add_argument("action", choices=["rotate"], help="seal all secrets with the newest key")
     rates = add("base-rates", "base rates of interest, which change twice a year", _base_rates)
@@ -170,20 +173,51 @@ def _merchant_add(known: argparse.Namespace) -> int:
 
 def _keys_rotate(_: argparse.Namespace) -> int:
     from server.app import create_app
-    from server.banking.fetching import reseal_all
+    from server.banking import fetching
     from server.db import db
+    from server.mail import domains
     from server.vault import Vault, VaultLocked
 
     settings = _settings()
     with create_app(settings).app_context():
         try:
-            count = reseal_all(Vault(settings.encryption_keys))
+            vault = Vault(settings.encryption_keys)
+            accesses, keys = fetching.reseal_all(vault), domains.reseal_all(vault)
         except VaultLocked as locked:
             print(locked, file=sys.stderr)
             return 1
         db.session.commit()
-    print(f"{count} bank accesses are sealed with the newest key")
+    print(f"{accesses} bank accesses and {keys} mail keys are sealed with the newest key")
     return 0
+
+
+def _mail_domain(known: argparse.Namespace) -> int:
+    """Exit 0: the records are right; 1: they are not, or were never looked at."""
+    from server.app import create_app
+    from server.db import db, now
+    from server.mail import domains
+    from server.mail.dns import resolver_of
+    from server.mail.domain_rules import DomainError
+
+    settings = _settings()
+    with create_app(settings).app_context():
+        try:
+            row = domains.house_domain(now())
+        except DomainError:
+            name = domains.house_name()
+            print(f"KONTOR_MAIL_FROM: no records help {name or 'this'}, it is no domain of yours",
+                  file=sys.stderr)  # fmt: skip
+            return 1
+        db.session.commit()
+        if known.check:
+            asked = domains.question(row)
+            db.session.commit()
+            report = domains.observe(asked, resolver_of(settings), domains.home())
+            domains.settle(row.id, report, now())
+            db.session.commit()
+        for line in domains.told(row):
+            print(line)
+        return 0 if domains.state_of(row) in ("proven", "failing") else 1
 
 
 def _base_rates(known: argparse.Namespace) -> int:

@@ -32,12 +32,14 @@ from server.config import Settings, installed
 from server.db import db, now
 from server.dunning import runs
 from server.dunning.models import DunningRun
-from server.mail.models import Mail
+from server.mail import domains
+from server.mail.dns import resolver_of
+from server.mail.models import Mail, SendingDomain
 from server.mail.service import SmtpSession, deliver_mail
 from server.matching.service import match_postings, tell_of_the_day
 from server.orders.brakes import hold_back
 from server.orders.lifecycle import admit_monitored
-from server.orders.merchant_notices import tell_of_bank, tell_of_recognised
+from server.orders.merchant_notices import tell_of_bank, tell_of_domain, tell_of_recognised
 from server.orders.models import MatchRequest
 from server.orders.service import (
     expire_updates,
@@ -258,6 +260,31 @@ def _run(run: DunningRun, deadline: float) -> None:
     db.session.commit()
 
 
+def drain_sending_domain() -> bool:
+    """Look at the domains whose day has come. A DNS that is away changes nothing."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _may_go_on(deadline):
+        rows = SendingDomain.claim(1, now())
+        if not rows:
+            return False
+        _look_at(rows[0])
+    return True
+
+
+def _look_at(row: SendingDomain) -> None:
+    try:
+        asked = domains.question(row)
+        db.session.commit()
+        report = domains.observe(asked, resolver_of(_settings()), domains.home())
+        broken = domains.settle(row.id, report, now())
+        if broken is not None:
+            tell_of_domain(broken)
+    except Exception as error:
+        _failed(row, error)
+        raise
+    db.session.commit()
+
+
 DRAINS: dict[str, Callable[[], bool]] = {
     Mail.__tablename__: drain_mail,
     Statement.__tablename__: drain_statement,
@@ -265,6 +292,7 @@ DRAINS: dict[str, Callable[[], bool]] = {
     PaymentUpdate.__tablename__: drain_payment_update,
     BankConnection.__tablename__: drain_bank_connection,
     DunningRun.__tablename__: drain_dunning_run,
+    SendingDomain.__tablename__: drain_sending_domain,
 }
 
 KINDS: dict[str, type[WorkItem]] = {
@@ -274,6 +302,7 @@ KINDS: dict[str, type[WorkItem]] = {
     "payment_update": PaymentUpdate,
     "bank_connection": BankConnection,
     "dunning_run": DunningRun,
+    "sending_domain": SendingDomain,
 }
 
 

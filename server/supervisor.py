@@ -48,6 +48,7 @@ WORKERS = (
     "payment_update",
     "bank_connection",
     "dunning_run",
+    "sending_domain",
 )
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 READY = "ready.json"

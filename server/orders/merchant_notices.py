@@ -6,6 +6,7 @@ is written once an occasion or once a day, and never commits.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -21,6 +22,7 @@ from server.banking.models import IgnoreRule, Posting, Statement
 from server.banking.service import Recognised, recognised_in
 from server.config import installed
 from server.db import db
+from server.mail.domains import Broken
 from server.mail.models import Mail
 from server.mail.rules import KINDS, day, money, nearest_language
 from server.mail.service import queue_mail
@@ -31,6 +33,8 @@ from server.orders.ledger import is_standing
 from server.orders.models import Assignment, Order, PaymentClaim, Suggestion
 from server.orders.notices import system_address
 from server.shops.models import PaymentUpdate, Shop
+
+log = logging.getLogger(__name__)
 
 ZERO = Decimal(0)
 LISTED_POSTINGS = 10
@@ -74,6 +78,17 @@ DIFFERENCE_WORDS = {
         "discount": "cash discount",
         "goodwill": "goodwill",
         "other": "another reason",
+    },
+}
+
+DOMAIN_WORDS = {
+    "de": {
+        "missing": "Der {record}-Eintrag fehlt im DNS.",
+        "wrong": "Der {record}-Eintrag im DNS stimmt nicht mehr.",
+    },
+    "en": {
+        "missing": "The {record} record is missing in the DNS.",
+        "wrong": "The {record} record in the DNS is not right any more.",
     },
 }
 
@@ -134,6 +149,34 @@ def tell_of_bank(notice: BankNotice) -> None:
     tell_administrators(
         notice.kind, row.merchant_id, f"bank:{row.id}:{notice.kind}:{moment}", facts
     )
+
+
+def tell_of_domain(broken: Broken) -> None:
+    """To the administrators, once a break: their mails leave from our address again (S17, N14).
+
+    Kontor's own domain is nobody's: that stands in the log, for the operator.
+    """
+    if broken.merchant_id is None:
+        log.error("the DNS of %s, Kontor's own domain, is not right any more", broken.name)
+        return
+    merchant = db.session.get_one(Merchant, broken.merchant_id)
+    since = broken.since.astimezone(ZoneInfo(merchant.timezone)).date()
+
+    def facts(language: str) -> dict[str, Any]:
+        sentences = [
+            DOMAIN_WORDS[language][one.state].format(record="SPF" if one.key == "spf" else "DKIM")
+            for one in broken.problems
+            if one.state in DOMAIN_WORDS[language]
+        ]
+        return {
+            "domain": broken.name,
+            "problem": " ".join(sentences),
+            "page_url": f"{installed().url}/settings/domains/{broken.domain_id}",
+            "since": day(since, language),
+        }
+
+    once = f"domain:{broken.domain_id}:broken:{broken.since.isoformat()}"
+    tell_administrators("domain_broken", broken.merchant_id, once, facts)
 
 
 def tell_of_recognised(statement: Statement) -> None:
