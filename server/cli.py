@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add("prepare-demo", "create the demo merchant and its keys (called by run)", _prepare_demo)
     add("web", "the web server", _web)
     add("clock", "ring for whatever is due, every two seconds", _clock)
+    add("bounces", "receive the mails that come back", _bounces)
     worker = add("worker", "work off one kind of rows", _worker)
     worker.add_argument("kind", choices=WORKERS)
     add("migrate", "bring the database up to date", _migrate)
@@ -133,6 +134,18 @@ def _clock(_: argparse.Namespace) -> int:
     from server.clock import run
 
     run(create_app(_settings()))
+    return 0
+
+
+def _bounces(_: argparse.Namespace) -> int:
+    from server import bounces
+    from server.app import create_app
+
+    try:
+        bounces.run(create_app(_settings()))
+    except OSError as problem:
+        print(f"The receiver of bounces cannot start: {problem}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -35,6 +35,8 @@ class Settings:
     var: Path = Path("var")
     mail_from: str = "Kontor <kontor@localhost.localdomain>"
     bounce_domain: str | None = None
+    bounce_bind: str | None = None
+    bounce_mailbox: str | None = None
     spf_include: str | None = None
     dns_servers: tuple[str, ...] = ()
     inbox: Path | None = None
@@ -59,6 +61,8 @@ class Settings:
             var=Path(env.get("KONTOR_VAR") or "var").absolute(),
             mail_from=env.get("KONTOR_MAIL_FROM") or cls.mail_from,
             bounce_domain=env.get("KONTOR_BOUNCE_DOMAIN") or None,
+            bounce_bind=_bounce_bind(env),
+            bounce_mailbox=_bounce_mailbox(env),
             spf_include=env.get("KONTOR_SPF_INCLUDE") or None,
             dns_servers=_dns_servers(env),
             inbox=Path(env["KONTOR_INBOX"]).absolute() if env.get("KONTOR_INBOX") else None,
@@ -93,11 +97,11 @@ def psycopg_url(url: str) -> str:
     return url
 
 
-def check_bind(bind: str) -> tuple[str, int]:
+def check_bind(bind: str, name: str = "KONTOR_BIND") -> tuple[str, int]:
     """("127.0.0.1", 8000) of "127.0.0.1:8000"; raises WrongSetting."""
     host, _, port = bind.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65_535:
-        raise WrongSetting("KONTOR_BIND", f"{bind!r} is not HOST:PORT")
+        raise WrongSetting(name, f"{bind!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
 
 
@@ -194,6 +198,30 @@ def _dns_servers(env: Mapping[str, str]) -> tuple[str, ...]:
         except ValueError:
             raise WrongSetting("KONTOR_DNS_SERVERS", f"{server!r} is not ADDRESS:PORT") from None
     return servers
+
+
+def _bounce_bind(env: Mapping[str, str]) -> str | None:
+    bind = env.get("KONTOR_BOUNCE_BIND") or None
+    if bind is not None:
+        check_bind(bind, "KONTOR_BOUNCE_BIND")
+        _check_bounce_domain(env, "KONTOR_BOUNCE_BIND")
+    return bind
+
+
+def _bounce_mailbox(env: Mapping[str, str]) -> str | None:
+    url = env.get("KONTOR_BOUNCE_MAILBOX") or None
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"imap", "imaps"} or not (parts.hostname and parts.username):
+        raise WrongSetting("KONTOR_BOUNCE_MAILBOX", "is imaps://USER:PASSWORD@HOST/INBOX")
+    _check_bounce_domain(env, "KONTOR_BOUNCE_MAILBOX")
+    return url
+
+
+def _check_bounce_domain(env: Mapping[str, str], name: str) -> None:
+    if not env.get("KONTOR_BOUNCE_DOMAIN"):
+        raise WrongSetting(name, "needs KONTOR_BOUNCE_DOMAIN, which mails are sent back to")
 
 
 def _public_url(env: Mapping[str, str], bind: str) -> str:

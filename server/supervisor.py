@@ -269,6 +269,8 @@ def _plan(supervisor: Supervisor) -> None:
     for kind in WORKERS:
         supervisor.add_server(f"worker-{kind}", "worker", kind)
     supervisor.add_server("clock", "clock")
+    if env.get("KONTOR_BOUNCE_BIND") or env.get("KONTOR_BOUNCE_MAILBOX"):
+        supervisor.add_server("bounces", "bounces")
 
 
 def _plan_demo(supervisor: Supervisor) -> dict[str, str]:
