@@ -175,8 +175,10 @@ def _reminders(
 ) -> Mapping[int, Sequence[tuple[int, date]]]:
     """Levels that are reached, and when. Not those whose mails will never be sent (N4); a mail
     that was late, or still waits, gives the customer his time from when it goes out (S49)."""
-    rows = db.session.scalars(
-        select(Reminder).where(is_any(Reminder.order_id, ids)).order_by(Reminder.level)
+    rows = db.session.execute(
+        select(Reminder.order_id, Reminder.level, Reminder.sent_on, Reminder.mail_id)
+        .where(is_any(Reminder.order_id, ids))
+        .order_by(Reminder.level)
     ).all()
     # Not a join: with few reminders known, that would read all mails of everybody.
     mails = {
