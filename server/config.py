@@ -39,6 +39,10 @@ class Settings:
     bounce_mailbox: str | None = None
     spf_include: str | None = None
     dns_servers: tuple[str, ...] = ()
+    mail_host: str = ""
+    mx_port: int = 25
+    mails_a_minute: int = 100
+    check_domains: bool = False
     inbox: Path | None = None
     fints_product_id: str | None = None
     allow_private_addresses: bool = False
@@ -65,6 +69,13 @@ class Settings:
             bounce_mailbox=_bounce_mailbox(env),
             spf_include=env.get("KONTOR_SPF_INCLUDE") or None,
             dns_servers=_dns_servers(env),
+            mail_host=_mail_host(env),
+            mx_port=_count(env, "KONTOR_MX_PORT", cls.mx_port, 1, 65_535),
+            mails_a_minute=_count(env, "KONTOR_MAILS_A_MINUTE", cls.mails_a_minute, 1, 100_000),
+            # The mail catcher takes mail for every domain, also where there is no DNS.
+            check_domains=_switch(
+                env, "KONTOR_CHECK_DOMAINS", "no" if env.get("KONTOR_CATCHER_URL") else "yes"
+            ),
             inbox=Path(env["KONTOR_INBOX"]).absolute() if env.get("KONTOR_INBOX") else None,
             fints_product_id=env.get("KONTOR_FINTS_PRODUCT_ID") or None,
             allow_private_addresses=_switch(env, "KONTOR_ALLOW_PRIVATE_ADDRESSES"),
@@ -185,9 +196,20 @@ def _encryption_keys(env: Mapping[str, str]) -> tuple[str, ...]:
 
 def _smtp_url(env: Mapping[str, str]) -> str | None:
     url = env.get("SMTP_URL") or None
-    if url is not None and urlsplit(url).scheme not in {"smtp", "smtps", "smtp+starttls"}:
-        raise WrongSetting("SMTP_URL", "begins with smtp://, smtps:// or smtp+starttls://")
+    if url is None or url == "mx://":
+        return url
+    if urlsplit(url).scheme not in {"smtp", "smtps", "smtp+starttls"}:
+        raise WrongSetting(
+            "SMTP_URL", "begins with smtp://, smtps:// or smtp+starttls://, or is mx://"
+        )
     return url
+
+
+def _mail_host(env: Mapping[str, str]) -> str:
+    name = env.get("KONTOR_MAIL_HOST") or ""
+    if name and (not name.isascii() or not name.replace("-", "").replace(".", "").isalnum()):
+        raise WrongSetting("KONTOR_MAIL_HOST", f"{name!r} is not the name of a host")
+    return name
 
 
 def _dns_servers(env: Mapping[str, str]) -> tuple[str, ...]:
@@ -232,8 +254,8 @@ def _public_url(env: Mapping[str, str], bind: str) -> str:
     return url.rstrip("/")
 
 
-def _switch(env: Mapping[str, str], name: str) -> bool:
-    word = (env.get(name) or "no").strip().lower()
+def _switch(env: Mapping[str, str], name: str, default: str = "no") -> bool:
+    word = (env.get(name) or default).strip().lower()
     if word not in ("yes", "no"):
         raise WrongSetting(name, "must be yes or no")
     return word == "yes"
