@@ -29,8 +29,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from server.customer.rules import State, state_of, typed_date
 from server.customer.words import LANGUAGES, say
 from server.db import db, now
-from server.mail.girocode import girocode_png
-from server.mail.rules import day, money, nearest_language
+from server.mail.codes import girocode_png
+from server.mail.languages import day, money, nearest_language
 from server.merchants.service import settings_of
 from server.orders.asking import request_for
 from server.orders.claims import MAX_MESSAGE, MAX_PROOF_BYTES, ProofFile, claim_paid, claims_of

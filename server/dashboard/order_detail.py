@@ -24,7 +24,7 @@ from server.dashboard import (
 from server.dashboard.order_queries import OrderRow
 from server.dashboard.pages import page, plain
 from server.db import db, now
-from server.mail.girocode import girocode_png
+from server.mail.codes import girocode_png
 from server.merchants.service import settings_of
 from server.orders import claims, credit, lifecycle
 from server.orders.links import page_url

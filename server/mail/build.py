@@ -4,9 +4,10 @@ A file of its own because it must never run where mail is sent: mjml and css_inl
 code that ends the whole process on bad input, so they run in a child, and the sending side only
 reads ``compiled/``. A test builds everything anew and compares.
 
-Three notations, one after the other: ``[[ x ]]`` and ``[% ... %]`` (Jinja) put words and blocks
-together here; MJML makes HTML of it; ``{{ x }}`` stays for the facts of one mail. Colours travel
-through MJML and CSS as stand-ins and become ``{{ theme.x }}`` afterwards.
+Three notations, one after the other: ``[[ x ]]`` and ``[% ... %]`` (Jinja) put blocks together
+here; MJML makes HTML of it; ``{{ x }}`` stays, for the words of an edition (``wording.py``) and
+the facts of one mail. Colours travel through MJML and CSS as stand-ins and become
+``{{ theme.x }}`` afterwards.
 """
 
 from __future__ import annotations
@@ -15,21 +16,20 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterable
-from html import escape
-from itertools import product
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from server.mail.rules import COMPILED, KINDS, LANGUAGES, Name, Node, Part, parse
+from server.mail.kinds import KINDS
+from server.mail.languages import MERCHANT_LANGUAGES, editions_for
+from server.mail.rules import COMPILED, Name, Node, Part, parse
 from server.mail.theme import Theme, palette
+from server.mail.wording import labels_of, put_in, texts_of, words_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHILD_SECONDS = 60
-LABEL_COLUMNS = 20  # where values begin in plain text
-MAX_HTML_BYTES = 40_000  # Gmail cuts at 102 kB; phones on bad lines thank us earlier
+MAX_HTML_BYTES = 48_000  # with all forms; Gmail cuts a mail at 102 kB, phones on bad lines earlier
 
 # What compiled mails may say in a colour that no theme changes: light, dark.
 TONES = {"good": ("#1a7a48", "#66d19a"), "warn": ("#8a5a00", "#e8b857")}
@@ -39,24 +39,19 @@ _STAND_INS = {
 } | {"font": "kontor-theme-font"}
 
 
-class BuildError(Exception):
+class BuildError(ValueError):
     """A template is wrong; the text says which and why."""
 
 
 def build() -> dict[str, str]:
-    """All compiled files by name, ``<kind>.<language>.html`` and ``.txt``. Raises BuildError."""
-    wanted = list(product(KINDS, LANGUAGES))
-    words = {language: _words(language) for language in LANGUAGES}
-    sources = {f"{kind}.{lang}": _render(kind, lang, words[lang], "mjml") for kind, lang in wanted}
-    files = {}
-    for stem, html in compile_in_child(sources).items():
-        files[f"{stem}.html"] = _finish(stem, html)
-    for kind, lang in wanted:
-        subject = words[lang][kind]["subject"]
-        text = _LONE_MARK.sub(r"\1", _render(kind, lang, words[lang], "txt")).strip()
-        files[f"{kind}.{lang}.txt"] = f"{subject}\n\n{text}\n"
+    """All compiled files by name, ``<kind>.html`` and ``<kind>.txt``. Raises BuildError."""
+    pages = compile_in_child({kind: _render(kind, "mjml") for kind in KINDS})
+    files = {f"{kind}.html": _finish(html) for kind, html in pages.items()}
+    for kind in KINDS:
+        text = _LONE_MARK.sub(r"\1", _render(kind, "txt")).strip()
+        files[f"{kind}.txt"] = f"{{{{ words.subject }}}}\n\n{text}\n"
     for name, content in files.items():
-        check_names(name, content)
+        check(name, content)
     return files
 
 
@@ -64,12 +59,12 @@ def build() -> dict[str, str]:
 _LONE_MARK = re.compile(r"(?m)^(\{\{[#^/]\w+\}\})\n")
 
 
-def _render(kind: str, language: str, words: dict[str, dict[str, str]], form: str) -> str:
+def _render(kind: str, form: str) -> str:
     """One Jinja template: the kind, which extends the base of its form."""
     jinja = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - the words are ours and escaped by their own filters
+        autoescape=False,  # noqa: S701 - it is given marks only, which are filled in escaped
         variable_start_string="[[",
         variable_end_string="]]",
         block_start_string="[%",
@@ -80,42 +75,22 @@ def _render(kind: str, language: str, words: dict[str, dict[str, str]], form: st
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    jinja.filters["paragraphs"] = _paragraphs
-    jinja.filters["plain"] = lambda text: text.replace("**", "")
-    jinja.filters["column"] = lambda label: f"{label}:".ljust(LABEL_COLUMNS)
-    marked = _marked if form == "mjml" else (lambda text: text)
-    grouped = {
-        group: {key: marked(value) for key, value in words[group].items()}
-        for group in (kind, "common", "labels")
-    }
+    jinja.filters["paragraphs"] = lambda mark: mark.replace("{{ words.", "{{ paragraphs.")
+    jinja.filters["column"] = lambda mark: re.sub("labels|words", "columns", mark)
+    texts = texts_of(MERCHANT_LANGUAGES[0])
     tone = TONES.get(KINDS[kind].tone, (_STAND_INS["link"], _STAND_INS["dark_link"]))
     return jinja.get_template(f"kinds/{kind}.{form}").render(
-        language=language,
         kind=KINDS[kind],
         colour=_STAND_INS | {"tone": tone[0], "dark_tone": tone[1]},
         sender="{{ shop_name }}" if KINDS[kind].reader == "customer" else "Kontor",
-        t=grouped[kind],
-        common=grouped["common"],
-        label=grouped["labels"],
-        raw=words[kind],
+        t=_marks("words", texts[kind]),
+        common=_marks("words", texts["common"]),
+        label=_marks("labels", texts["labels"]),
     )
 
 
-def _words(language: str) -> dict[str, dict[str, str]]:
-    raw = tomllib.loads((TEMPLATES / "texts" / f"{language}.toml").read_text("utf-8"))
-    return {
-        group: {key: value.strip() for key, value in part.items()} for group, part in raw.items()
-    }
-
-
-def _marked(text: str) -> str:
-    """Escapes and turns ``**bold**`` into a tag. A condition becomes a comment (see _finish)."""
-    bold = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text, quote=True))
-    return re.sub(r"(\{\{[#^/]\w+\}\})", r"<!--\1-->", bold)
-
-
-def _paragraphs(text: str) -> str:
-    return "".join(f"<p>{part}</p>" for part in re.split(r"\n\s*\n", text))
+def _marks(group: str, texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"{{{{ {group}.{name} }}}}" for name in texts}
 
 
 def compile_in_child(sources: dict[str, str]) -> dict[str, str]:
@@ -153,7 +128,7 @@ def _compile(source: str) -> str:
     return inlined
 
 
-def _finish(stem: str, html: str) -> str:
+def _finish(html: str) -> str:
     """Conditions lose their comments and colours become theme marks.
 
     Until here a condition must be a comment, because an HTML parser throws loose text out of
@@ -162,25 +137,31 @@ def _finish(stem: str, html: str) -> str:
     html = re.sub(r"<!--(\{\{[#^/]\w+\}\})-->", r"\1", html)
     for name, stand_in in _STAND_INS.items():
         html = html.replace(stand_in, "{{ theme." + name + " }}")
-    html = re.sub(r"[ \t]+\n", "\n", re.sub(r"\n\s*\n+", "\n", html)).strip() + "\n"
-    if len(html.encode()) > MAX_HTML_BYTES * 9 // 10:
-        raise BuildError(f"{stem}: {len(html.encode())} bytes leave no room for the facts")
-    if html.count("<!--[if") != html.count("<![endif]-->"):
-        raise BuildError(f"{stem}: a condition tore an Outlook comment apart")
-    return html
+    return re.sub(r"[ \t]+\n", "\n", re.sub(r"\n\s*\n+", "\n", html)).strip() + "\n"
 
 
-def check_names(name: str, content: str) -> None:
-    """Raises BuildError if a compiled file shows what is no fact of its kind."""
-    kind = KINDS[name.split(".", maxsplit=1)[0]]
-    known = kind.required | kind.optional | kind.items
+def check(name: str, skeleton: str) -> None:
+    """Raises BuildError if a compiled file lacks words in an edition or shows what is no fact."""
+    kind, _, form = name.partition(".")
+    if "[[" in skeleton or "[%" in skeleton:
+        raise BuildError(f"{name} still holds a mark of the build")
+    if skeleton.count("<!--[if") != skeleton.count("<![endif]-->"):
+        raise BuildError(f"{name}: a condition tore an Outlook comment apart")
+    for edition in editions_for(KINDS[kind].reader):
+        try:
+            content = put_in(skeleton, words_of(kind, edition), labels_of(edition), form)
+            _check_names(kind, content)
+        except ValueError as problem:
+            raise BuildError(f"{name} in {edition}: {problem}") from problem
+        if len(content.encode()) > MAX_HTML_BYTES:
+            raise BuildError(f"{name}: {len(content.encode())} bytes are too many")
+
+
+def _check_names(kind: str, content: str) -> None:
     themed = {f"theme.{colour}" for colour in palette(Theme())}
     themed |= {"theme.header_image", "theme.header_height"}
-    used = set(_used(parse(content)))
-    for unknown in sorted(used - known - themed):
-        raise BuildError(f"{name} shows {unknown!r}, which is no fact of this kind")
-    if "[[" in content or "[%" in content:
-        raise BuildError(f"{name} still holds a mark of the build")
+    for unknown in sorted(set(_used(parse(content))) - KINDS[kind].facts - themed):
+        raise BuildError(f"it shows {unknown!r}, which is no fact of this kind")
 
 
 def _used(nodes: Iterable[Node]) -> Iterable[str]:

@@ -21,6 +21,18 @@ class Kind:
     required: frozenset[str]
     optional: frozenset[str]
     items: frozenset[str] = frozenset()  # facts of one item where a fact is a list
+    is_important: bool = False  # asks for money, sets a term or opens a door: sent twice, not never
+    is_essential: bool = True  # to merchants: to the administrators if nobody chose it (K42)
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether a customer can do without it: with a link to unsubscribe (S11, S12)."""
+        return self.footer == "optional"
+
+    @property
+    def facts(self) -> frozenset[str]:
+        """Every name that its templates may show."""
+        return self.required | self.optional | self.items
 
 
 def _names(names: str) -> frozenset[str]:
@@ -28,14 +40,18 @@ def _names(names: str) -> frozenset[str]:
 
 
 _ANY = _names("recipient_name legal_line help_url")
-_TRANSFER = _names("creditor iban bic payment_reference payable_until girocode")
+_CODE = _names("girocode swiss_qr form_at form_ch is_structured")  # how a transfer is drawn
+_TRANSFER = _names("creditor iban bic payment_reference payable_until") | _CODE
 _DEMANDED = _names("shop_name order_number order_date amount_due creditor iban payment_reference")
 _OF_DEMAND = (
     _ANY
-    | _names("bic payable_until girocode prepayment page_url bank_as_of")
+    | _CODE
+    | _names("bic payable_until prepayment page_url bank_as_of")
     | _names("invoice_number invoice_date received_total open_amount fees_total interest")
 )
 _PAYMENT = _names("shop_name order_number amount booked_on order_url posting_url")
+_NOTICE = _names("recipient_name stop_url")
+_OPTIONAL = _ANY | _names("unsubscribe_url")
 
 KINDS: Mapping[str, Kind] = {
     "payment_information": Kind(
@@ -44,15 +60,17 @@ KINDS: Mapping[str, Kind] = {
         footer="order",
         required=_DEMANDED,
         optional=_ANY
-        | _names("bic payable_until prepayment girocode invoice_number due_on sent_again")
+        | _CODE
+        | _names("bic payable_until prepayment invoice_number due_on sent_again")
         | _names("amount_changed previous_amount discount_amount discount_until"),
+        is_important=True,
     ),
     "payment_received": Kind(
         reader="customer",
         tone="good",
         footer="optional",
         required=_names("shop_name order_number order_date received_total payments"),
-        optional=_ANY | _names("prepayment unsubscribe_url"),
+        optional=_OPTIONAL | _names("prepayment"),
         items=_names("received_on amount"),
     ),
     "partially_paid": Kind(
@@ -70,7 +88,7 @@ KINDS: Mapping[str, Kind] = {
         tone="good",
         footer="optional",
         required=_names("shop_name order_number order_date received_total received_on surplus"),
-        optional=_ANY | _names("order_total prepayment unsubscribe_url"),
+        optional=_OPTIONAL | _names("order_total prepayment"),
     ),
     "reminder": Kind(
         reader="customer",
@@ -78,6 +96,7 @@ KINDS: Mapping[str, Kind] = {
         footer="order",
         required=_DEMANDED,
         optional=_OF_DEMAND,
+        is_important=True,
     ),
     "dunning_notice": Kind(
         reader="customer",
@@ -85,6 +104,7 @@ KINDS: Mapping[str, Kind] = {
         footer="order",
         required=_DEMANDED | _names("level"),
         optional=_OF_DEMAND | _names("is_last fee"),
+        is_important=True,
     ),
     "cod_enquiry": Kind(
         reader="customer",
@@ -92,6 +112,7 @@ KINDS: Mapping[str, Kind] = {
         footer="order",
         required=_names("shop_name order_number order_date order_total"),
         optional=_ANY | _names("page_url"),
+        is_important=True,
     ),
     "order_cancelled": Kind(
         reader="customer",
@@ -99,48 +120,144 @@ KINDS: Mapping[str, Kind] = {
         footer="order",
         required=_names("shop_name order_number order_date order_total"),
         optional=_ANY | _names("page_url"),
+        is_important=True,
+    ),
+    "order_overdue": Kind(
+        reader="customer",
+        tone="warn",
+        footer="order",
+        required=_names("shop_name order_number order_date amount_due"),
+        optional=_ANY | _TRANSFER | _names("page_url received_total invoice_number"),
+        is_important=True,
+    ),
+    "refund_announced": Kind(
+        reader="customer",
+        tone="info",
+        footer="optional",
+        required=_names("shop_name order_number order_date refund_amount"),
+        optional=_OPTIONAL
+        | _names("refund_iban refund_holder refund_on reason confirm_url change_url answer_until"),
+    ),
+    "refund_executed": Kind(
+        reader="customer",
+        tone="good",
+        footer="optional",
+        required=_names("shop_name order_number order_date refund_amount refunded_on"),
+        optional=_OPTIONAL | _names("refund_iban refund_holder reason"),
+    ),
+    "bank_details_request": Kind(
+        reader="customer",
+        tone="info",
+        footer="order",
+        required=_names("shop_name order_number order_date refund_amount page_url"),
+        optional=_ANY | _names("reason answer_until"),
+        is_important=True,
+    ),
+    "direct_debit_announced": Kind(
+        reader="customer",
+        tone="info",
+        footer="order",
+        required=_names(
+            "shop_name order_number order_date amount_due debit_on mandate_id creditor_id"
+        ),
+        optional=_ANY | _names("creditor debtor_iban invoice_number"),
+        is_important=True,
+    ),
+    "order_received": Kind(
+        reader="merchant",
+        tone="info",
+        footer="notice",
+        required=_names("shop_name order_number amount order_url"),
+        optional=_NOTICE | _names("customer payment_method"),
+        is_essential=False,
+    ),
+    "order_paid": Kind(
+        reader="merchant",
+        tone="good",
+        footer="notice",
+        required=_names("shop_name order_number amount order_url"),
+        optional=_NOTICE | _names("customer booked_on"),
+        is_essential=False,
+    ),
+    "order_partially_paid": Kind(
+        reader="merchant",
+        tone="info",
+        footer="notice",
+        required=_names("shop_name order_number amount amount_open order_url"),
+        optional=_NOTICE | _names("customer booked_on"),
+        is_essential=False,
+    ),
+    "order_overpaid": Kind(
+        reader="merchant",
+        tone="info",
+        footer="notice",
+        required=_names("shop_name order_number amount surplus order_url"),
+        optional=_NOTICE | _names("customer booked_on"),
+        is_essential=False,
+    ),
+    "payment_for_manual_order": Kind(
+        reader="merchant",
+        tone="good",
+        footer="notice",
+        required=_names("shop_name order_number amount order_url"),
+        optional=_NOTICE | _names("customer payer booked_on amount_open posting_url"),
+    ),
+    "mails_failed": Kind(
+        reader="merchant",
+        tone="warn",
+        footer="notice",
+        required=_names("count mails mails_url"),
+        optional=_NOTICE | _names("single rest"),
+        items=_names("recipient kind words mail_url"),
+    ),
+    "domain_broken": Kind(
+        reader="merchant",
+        tone="warn",
+        footer="notice",
+        required=_names("domain problem page_url"),
+        optional=_NOTICE | _names("since"),
     ),
     "transfer_failed": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
         required=_names("shop_name order_number payment_status since order_url"),
-        optional=_names("recipient_name reason"),
+        optional=_NOTICE | _names("reason"),
     ),
     "shop_error": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
         required=_names("shop_name since shop_settings_url"),
-        optional=_names("recipient_name reason"),
+        optional=_NOTICE | _names("reason"),
     ),
     "payment_for_cancelled": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
         required=_PAYMENT,
-        optional=_names("recipient_name customer payer overdue is_assigned shop_told"),
+        optional=_NOTICE | _names("customer payer overdue is_assigned shop_told"),
     ),
     "payment_for_removed": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
         required=_PAYMENT,
-        optional=_names("recipient_name customer payer is_assigned"),
+        optional=_NOTICE | _names("customer payer is_assigned"),
     ),
     "payment_returned": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
         required=_PAYMENT,
-        optional=_names("recipient_name customer payer reason amount_open shop_told"),
+        optional=_NOTICE | _names("customer payer reason amount_open shop_told"),
     ),
     "postings_need_you": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
         required=_names("count postings postings_url"),
-        optional=_names("recipient_name single rest"),
+        optional=_NOTICE | _names("single rest"),
         items=_names("booked_on payer amount purpose likely_order posting_url"),
     ),
     "differences_booked": Kind(
@@ -148,7 +265,7 @@ KINDS: Mapping[str, Kind] = {
         tone="info",
         footer="notice",
         required=_names("count differences orders_url"),
-        optional=_names("recipient_name single rest"),
+        optional=_NOTICE | _names("single rest"),
         items=_names("order_number customer amount difference because order_url"),
     ),
     "orders_cancelled": Kind(
@@ -156,7 +273,7 @@ KINDS: Mapping[str, Kind] = {
         tone="info",
         footer="notice",
         required=_names("count orders orders_url"),
-        optional=_names("recipient_name single rest"),
+        optional=_NOTICE | _names("single rest"),
         items=_names("order_number customer amount order_url is_overdue"),
     ),
     "orders_to_collection": Kind(
@@ -164,7 +281,7 @@ KINDS: Mapping[str, Kind] = {
         tone="warn",
         footer="notice",
         required=_names("count orders orders_url"),
-        optional=_names("recipient_name single rest"),
+        optional=_NOTICE | _names("single rest"),
         items=_names("order_number customer amount order_url"),
     ),
     "run_waits": Kind(
@@ -172,14 +289,14 @@ KINDS: Mapping[str, Kind] = {
         tone="warn",
         footer="notice",
         required=_names("count usual run_url"),
-        optional=_names("recipient_name"),
+        optional=_NOTICE,
     ),
     "reminders_held": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
         required=_names("reasons waiting_count settings_url"),
-        optional=_names("recipient_name"),
+        optional=_NOTICE,
         items=_names("subject since"),
     ),
     "customer_says_paid": Kind(
@@ -187,35 +304,35 @@ KINDS: Mapping[str, Kind] = {
         tone="info",
         footer="notice",
         required=_names("shop_name order_number amount order_url"),
-        optional=_names("recipient_name customer paid_on message has_proof paused_until"),
+        optional=_NOTICE | _names("customer paid_on message has_proof paused_until"),
     ),
     "removals_wait": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
         required=_names("shop_name count open_count review_url"),
-        optional=_names("recipient_name"),
+        optional=_NOTICE,
     ),
     "bank_needs_you": Kind(
         reader="merchant",
         tone="warn",
         footer="notice",
         required=_names("bank_name bank_url"),
-        optional=_names("recipient_name"),
+        optional=_NOTICE,
     ),
     "postings_recognised": Kind(
         reader="merchant",
         tone="info",
         footer="notice",
         required=_names("pattern count received_total postings_url"),
-        optional=_names("recipient_name"),
+        optional=_NOTICE,
     ),
     "bank_consent_ends": Kind(
         reader="merchant",
         tone="info",
         footer="notice",
         required=_names("bank_name ends_on bank_url"),
-        optional=_names("recipient_name"),
+        optional=_NOTICE,
     ),
     "password_reset": Kind(
         reader="merchant",
@@ -223,6 +340,7 @@ KINDS: Mapping[str, Kind] = {
         footer="account",
         required=_names("email reset_url valid_until"),
         optional=_names("recipient_name"),
+        is_important=True,
     ),
     "invitation": Kind(
         reader="merchant",
@@ -230,5 +348,6 @@ KINDS: Mapping[str, Kind] = {
         footer="account",
         required=_names("email merchant_name invited_by invitation_url valid_until"),
         optional=_names("recipient_name"),
+        is_important=True,
     ),
 }

@@ -28,13 +28,21 @@ from pathlib import Path
 
 from email_validator import EmailNotValidError, validate_email
 
-from server.mail.girocode import girocode_png
+from server.mail.codes import girocode_png, swiss_qr_png
 from server.mail.kinds import KINDS as KINDS  # noqa: PLC0414  the kinds are asked for here
+from server.mail.languages import day, editions_for, language_of, money
 from server.mail.theme import Theme, palette
+from server.mail.wording import labels_of, put_in, words_of
 
 COMPILED = Path(__file__).parent / "compiled"
-LANGUAGES = ("de", "en")
-TEST_WORDS = {"de": "Test an", "en": "Test to"}
+TEST_WORDS = {
+    "de": "Test an",
+    "en": "Test to",
+    "fr": "Essai pour",
+    "it": "Prova per",
+    "nl": "Test aan",
+    "es": "Prueba para",
+}
 TEXT_COLUMNS = 74
 LINE_BYTES = 76  # RFC 2045, 6.7, and RFC 2047, 2
 MAX_FACT_LENGTH = 1000
@@ -43,6 +51,7 @@ MAX_LIST_ITEMS = 50
 MAX_SUBJECT_LENGTH = 200
 MAX_DISPLAY_NAME_LENGTH = 100
 GIROCODE_ID = "girocode@kontor"
+SWISS_QR_ID = "swissqr@kontor"
 
 Facts = Mapping[str, str | list[dict[str, str]]]
 
@@ -94,13 +103,16 @@ class Message:
     inline: tuple[InlineImage, ...]
 
 
-def compose(kind: str, language: str, facts: Facts, theme: Theme) -> Message:
-    """The finished mail. Raises FactError naming what does not fit."""
+def compose(
+    kind: str, edition: str, facts: Facts, theme: Theme, template: Template | None = None
+) -> Message:
+    """The finished mail, with a merchant's own ``template`` or ours. Raises FactError."""
     check_fact_names(kind, facts)
-    if language not in LANGUAGES:
-        raise FactError(f"there are mails in {', '.join(LANGUAGES)}, not in {language!r}")
+    editions = editions_for(KINDS[kind].reader)
+    if edition not in editions:
+        raise FactError(f"there are mails in {', '.join(editions)}, not in {edition!r}")
     _check_facts(kind, facts)
-    template = load_template(kind, language)
+    template = template or load_template(kind, edition)
     absent: Facts = dict.fromkeys(KINDS[kind].optional - facts.keys(), "")
     values: Facts = {**absent, **facts}
     colours = {f"theme.{name}": value for name, value in palette(theme).items()}
@@ -109,24 +121,37 @@ def compose(kind: str, language: str, facts: Facts, theme: Theme) -> Message:
         "theme.header_height": str(theme.header_height_pixels),
     }
     subject = " ".join(fill(template.subject, values).split())
-    payload = values.get("girocode")
-    code = (
-        (InlineImage(GIROCODE_ID, "girocode.png", girocode_png(payload)),)
-        if isinstance(payload, str) and payload
-        else ()
-    )
     return Message(
         subject=subject[:MAX_SUBJECT_LENGTH],
         text=wrap(fill(template.text, values)),
         html=fill(template.html, {**values, **colours, **picture}, _quote),
-        inline=code,
+        inline=tuple(_codes(values)),
     )
 
 
-def marked_as_test(message: Message, language: str, recipient: str) -> Message:
+def _codes(values: Facts) -> Iterator[InlineImage]:
+    """The pictures of the payment's codes. Raises FactError if a text is too long for its code."""
+    for name, content_id, draw in (
+        ("girocode", GIROCODE_ID, girocode_png),
+        ("swiss_qr", SWISS_QR_ID, swiss_qr_png),
+    ):
+        payload = values.get(name)
+        if isinstance(payload, str) and payload:
+            try:
+                yield InlineImage(content_id, f"{name.replace('_', '-')}.png", draw(payload))
+            except ValueError as problem:
+                raise FactError(f"{name!r}: {problem}") from problem
+
+
+def marked_as_test(message: Message, edition: str, recipient: str) -> Message:
     """The same mail, with whom it would have gone to before its subject (K66)."""
-    subject = f"[{TEST_WORDS[language]} {clean(recipient)}] {message.subject}"
+    subject = f"[{TEST_WORDS[language_of(edition)]} {clean(recipient)}] {message.subject}"
     return replace(message, subject=subject[:MAX_SUBJECT_LENGTH])
+
+
+def marked_as_sample(message: Message) -> Message:
+    """A mail about an order that was invented to try it (S9)."""
+    return replace(message, subject=f"[Test] {message.subject}"[:MAX_SUBJECT_LENGTH])
 
 
 def _check_facts(kind: str, facts: Facts) -> None:
@@ -187,12 +212,23 @@ class Template:
 
 
 @cache
-def load_template(kind: str, language: str) -> Template:
-    """What ``build.py`` made. The text's first line is the subject, its second is empty."""
-    stem = f"{kind}.{language}"
-    html = (COMPILED / f"{stem}.html").read_text("utf-8")
-    subject, _, text = (COMPILED / f"{stem}.txt").read_text("utf-8").partition("\n\n")
-    return Template(parse(subject), parse(text), parse(html))
+def load_template(kind: str, edition: str) -> Template:
+    """What ``build.py`` made of the kind, with the words of the edition."""
+    words, labels = words_of(kind, edition), labels_of(edition)
+    html = put_in(skeleton(kind, "html"), words, labels, "html")
+    return template_of(html, put_in(skeleton(kind, "txt"), words, labels, "txt"))
+
+
+@cache
+def skeleton(kind: str, form: str) -> str:
+    """The compiled template of a kind, without words; ``form`` is ``html`` or ``txt``."""
+    return (COMPILED / f"{kind}.{form}").read_text("utf-8")
+
+
+def template_of(html: str, text: str) -> Template:
+    """The text's first line is the subject, its second is empty. ValueError if a part is open."""
+    subject, _, rest = text.partition("\n\n")
+    return Template(parse(subject), parse(rest), parse(html))
 
 
 _MARK = re.compile(r"\{\{([#^/]?) ?([a-z_]+(?:\.[a-z_]+)?) ?\}\}")
@@ -290,12 +326,6 @@ def wrap(text: str) -> str:
 
 # --- finished strings -------------------------------------------------------------------------
 
-_SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
-_DECIMALS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "KWD": 3, "TND": 3}
-_MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
-
 
 def payment_facts(
     *,
@@ -324,34 +354,6 @@ def payment_facts(
     }
 
 
-def money(amount: Decimal, currency: str, language: str) -> str:
-    """``1.284,60 €`` in German, ``€1,284.60`` in English; never breaks at a line end.
-
-    An amount with more decimals than the currency has (a shop that counts yen in hundredths) is
-    written as it is: rounding would state another sum than the one that is booked.
-    """
-    exponent = amount.normalize().as_tuple().exponent
-    assert isinstance(exponent, int), "amounts are finite"
-    decimals = max(_DECIMALS.get(currency, 2), -exponent)
-    digits = f"{abs(amount):,.{decimals}f}"
-    minus = "\u2212" if amount < 0 else ""
-    symbol = _SYMBOLS.get(currency, currency)
-    if language == "de":
-        return f"{minus}{digits.translate(_GERMAN)}\u00a0{symbol}"
-    gap = "" if currency in _SYMBOLS else "\u00a0"
-    return f"{minus}{symbol}{gap}{digits}"
-
-
-_GERMAN = str.maketrans(",.", ".,")
-
-
-def day(value: date, language: str) -> str:
-    """``28.11.2026`` in German, ``28 November 2026`` in English."""
-    if language == "de":
-        return f"{value.day:02}.{value.month:02}.{value.year}"
-    return f"{value.day}\u00a0{_MONTHS[value.month - 1]}\u00a0{value.year}"
-
-
 def grouped_iban(iban: str) -> str:
     """In fours, with plain spaces: banking forms take them when pasted.
 
@@ -360,12 +362,6 @@ def grouped_iban(iban: str) -> str:
     """
     compact = "".join(iban.split()).upper()
     return " ".join(compact[at : at + 4] for at in range(0, len(compact), 4))
-
-
-def nearest_language(wanted: str | None, otherwise: str) -> str:
-    """The language of mails for a customer's language tag (BCP 47), such as ``de-AT`` or None."""
-    primary = (wanted or "").replace("_", "-").split("-")[0].lower()
-    return primary if primary in LANGUAGES else otherwise
 
 
 # --- MIME -------------------------------------------------------------------------------------
@@ -431,13 +427,17 @@ def build_mime(
         _check_header(name, value, taken)
         fields.append((name, value))
     head = "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")
+    return head + build_body(message)
+
+
+def build_body(message: Message) -> bytes:
+    """The part of the mail from its Content-Type on: the same for the same message, always."""
     html = _text_part("html", message.html)
     if message.inline:
         images = [_image_part(image) for image in message.inline]
         html = _multipart('related; type="text/html"', "=_kontor_related", [html, *images])
     text = _text_part("plain", message.text)
-    body = _multipart("alternative", "=_kontor_alternative", [text, html])
-    return head + body
+    return _multipart("alternative", "=_kontor_alternative", [text, html])
 
 
 def _check_header(name: str, value: str, taken: Container[str]) -> None:

@@ -17,7 +17,7 @@ from plugin_sdk import types as wire
 from server.banking.service import payees
 from server.db import db
 from server.mail.models import Mail
-from server.mail.rules import money
+from server.mail.languages import money
 from server.mail.service import insert_mail
 from server.merchants.models import SettingChange
 from server.merchants.service import settings_of

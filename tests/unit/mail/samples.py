@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from server.mail.rules import KINDS, Facts, day, money, payment_facts
+from server.mail.kinds import KINDS
+from server.mail.languages import day, language_of, money
+from server.mail.rules import Facts, payment_facts
 from server.mail.theme import KONTOR, Theme
 
 IBAN = "DE89370400440532013000"  # the example account of the German IBAN literature
@@ -14,6 +16,11 @@ REFERENCE = "K4WX7P9MQ2"
 GIROCODE = (
     "BCD\n002\n1\nSCT\nCOBADEFFXXX\nAnnas Antiquariat\nDE89370400440532013000\n"
     "EUR1284.60\n\n\nK4WX7P9MQ2"
+)
+SWISS_IBAN = "CH9300762011623852957"  # the example account of the Swiss IBAN literature
+SWISS_QR = (
+    "SPC\n0200\n1\nCH9300762011623852957\nS\nAnnas Antiquariat\nMusterweg\n7\n8000\nZürich\nCH\n"
+    "\n\n\n\n\n\n\n1284.60\nCHF\n\n\n\n\n\n\n\nNON\n\nK4WX7P9MQ2\nEPD"
 )
 ANTIQUARIAT = Theme(primary="#7a2e2e", header_background="#3d1f1c", header_text="#f6ead9")
 
@@ -36,8 +43,28 @@ def facts_of_change(language: str) -> dict[str, str]:
     }
 
 
+def facts_of_swiss_account(edition: str) -> dict[str, str]:
+    """What a payment information states of an account in Switzerland, instead of the usual."""
+    return {
+        **payment_facts(
+            language=edition,
+            amount=Decimal("1284.60"),
+            currency="CHF",
+            creditor="Annas Antiquariat",
+            iban=SWISS_IBAN,
+            bic="",
+            payment_reference=REFERENCE,
+            payable_until=date(2026, 11, 28),
+        ),
+        "girocode": "",
+        "swiss_qr": SWISS_QR,
+        "form_ch": "yes",
+    }
+
+
 def facts_for(kind: str, language: str) -> Facts:
-    german = language == "de"
+    """Facts of a kind in an edition."""
+    german = language_of(language) == "de"
     legal = "Annas Antiquariat · Inhaberin Anna Beispiel · Musterweg 7 · 12345 Beispielstadt"
     order: Facts = {
         "recipient_name": "Erika Mustermann",
@@ -81,7 +108,9 @@ def facts_for(kind: str, language: str) -> Facts:
     }
     by_kind: dict[str, Facts] = {
         **_of_customers(language, order, demand),
+        **_of_refunds(language, order),
         **_of_dunning(language, merchant),
+        **_of_events(language, payment),
         "payment_information": {
             **order,
             **payment_facts(
@@ -273,14 +302,132 @@ def _of_customers(language: str, order: Facts, demand: Facts) -> dict[str, Facts
             "fees_total": money(Decimal("5.00"), "EUR", language),
             "interest": money(Decimal("2.00"), "EUR", language),
         },
+        "order_overdue": {
+            **{
+                name: value
+                for name, value in demand.items()
+                if name in KINDS["order_overdue"].facts
+            },
+            "amount_due": total,
+            "girocode": GIROCODE,
+        },
         "cod_enquiry": {**ended, **page, "order_total": total},
         "order_cancelled": {**ended, **page, "order_total": total},
     }
 
 
+def _of_refunds(language: str, order: Facts) -> dict[str, Facts]:
+    """What customers get of money that goes back, or is collected."""
+    ended: Facts = {name: value for name, value in order.items() if name != "prepayment"}
+    stop = {"unsubscribe_url": "https://kontor.example.org/unsubscribe/4nB8wK2t"}
+    page = "https://kontor.example.org/o/4nB8wK2t8fQ2vX7n"
+    refund: Facts = {
+        **ended,
+        "refund_amount": money(Decimal("15.40"), "EUR", language),
+        "reason": "Gutschrift G-2026-31",
+    }
+    account = {"refund_iban": "DE89 … 3000", "refund_holder": "Erika Mustermann"}
+    return {
+        "refund_announced": {
+            **refund,
+            **account,
+            **stop,
+            "refund_on": day(date(2026, 12, 4), language),
+            "answer_until": day(date(2026, 12, 2), language),
+            "confirm_url": f"{page}/confirm",
+            "change_url": f"{page}/account",
+        },
+        "refund_executed": {
+            **refund,
+            **account,
+            **stop,
+            "refunded_on": day(date(2026, 12, 4), language),
+        },
+        "bank_details_request": {
+            **refund,
+            "page_url": page,
+            "answer_until": day(date(2026, 12, 2), language),
+        },
+        "direct_debit_announced": {
+            **ended,
+            "amount_due": money(Decimal("1284.60"), "EUR", language),
+            "debit_on": day(date(2026, 12, 1), language),
+            "mandate_id": "M-2026-0482",
+            "creditor_id": "DE98ZZZ09999999999",
+            "creditor": "Annas Antiquariat",
+            "debtor_iban": "DE89 … 3000",
+            "invoice_number": "R-2026-118",
+        },
+    }
+
+
+def _of_events(language: str, payment: dict[str, str]) -> dict[str, Facts]:
+    """What merchants are told who chose to hear of each order, and of mails that failed."""
+    german = language_of(language) == "de"
+    base = "https://kontor.example.org"
+    event = {
+        name: payment[name]
+        for name in ("recipient_name", "shop_name", "order_number", "customer", "order_url")
+    } | {
+        "amount": money(Decimal("1284.60"), "EUR", language),
+        "stop_url": f"{base}/notices/stop/8fQ2vX7nR4kT",
+    }
+    booked = event | {"booked_on": day(date(2026, 11, 18), language)}
+    return {
+        "order_received": {**event, "payment_method": "Vorkasse" if german else "prepayment"},
+        "order_paid": booked,
+        "order_partially_paid": {
+            **booked,
+            "amount": money(Decimal(1200), "EUR", language),
+            "amount_open": money(Decimal("84.60"), "EUR", language),
+        },
+        "order_overpaid": {
+            **booked,
+            "amount": money(Decimal(1300), "EUR", language),
+            "surplus": money(Decimal("15.40"), "EUR", language),
+        },
+        "payment_for_manual_order": {
+            **booked,
+            "payer": "Max Mustermann",
+            "amount_open": money(Decimal("84.60"), "EUR", language),
+            "posting_url": f"{base}/postings/9001",
+        },
+        "mails_failed": {
+            "recipient_name": "Anna Beispiel",
+            "stop_url": f"{base}/notices/stop/8fQ2vX7nR4kT",
+            "count": "23",
+            "rest": "21",
+            "mails": [
+                {
+                    "recipient": "erika@example.org",
+                    "kind": "Zahlungsinformation" if german else "Payment information",
+                    "words": "550 5.1.1 <erika@example.org>: Recipient address rejected",
+                    "mail_url": f"{base}/mails/77",
+                },
+                {
+                    "recipient": "max.mustermann-mit-sehr-langer-adresse@verwaltung.example.com",
+                    "kind": "Zahlungserinnerung" if german else "Reminder",
+                    "words": "552 5.2.2 mailbox full",
+                    "mail_url": "",
+                },
+            ],
+            "mails_url": f"{base}/mails?failed",
+        },
+        "domain_broken": {
+            "recipient_name": "Anna Beispiel",
+            "domain": "antiquariat.example",
+            "problem": "Der Eintrag k1._domainkey fehlt."
+            if german
+            else "The record k1._domainkey is missing.",
+            "since": day(date(2026, 11, 18), language),
+            "page_url": f"{base}/domains/3",
+        },
+    }
+
+
 def _of_dunning(language: str, merchant: dict[str, str]) -> dict[str, Facts]:
     """What merchants are told about orders that nobody has paid."""
-    german = language == "de"
+    german = language_of(language) == "de"
     base = "https://kontor.example.org"
     first = {
         "order_number": "10482",

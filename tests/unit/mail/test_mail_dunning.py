@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from server.mail.kinds import KINDS
-from server.mail.rules import LANGUAGES, Facts, Message, compose
+from server.mail.languages import MERCHANT_LANGUAGES
+from server.mail.rules import Facts, Message, compose
 from server.mail.theme import KONTOR
 from tests.unit.mail.samples import facts_for, facts_of_change
 
@@ -92,7 +93,7 @@ def test_the_fee_of_this_notice_is_part_of_all_fees() -> None:
 
 
 @pytest.mark.parametrize("kind", DEMANDS)
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", MERCHANT_LANGUAGES)
 def test_what_came_is_thanked_for_and_how_fresh_the_postings_are(kind: str, language: str) -> None:
     message = composed(kind, language, received_total="1.000,00", bank_as_of="9.12.")
     for form in both(message):
@@ -104,7 +105,7 @@ def test_what_came_is_thanked_for_and_how_fresh_the_postings_are(kind: str, lang
 
 @pytest.mark.feature("S61")
 @pytest.mark.parametrize("kind", WITH_PAGE)
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", MERCHANT_LANGUAGES)
 def test_who_has_paid_can_say_so(kind: str, language: str) -> None:
     with_page, without = composed(kind, language), bare(kind, language)
     label = "Ich habe schon bezahlt" if language == "de" else "I have already paid"
@@ -132,7 +133,7 @@ def test_cash_on_delivery_is_asked_about_and_not_demanded() -> None:
 
 
 @pytest.mark.feature("S50")
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", MERCHANT_LANGUAGES)
 def test_a_cancelled_order_asks_for_no_money(language: str) -> None:
     for form in both(bare("order_cancelled", language)):
         assert re.search(
@@ -142,7 +143,7 @@ def test_a_cancelled_order_asks_for_no_money(language: str) -> None:
 
 
 @pytest.mark.feature("S37")
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", MERCHANT_LANGUAGES)
 def test_a_new_amount_replaces_the_old_one(language: str) -> None:
     message = composed("payment_information", language, **facts_of_change(language))
     change = facts_of_change(language)
@@ -188,7 +189,7 @@ def test_the_code_holds_the_full_amount_although_there_is_a_discount() -> None:
 
 
 @pytest.mark.feature("K41", "S50")
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", MERCHANT_LANGUAGES)
 def test_lists_of_orders_say_what_became_of_each(language: str) -> None:
     words = ("storniert", "überfällig") if language == "de" else ("cancelled", "overdue")
     message = composed("orders_cancelled", language)
@@ -209,7 +210,7 @@ def test_collection_is_left_to_the_merchant() -> None:
         assert "diese Bestellungen sind" in form
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", MERCHANT_LANGUAGES)
 def test_every_reason_has_its_line(language: str) -> None:
     message = composed("reminders_held", language)
     for form in both(message):
@@ -234,7 +235,7 @@ def test_a_message_of_a_customer_brings_no_markup() -> None:
 
 
 @pytest.mark.parametrize("kind", ["run_waits", "removals_wait"])
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", MERCHANT_LANGUAGES)
 def test_what_waits_for_a_click_has_not_happened(kind: str, language: str) -> None:
     for form in both(composed(kind, language)):
         assert re.search(
