@@ -353,13 +353,17 @@ class _Smtp(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         """Code and text of one answer (RFC 5321, 4.2.1); code -1 for what is none."""
         lines: list[bytes] = []
-        while len(lines) < MAX_ANSWER_LINES:
-            line = self._line()
-            lines.append(line[4:].strip(b" \t\r\n"))
-            if line[3:4] != b"-":
-                break
-        digits = line[:3]
-        return int(digits) if digits.isdigit() else -1, b"\n".join(lines)
+        try:
+            while len(lines) < MAX_ANSWER_LINES:
+                line = self._line()
+                lines.append(line[4:].strip(b" \t\r\n"))
+                if line[3:4] != b"-":
+                    digits = line[:3]
+                    return int(digits) if digits.isdigit() else -1, b"\n".join(lines)
+            raise smtplib.SMTPServerDisconnected("an answer without end")
+        except (OSError, smtplib.SMTPException):
+            self.close()  # as the library's does: a constructor that fails leaves nothing open
+            raise
 
     def putcmd(self, cmd: str, args: str = "") -> None:
         if self._unread:  # an answer to nothing: the next one would be taken for another's
