@@ -33,9 +33,12 @@ from server.db import db, now
 from server.dunning import runs
 from server.dunning.models import DunningRun
 from server.mail import domains
+from server.mail.delivery import Desk, withhold_opted_out
 from server.mail.dns import resolver_of
 from server.mail.models import Mail, SendingDomain
-from server.mail.service import SmtpSession, deliver_mail
+from server.mail.rounds import Rounds
+from server.mail.routes import Routes
+from server.mail.smtp import MayHaveArrived
 from server.matching.service import match_postings, tell_of_the_day
 from server.orders.brakes import hold_back
 from server.orders.lifecycle import admit_monitored
@@ -52,6 +55,8 @@ from server.shops.order_requests import expire_requests
 from server.work import DRAIN_SECONDS, JOB_TIMEOUT_SECONDS, WorkItem
 
 MAILS_AT_ONCE = 20
+MAIL_SECONDS = 10
+"""A mail that is begun in the last of them has 48 s more; a job may live for 60."""
 STATEMENTS_OPEN = 8
 RING_SECONDS = 2
 COLLECT_SECONDS = 0.02
@@ -71,22 +76,43 @@ STOPPING = threading.Event()
 
 
 def drain_mail() -> bool:
-    """Send what is due. One connection for many mails; commit right after each 250."""
-    session = SmtpSession(_smtp_url())
-    deadline = time.monotonic() + DRAIN_SECONDS
+    """Send what is due. Connections are kept for many mails; commit right after each 250."""
+    settings, deadline = _settings(), time.monotonic() + MAIL_SECONDS
+    rounds = Rounds(
+        Routes.of(settings, _smtp_url()),
+        act=act,
+        commit=db.session.commit,
+        may_begin=lambda: _may_go_on(deadline),
+        own_name=settings.mail_host,
+        mails_a_minute=settings.mails_a_minute,
+    )
+    taken: list[Mail] = []
     try:
-        while _may_go_on(deadline):
-            mails = Mail.claim(MAILS_AT_ONCE, now())
-            if not mails:
-                return False
-            _withhold_moot(mails)
-            try:
-                while mails and _may_go_on(deadline):
-                    act(mails.pop(0), lambda row: deliver_mail(row, session))
-            finally:
-                _put_back(mails)
+        with rounds:
+            while _may_go_on(deadline):
+                if rounds.wants_more or not rounds.is_busy:
+                    is_any = _take_mails(rounds, taken)
+                    if not is_any and not rounds.is_busy:
+                        return False
+                rounds.step()
     finally:
-        session.close()
+        _put_back([mail for mail in taken if mail.status == "running"])
+    return True
+
+
+def _take_mails(rounds: Rounds, taken: list[Mail]) -> bool:
+    """Claim the next ones and give out what may go; False if there were none."""
+    mails = Mail.claim(MAILS_AT_ONCE, now())
+    if not mails:
+        rounds.took(0)
+        return False
+    taken += mails
+    _withhold_moot(mails)
+    desk = Desk.of(mails, now(), _settings())
+    for mail in withhold_opted_out(mails, desk):
+        mails.remove(mail)
+    db.session.commit()
+    rounds.take(mails, desk)
     return True
 
 
@@ -323,6 +349,8 @@ def act(item: Any, action: Callable[[Any], None]) -> None:
     """Do one row and write how it went. The one place where errors become states."""
     try:
         action(item)
+    except MayHaveArrived as error:
+        item.in_doubt(str(error), now())
     except Temporary as error:
         wish = error.retry_after_seconds
         item.retry(str(error), now(), timedelta(seconds=wish) if wish else None)

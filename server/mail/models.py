@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
+from zlib import crc32
 
 from sqlalchemy import (
     JSON,
@@ -15,12 +16,24 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    case,
+    or_,
     text,
+    update,
 )
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from server.db import Base, Id, Ref, Time, now
-from server.work import WorkItem, work_indexes
+from server.db import Base, Id, Ref, Time, db, now
+from server.mail.kinds import KINDS
+from server.work import LEASE, WorkItem, work_indexes
+
+MAX_AGE = timedelta(hours=72)
+"""A mail that was tried and is older is not tried again."""
+JITTER = 0.2  # of a pause, in both directions, so that what failed together does not come together
+WORKER_STOPPED = "the worker stopped while at it"
+TEST_ONCE = "test:"
+"""How ``once`` begins of a mail that somebody sent to try it: its order is invented (S9)."""
+IMPORTANT_KINDS = tuple(name for name, kind in KINDS.items() if kind.is_important)
 
 
 class Mail(WorkItem, Base):
@@ -75,6 +88,81 @@ class Mail(WorkItem, Base):
     headers: Mapped[str | None] = mapped_column(Text)
     sent_via: Mapped[str | None] = mapped_column(String(253))
     failure: Mapped[str | None] = mapped_column(String(24))
+
+    @property
+    def is_test(self) -> bool:
+        """Sent to try it; nothing of it is true, and nobody is asked for money."""
+        return self.once.startswith(TEST_ONCE)
+
+    @property
+    def is_important(self) -> bool:
+        """Rather twice than never, where that is the choice."""
+        return self.kind in IMPORTANT_KINDS
+
+    @classmethod
+    def release_abandoned(cls, at: datetime) -> int:
+        """Workers died holding these. What may have arrived is sent again only if important.
+
+        Of other kinds ``sent_via`` is written before the mail is handed over, so those that have
+        none were not begun.
+        """
+        again = or_(cls.sent_via.is_(None), cls.kind.in_(IMPORTANT_KINDS))
+        lost = (
+            update(cls)
+            .where(cls.status == "running", cls.claimed_at < at - LEASE)
+            .values(
+                status=case((again, "queued"), else_="unknown"), due_at=at, error=WORKER_STOPPED
+            )
+            .execution_options(synchronize_session=False)
+        )
+        count = db.session.execute(lost).rowcount  # type: ignore[attr-defined]
+        db.session.commit()
+        return int(count)
+
+    def succeed(self, at: datetime) -> None:
+        super().succeed(at)
+        self.failure = None
+
+    def in_doubt(self, why: str, at: datetime) -> None:
+        """Handed over, and no answer came: important ones again, others wait for a person."""
+        if self.is_important:
+            self.retry(why, at)
+        else:
+            self.status, self.error = "unknown", why
+
+    def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
+        """Back on the schedule; past its end, or after three days, the mail is given up."""
+        if self.attempts > len(self.schedule) or (self._is_old(at) and self.attempts > 1):
+            self.expire(why, at)
+            return
+        self.status, self.error = "queued", why
+        pause = self.schedule[self.attempts - 1] * self._jitter()
+        self.due_at = at + max(after or timedelta(0), pause)
+
+    def wait_until(
+        self, due_at: datetime, why: str, at: datetime, *, is_host_dead: bool = False
+    ) -> None:
+        """The host takes none now: back to the queue, and no attempt is counted.
+
+        After three days it is given up, if it was tried itself or ``is_host_dead``.
+        """
+        if self._is_old(at) and (is_host_dead or self.attempts > 1):
+            self.expire(why, at)
+            return
+        self.put_back(due_at)
+        if why:
+            self.error, self.failure = why, "unreachable"
+
+    def expire(self, why: str, at: datetime) -> None:
+        self.give_up(why, at)
+        self.failure = "expired"
+
+    def _is_old(self, at: datetime) -> bool:
+        return at - self.created_at >= MAX_AGE
+
+    def _jitter(self) -> float:
+        """The same for the same attempt, so that what happens can be told and tested."""
+        return 1 + JITTER * (crc32(f"{self.id}:{self.attempts}".encode()) / 2**31 - 1)
 
 
 class SendingDomain(WorkItem, Base):

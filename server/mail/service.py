@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from email.headerregistry import Address
-from email.utils import parseaddr
-from functools import cache, lru_cache
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from plugin_sdk.errors import Misconfigured, Rejected
-from server.db import db, now
+from server.config import installed
+from server.db import db
+from server.mail.delivery import deliver_mail, preview_mail, sender_of, source_of
 from server.mail.models import Mail
-from server.mail.rules import (
-    AddressError,
-    Facts,
-    Message,
-    build_mime,
-    check_fact_names,
-    checked_address,
-    compose,
-    mailbox,
-    marked_as_test,
-)
+from server.mail.rules import AddressError, Facts, check_fact_names, checked_address
 from server.mail.smtp import SmtpSession
 from server.mail.theme import Theme
 from server.work import announce
@@ -35,14 +27,25 @@ __all__ = [
     "SmtpSession",
     "deliver_mail",
     "insert_mail",
+    "let_rest",
     "mail_content",
     "preview_mail",
     "queue_mail",
+    "resend",
+    "send_again",
     "sender_of",
+    "source_of",
 ]
 
 FALLBACK_DOMAIN = "kontor.invalid"  # RFC 2606; only where the sender address is no address
 RANDOM_BYTES = 15
+LEFT_TO_REST = "nobody knows whether it arrived, and it was decided not to send it again"
+REPEATABLE = ("unknown", "failed")
+COPIED = (
+    "merchant_id shop_id order_id kind language facts theme sender_name sender_address reply_to"
+).split()
+
+log = logging.getLogger(__name__)
 
 
 def queue_mail(  # noqa: PLR0913  a mail has that many columns
@@ -57,7 +60,7 @@ def queue_mail(  # noqa: PLR0913  a mail has that many columns
     facts: Facts,
     theme: Theme,
     sender_name: str,
-    sender_address: str,
+    sender_address: str | None,
     reply_to: str | None = None,
     at: datetime | None = None,
     outbox: list[dict[str, Any]] | None = None,
@@ -68,7 +71,9 @@ def queue_mail(  # noqa: PLR0913  a mail has that many columns
     ``outbox`` it is only laid; the caller writes what is in it by ``insert_mails``.
 
     The address is checked when the mail is delivered, not here: a typing error in it must not
-    keep an order out, and the merchant sees it on the mail (S5). Facts that the kind does not
+    keep an order out, and the merchant sees it on the mail (S5). ``sender_address`` is the one that
+    the shop wishes for, None for the system's; which one it comes from is decided when it is sent
+    (S17). Facts that the kind does not
     know or that are missing raise FactError, because they are a mistake of the caller.
     """
     content = mail_content(
@@ -97,7 +102,7 @@ def mail_content(
     facts: Facts,
     theme: Theme,
     sender_name: str,
-    sender_address: str,
+    sender_address: str | None,
     reply_to: str | None,
 ) -> dict[str, Any]:
     """The columns of a mail that say what it says; the caller adds whose it is and ``once``."""
@@ -109,7 +114,7 @@ def mail_content(
         "facts": dict(facts),
         "theme": _columns_of(theme),
         "sender_name": sender_name,
-        "sender_address": sender_address,
+        "sender_address": sender_address or "",
         "reply_to": reply_to,
         "message_id": _new_message_id(sender_address),
     }
@@ -132,96 +137,53 @@ def insert_mails(many: Sequence[Mapping[str, Any]]) -> None:
         announce(Mail)
 
 
-def deliver_mail(mail: Mail, session: SmtpSession) -> None:
-    """Compose, keep what is sent on the row, hand it over, keep the answer. One SMTP dialogue.
+# --- once more ----------------------------------------------------------------------------------
 
-    Raises Rejected (facts or address no mail can be made of, or refused by the server),
-    Temporary and Misconfigured; the row's subject, html and text are set in every case that got
-    that far. Asks the database nothing, so no transaction waits for the mail server. The caller
-    commits at once: between the server's 250 and that commit lies the only moment in which a
-    crash means a second copy, which then has the same Message-ID.
 
-    A mail that is ``redirected_to`` another address goes only there; whose it is stands in its
-    subject. An address or a fact that would stop the real one stops it as well.
+def send_again(mail: Mail, at: datetime) -> None:
+    """The same row with the same Message-ID, after a person decided so.
+
+    For a mail of which nobody knows whether it arrived, and for one that failed. Raises ValueError
+    for any other.
     """
-    try:
-        recipient = mailbox(mail.recipient)
-        message = _composed(mail)
-    except ValueError as problem:
-        raise Rejected(str(problem)) from problem
-    mail.subject, mail.html, mail.text = message.subject, message.html, message.text
-    sender, reply_to = _sender(mail)
-    if mail.redirected_to is not None:
-        recipient = _test_address(mail.redirected_to)
-    raw = build_mime(
-        message,
-        sender=sender,
-        recipient=recipient,
-        reply_to=reply_to,
-        message_id=mail.message_id,
-        date=now(),
-        extra_headers=_list_headers(mail.facts),
-    )
-    mail.smtp_response = session.send(sender.addr_spec, recipient.addr_spec, raw)
+    if mail.status not in REPEATABLE:
+        raise ValueError(f"a mail that is {mail.status} is not sent again")
+    mail.status, mail.error, mail.failure = "queued", None, None
+    mail.attempts, mail.due_at, mail.finished_at, mail.sent_via = 0, at, None, None
+    announce(Mail)
 
 
-def preview_mail(mail: Mail) -> Message:
-    """What a mail says, sent or not. Raises ValueError if it cannot be written.
+def let_rest(mail: Mail, at: datetime) -> None:
+    """Not sent again, after a person decided so. Raises ValueError unless its fate is unknown."""
+    if mail.status != "unknown":
+        raise ValueError(f"a mail that is {mail.status} needs no decision")
+    mail.withhold(LEFT_TO_REST)
+    mail.finished_at = at
 
-    A sent one is shown as it was sent; its picture is drawn again from the same facts.
+
+def resend(mail: Mail, *, recipient: str | None = None, actor: str, at: datetime) -> Mail:
+    """The same words as a new mail with a Message-ID of its own, also to another address (S70).
+
+    Twice to one address within a minute is once: the mail of the first click is returned. Raises
+    ValueError if the content was erased.
     """
-    message = _composed(mail)
-    if mail.html is None or mail.text is None or mail.subject is None:
-        return message
-    return Message(mail.subject, mail.text, mail.html, message.inline)
+    if not mail.facts:
+        raise ValueError("the content of this mail was erased")
+    to = recipient or mail.recipient
+    values = {name: getattr(mail, name) for name in COPIED}
+    digest = sha256(to.lower().encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    once = f"mail:{mail.id}:again:{digest}:{at:%Y%m%d%H%M}"
+    values |= {"recipient": to, "once": once, "created_at": at, "due_at": at}
+    values["message_id"] = _new_message_id(mail.sender_address)
+    if insert_mail(values):
+        log.info("mail %s is sent once more, asked for by %s", mail.id, actor or "nobody")
+    return db.session.execute(select(Mail).where(Mail.once == once)).scalar_one()
 
 
-@cache
-def sender_of(address_line: str) -> tuple[str, str]:
-    """``Kontor <kontor@example.org>`` to name and address. Raises ValueError."""
-    name, address = parseaddr(address_line)
-    return name, checked_address(address)
-
-
-def _composed(mail: Mail) -> Message:
-    """Raises FactError, or ValueError if the theme is none."""
-    message = compose(mail.kind, mail.language, mail.facts, Theme(**mail.theme))
-    if mail.redirected_to is None:
-        return message
-    return marked_as_test(message, mail.language, mail.recipient)
-
-
-def _test_address(address: str) -> Address:
-    try:
-        return mailbox(address)
-    except AddressError as problem:
-        raise Misconfigured(f"Address of the shop's test mode: {problem}") from problem
-
-
-def _sender(mail: Mail) -> tuple[Address, Address | None]:
-    try:
-        sender = mailbox(mail.sender_address, mail.sender_name)
-        return sender, mailbox(mail.reply_to) if mail.reply_to else None
-    except AddressError as problem:
-        raise Misconfigured(f"Sender or reply address of the shop: {problem}") from problem
-
-
-def _list_headers(facts: Mapping[str, object]) -> dict[str, str]:
-    """RFC 2369 and 8058: one click in the mail program, if the link can take it."""
-    headers = {}
-    unsubscribe, help_page = str(facts.get("unsubscribe_url", "")), str(facts.get("help_url", ""))
-    if help_page:
-        headers["List-Help"] = f"<{help_page}>"
-    if unsubscribe:
-        headers["List-Unsubscribe"] = f"<{unsubscribe}>"
-    if unsubscribe.startswith("https://"):
-        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    return headers
-
-
-def _new_message_id(sender_address: str) -> str:
+def _new_message_id(sender_address: str | None) -> str:
     """Made with the row, so that a second copy carries the same one."""
-    return f"<{secrets.token_urlsafe(RANDOM_BYTES)}@{_domain_of(sender_address)}>"
+    sender = sender_address or sender_of(installed().mail_from)[1]
+    return f"<{secrets.token_urlsafe(RANDOM_BYTES)}@{_domain_of(sender)}>"
 
 
 @lru_cache(maxsize=1024)

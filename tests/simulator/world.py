@@ -23,8 +23,8 @@ from server import clock as house_clock
 from server import jobs
 from server.db import db
 from server.dunning.models import DunningRun
+from server.mail.delivery import Desk, deliver_mail
 from server.mail.models import Mail
-from server.mail.service import deliver_mail
 from server.merchants.models import Merchant, User
 from server.orders.ledger import NotPossible
 from server.orders.models import Order
@@ -75,6 +75,8 @@ class Died(BaseException):
 class Sink:
     """Where mails arrive: who got which, and when. It fails as mail servers fail."""
 
+    host = "mail.example.org"
+
     def __init__(self, world: World) -> None:
         self.world = world
         self.is_down = self.kills = False
@@ -84,7 +86,7 @@ class Sink:
 
     def deliver(self, mail: Mail) -> None:
         self._mail = mail
-        deliver_mail(mail, self)  # type: ignore[arg-type]
+        deliver_mail(mail, Desk.of([mail], self.world.now), self)
 
     def send(self, sender: str, recipient: str, raw: bytes) -> str:
         """As ``SmtpSession.send``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from email.policy import default
 from typing import Any
 
@@ -12,11 +13,23 @@ import pytest
 from aiosmtpd.smtp import Envelope
 
 from plugin_sdk.errors import Misconfigured, Rejected, Temporary
+from server.mail.delivery import Desk
+from server.mail.dkim import load_key, new_key
+from server.mail.languages import MERCHANT_LANGUAGES
 from server.mail.models import Mail
-from server.mail.rules import KINDS, LANGUAGES, MAX_SUBJECT_LENGTH, FactError
+from server.mail.rules import KINDS, MAX_SUBJECT_LENGTH, FactError
 from server.mail.service import SmtpSession, deliver_mail, preview_mail, sender_of
 from tests.server.mail.sink import Sink
 from tests.unit.mail.samples import REFERENCE, facts_for, theme_for
+
+AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+KEY = new_key()[0]
+DESK = Desk(
+    at=AT,
+    system=("Kontor", "system@kontor.example.net"),
+    keys={(None, name): load_key(name, "kontor1", KEY) for name in ("example.org", "example.com")},
+)
+"""Both shops' domains are proven."""
 
 
 @pytest.fixture
@@ -42,12 +55,12 @@ def make_mail(kind: str = "payment_information", language: str = "de", **over: A
 
 @pytest.mark.feature("S1", "K40")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", MERCHANT_LANGUAGES)
 def test_every_kind_arrives_as_it_is_kept(
     sink: Sink, session: SmtpSession, kind: str, language: str
 ) -> None:
     mail = make_mail(kind, language)
-    deliver_mail(mail, session)
+    deliver_mail(mail, DESK, session)
     (kept,) = sink.received
     assert (kept.mail_from, kept.rcpt_tos) == ("shop@example.org", ["erika@example.org"])
     read = email.message_from_bytes(_bytes(kept), policy=default)
@@ -60,8 +73,8 @@ def test_every_kind_arrives_as_it_is_kept(
 
 
 def test_headers_for_lists(sink: Sink, session: SmtpSession) -> None:
-    deliver_mail(make_mail("payment_received"), session)
-    deliver_mail(make_mail("payment_information"), session)
+    deliver_mail(make_mail("payment_received"), DESK, session)
+    deliver_mail(make_mail("payment_information"), DESK, session)
     one, two = (email.message_from_bytes(_bytes(kept), policy=default) for kept in sink.received)
     assert one["List-Unsubscribe"] == "<https://kontor.example.org/unsubscribe/4nB8wK2t>"
     assert one["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
@@ -78,21 +91,21 @@ def test_an_invalid_address_never_reaches_the_mail_server(
     sink: Sink, session: SmtpSession, recipient: str
 ) -> None:
     with pytest.raises(Rejected, match="is not a mail address"):
-        deliver_mail(make_mail(recipient=recipient), session)
+        deliver_mail(make_mail(recipient=recipient), DESK, session)
     assert sink.connections == 0
 
 
 def test_a_missing_fact_is_named_and_nothing_is_sent(sink: Sink, session: SmtpSession) -> None:
     facts = {**facts_for("payment_information", "de"), "creditor": ""}
     with pytest.raises(Rejected, match="'creditor'"):
-        deliver_mail(make_mail(facts=facts), session)
+        deliver_mail(make_mail(facts=facts), DESK, session)
     assert sink.connections == 0
 
 
 @pytest.mark.parametrize("column", ["sender_address", "reply_to"])
 def test_a_wrong_sender_is_for_a_person(sink: Sink, session: SmtpSession, column: str) -> None:
     with pytest.raises(Misconfigured, match="Sender or reply address"):
-        deliver_mail(make_mail(**{column: "shop"}), session)
+        deliver_mail(make_mail(**{column: "shop"}), DESK, session)
     assert sink.connections == 0
 
 
@@ -100,23 +113,28 @@ def test_a_second_attempt_is_the_same_mail(sink: Sink, session: SmtpSession) -> 
     mail = make_mail()
     sink.answers["DOT"] = ["451 4.3.0 Try again"]
     with pytest.raises(Temporary, match="451"):
-        deliver_mail(mail, session)
+        deliver_mail(mail, DESK, session)
     assert mail.smtp_response is None
     assert REFERENCE in str(mail.text)
-    deliver_mail(mail, session)
+    deliver_mail(mail, DESK, session)
     (kept,) = sink.received
     assert b"Message-ID: <4nB8wK2t@example.org>" in _bytes(kept)
 
 
 def test_two_shops_two_senders(sink: Sink, session: SmtpSession) -> None:
-    deliver_mail(make_mail(), session)
-    deliver_mail(make_mail(sender_name="Büchertruhe", sender_address="b@example.com"), session)
+    deliver_mail(make_mail(), DESK, session)
+    deliver_mail(
+        make_mail(sender_name="Büchertruhe", sender_address="b@example.com"), DESK, session
+    )
     senders = [
         str(email.message_from_bytes(_bytes(kept), policy=default)["From"])
         for kept in sink.received
     ]
     assert senders == ["Annas Antiquariat <shop@example.org>", "Büchertruhe <b@example.com>"]
     assert sink.connections == 1
+
+
+CHANGED = {"To", "Subject", "Date", "DKIM-Signature"}
 
 
 @pytest.mark.feature("K66")
@@ -128,8 +146,8 @@ def test_a_shop_in_test_mode_writes_to_no_customer(
 ) -> None:
     real, test = make_mail(language=language), make_mail(language=language)
     test.redirected_to = "anna@example.com"
-    deliver_mail(real, session)
-    deliver_mail(test, session)
+    deliver_mail(real, DESK, session)
+    deliver_mail(test, DESK, session)
     to_customer, to_merchant = sink.received
     assert to_merchant.rcpt_tos == ["anna@example.com"]
     read, other = (
@@ -140,8 +158,8 @@ def test_a_shop_in_test_mode_writes_to_no_customer(
     assert read["Subject"] == test.subject == f"[{words} erika@example.org] {real.subject}"
     assert preview_mail(test).subject == test.subject
     assert (test.html, test.text) == (real.html, real.text)
-    assert {name: read[name] for name in read if name not in {"To", "Subject", "Date"}} == {
-        name: other[name] for name in other if name not in {"To", "Subject", "Date"}
+    assert {name: read[name] for name in read if name not in CHANGED} == {
+        name: other[name] for name in other if name not in CHANGED
     }
     assert test.recipient == "erika@example.org"
 
@@ -154,16 +172,16 @@ def test_an_unsent_test_mail_is_shown_with_its_mark() -> None:
 def test_test_mode_hides_no_mistake(sink: Sink, session: SmtpSession) -> None:
     """What would not reach the customer is not sent to the merchant as if it had."""
     with pytest.raises(Rejected, match="is not a mail address"):
-        deliver_mail(make_mail(recipient="erika@", redirected_to="anna@example.com"), session)
+        deliver_mail(make_mail(recipient="erika@", redirected_to="anna@example.com"), DESK, session)
     with pytest.raises(Misconfigured, match="test mode"):
-        deliver_mail(make_mail(redirected_to=""), session)
+        deliver_mail(make_mail(redirected_to=""), DESK, session)
     assert sink.connections == 0
 
 
 def test_a_long_address_leaves_the_subject_one_line(sink: Sink, session: SmtpSession) -> None:
     long = f"{'e' * 60}@{'a' * 60}.{'b' * 40}.example.org"
     mail = make_mail(recipient=long, redirected_to="anna@example.com")
-    deliver_mail(mail, session)
+    deliver_mail(mail, DESK, session)
     assert str(mail.subject).startswith(f"[Test an {long}]")
     assert len(str(mail.subject)) <= MAX_SUBJECT_LENGTH
 

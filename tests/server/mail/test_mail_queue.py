@@ -10,7 +10,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from plugin_sdk.errors import Rejected
-from server.db import db
+from server.db import db, now
+from server.mail.delivery import Desk
 from server.mail.models import Mail
 from server.mail.rules import FactError
 from server.mail.service import SmtpSession, deliver_mail, queue_mail
@@ -42,7 +43,7 @@ def test_queued_and_sent(app: Flask, sink: Sink) -> None:
     mail = db.session.scalars(select(Mail)).one()
     assert (mail.status, mail.attempts, mail.order_id) == ("queued", 0, 17)
     with SmtpSession(f"smtp://127.0.0.1:{sink.port}") as session:
-        deliver_mail(mail, session)
+        deliver_mail(mail, Desk.of([mail], now()), session)
     db.session.commit()
     db.session.expire_all()
     assert mail.smtp_response == "250 2.0.0 Ok: queued as 0"
@@ -105,7 +106,7 @@ def test_a_wrong_address_or_an_empty_fact_keeps_no_order_out(app: Flask, sink: S
     with SmtpSession(f"smtp://127.0.0.1:{sink.port}") as session:
         for mail in db.session.scalars(select(Mail)):
             with pytest.raises(Rejected, match="is not a mail address|'creditor'"):
-                deliver_mail(mail, session)
+                deliver_mail(mail, Desk.of([mail], now()), session)
     assert sink.connections == 0
 
 
