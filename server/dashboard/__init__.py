@@ -31,6 +31,7 @@ from server.dashboard import (
     proposals,
     removals,
     replay_pages,
+    sending_domains,
     settings_file,
     settings_log,
     settings_pages,
@@ -58,7 +59,15 @@ def register(app: Flask) -> None:
     reminders = (dunning, dunning_coming, dunning_preview)
     sources = (statements, shops, mapping, removals, bank, bank_connections)
     operator = (shared_accounts, movements)
-    settings = (settings_pages, settings_log, settings_file, replay_pages, payers, ignore_rules)
+    settings = (
+        settings_pages,
+        settings_log,
+        settings_file,
+        replay_pages,
+        payers,
+        ignore_rules,
+        sending_domains,
+    )
     for module in (*work, *reminders, *sources, *operator, *settings, account, login):
         door.register_blueprint(module.pages)
     pages.register(app)

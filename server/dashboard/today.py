@@ -9,7 +9,14 @@ from typing import Any
 from flask import Blueprint, Response, g, url_for
 
 from server.banking.service import payees
-from server.dashboard import attention, attention_orders, order_queries, queries, words
+from server.dashboard import (
+    attention,
+    attention_orders,
+    order_queries,
+    queries,
+    sending_domains,
+    words,
+)
 from server.dashboard.pages import page
 from server.dashboard.queries import DayOfChart
 from server.db import now
@@ -35,7 +42,11 @@ def show() -> Response:
         "today.html",
         today=words.today(),
         steps=[] if all(step["is_done"] for step in steps) else steps,
-        attention=[*attention.lines(merchant_id, at), *attention_orders.lines(merchant_id, at)],
+        attention=[
+            *attention.lines(merchant_id, at),
+            *attention_orders.lines(merchant_id, at),
+            *sending_domains.lines(merchant_id),
+        ],
         sums=sums,
         received=queries.received_since(merchant_id, _midnight()),
         automatic=queries.automatic_share(merchant_id, at - AUTOMATIC_OVER),

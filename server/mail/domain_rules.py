@@ -35,6 +35,8 @@ MAX_SHOWN_RECORDS = 5
 FREEMAIL = Path(__file__).with_name("freemail.txt")
 SHARED_ENDINGS = frozenset({"co", "com", "org", "net", "ac", "gov", "gv", "edu", "or"})
 """With a country behind them nobody's own: ``co.uk``, ``com.au``, ``or.at``."""
+INNER_ENDINGS = frozenset({"localdomain", "lan", "home", "internal", "intern", "corp"})
+"""Names inside somebody's network, besides those that RFC 6761 reserves."""
 
 STATES = ("ok", "missing", "wrong", "unknown")
 REASONS = frozenset(
@@ -190,6 +192,8 @@ def checked_domain(typed: str) -> str:
     if is_freemail(domain):
         raise DomainError("freemail")
     labels = domain.split(".")
+    if labels[-1] in INNER_ENDINGS:
+        raise DomainError("invalid")
     if len(labels) == 2 and labels[0] in SHARED_ENDINGS and len(labels[1]) == 2:
         raise DomainError("shared")
     return domain

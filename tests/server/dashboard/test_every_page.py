@@ -14,6 +14,7 @@ from server.banking.models import BankConnection
 from server.db import db
 from server.dunning.models import DunningRun
 from server.dunning.runs import TOO_MANY
+from server.mail import domains
 from server.merchants.models import Merchant, User
 from server.orders import service
 from server.orders.claims import ProofFile, keep_proof
@@ -69,6 +70,7 @@ def furnish(app) -> dict[str, object]:
     proof = keep_proof(order, ProofFile("Beleg.pdf", b"%PDF-1.7 test"), AT)
     run = DunningRun(merchant_id=merchant.id, run_date=AT.date(), status="withheld", error=TOO_MANY)
     db.session.add(run)
+    domain = domains.add(merchant.id, "laden.example", AT)
     db.session.commit()
     return {
         "merchant": merchant,
@@ -84,6 +86,7 @@ def furnish(app) -> dict[str, object]:
         "connection_id": access.id,
         "rule_id": rule.id,
         "run_id": run.id,
+        "domain_id": domain.id,
         "proof_id": proof.id,
         "merchant_id": guest.id,
         "message_id": message_id,

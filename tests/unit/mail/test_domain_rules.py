@@ -460,6 +460,8 @@ def test_names_of_domains(typed: str, expected: str) -> None:
         ("", "invalid"),
         ("localhost", "invalid"),
         ("laden.test", "invalid"),
+        ("localhost.localdomain", "invalid"),
+        ("server.lan", "invalid"),
         ("192.0.2.1", "invalid"),
         ("https://laden.example/", "invalid"),
         ("laden.example\r\nX: y", "invalid"),
