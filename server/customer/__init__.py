@@ -1,4 +1,4 @@
-"""The customer's page: what is still to be paid, and "I have paid" (S61).
+"""Pages for customers: what is still to be paid, "I have paid" (S61), the links of a mail's foot.
 
 A door without a log-in: the signed link of a mail opens one order and says nothing that the mail
 did not say. Pages need no JavaScript and load nothing from elsewhere. It has words and looks of
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from flask import Flask
 
+from server.customer import choices
 from server.customer.pages import door
 
 
 def register(app: Flask) -> None:
     """Needs ``SETTINGS`` and what ``visitors`` registers."""
     app.register_blueprint(door)
+    app.register_blueprint(choices.door)
