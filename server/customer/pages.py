@@ -203,7 +203,7 @@ def _prepare() -> None:
 
 
 @door.after_request
-def _secure(response: Response) -> Response:
+def secure_page(response: Response) -> Response:
     """The link is the key: it goes to no other site, into no cache and into no search."""
     headers = secure(response).headers
     headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
@@ -251,7 +251,7 @@ def unexpected(error: Exception) -> Response:
 
 def _error(code: int) -> Response:
     known_code = code if code in ERRORS else 500 if code >= 500 else 400
-    languages = [g.language] if g.get("language") else list(LANGUAGES)
+    languages = [g.language] if g.get("language") in LANGUAGES else list(LANGUAGES)
     texts = [
         (one, say(one, f"error_{known_code}"), say(one, f"error_{known_code}_text"))
         for one in languages

@@ -50,7 +50,7 @@ def address_hash(address: str) -> bytes:
 
 def is_optional(kind: str) -> bool:
     """Whether a customer may opt out of this kind (S11); all others are mandatory (S12)."""
-    return kind in KINDS and KINDS[kind].footer == "optional"
+    return kind in KINDS and KINDS[kind].is_optional
 
 
 # --- reading ------------------------------------------------------------------------------------
