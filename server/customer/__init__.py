@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from server.customer import choices
+from server.customer import choices, pictures
 from server.customer.pages import door
 
 
@@ -17,3 +17,4 @@ def register(app: Flask) -> None:
     """Needs ``SETTINGS`` and what ``visitors`` registers."""
     app.register_blueprint(door)
     app.register_blueprint(choices.door)
+    app.register_blueprint(pictures.door)

@@ -21,6 +21,7 @@ FONTS = {
     "georgia": "Georgia, 'Times New Roman', serif",
 }
 MAX_URL_LENGTH = 1000
+HEADER_WIDTH_PIXELS = 600
 MAX_HEADER_HEIGHT_PIXELS = 300
 TEXT_CONTRAST = 4.5
 SHAPE_CONTRAST = 3.0
@@ -28,7 +29,10 @@ DARK_CARD = "#1b1e22"
 WHITE, INK, BLACK = "#ffffff", "#16181b", "#000000"
 
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
-_HTTPS_ADDRESS = re.compile(r"https://[!-;=?-~]+")
+# A trial on one machine has no TLS, and nobody between it and its own mail program.
+_PICTURE_ADDRESS = re.compile(
+    r"(?:https://|http://(?:127\.0\.0\.1|localhost)(?::\d{1,5})?/)[!-;=?-~]+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Theme:
     """What a merchant sets under "Colours and styles"; raises ValueError naming the field.
 
     Colours are ``#rrggbb``; ``font`` is a key of FONTS (a mail loads no font). ``header_image``
-    is an https address or empty, shown 600 px wide and ``header_height_pixels`` high.
+    is an https address (or one of this very machine) or empty, shown ``HEADER_WIDTH_PIXELS`` wide
+    and ``header_height_pixels`` high.
     """
 
     primary: str = "#1d5b79"
@@ -56,7 +61,7 @@ class Theme:
         if self.font not in FONTS:
             raise ValueError(f"font must be one of {', '.join(FONTS)}, not {self.font!r}")
         image = self.header_image
-        if image and (len(image) > MAX_URL_LENGTH or not _HTTPS_ADDRESS.fullmatch(image)):
+        if image and (len(image) > MAX_URL_LENGTH or not _PICTURE_ADDRESS.fullmatch(image)):
             raise ValueError("header_image must be an https address")
         if not 0 < self.header_height_pixels <= MAX_HEADER_HEIGHT_PIXELS:
             raise ValueError(f"header_height_pixels must be 1 to {MAX_HEADER_HEIGHT_PIXELS}")

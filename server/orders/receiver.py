@@ -50,7 +50,9 @@ class Receiver:
     name: str
     language: str
     sender_name: str
+    sender_address: str | None
     reply_to: str | None
+    look: dict[str, Any]
     status: str
     mapping: dict[str, dict[str, Any]]
     mapping_pinned: bool
@@ -126,7 +128,9 @@ _RECEIVER = (
         Shop.name,
         Shop.language,
         Shop.sender_name,
+        Shop.sender_address,
         Shop.reply_to,
+        Shop.look,
         Shop.status,
         Shop.mapping,
         Shop.default_mapping,
@@ -203,7 +207,9 @@ def _receiver(row: Row[Any], key_id: str | None = None, key_hash: bytes | None =
         name=row.name,
         language=row.language,
         sender_name=row.sender_name,
+        sender_address=row.sender_address,
         reply_to=row.reply_to,
+        look=row.look,
         status=row.status,
         mapping=effective_mapping(row.mapping, row.default_mapping, is_pinned=row.mapping_pinned),
         mapping_pinned=row.mapping_pinned,
