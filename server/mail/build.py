@@ -23,6 +23,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from server.mail.kinds import KINDS
 from server.mail.languages import MERCHANT_LANGUAGES, editions_for
+from server.mail.own_words import blocks_of as blocks_of  # noqa: PLC0414
+from server.mail.own_words import build_one as build_one  # noqa: PLC0414
 from server.mail.rules import COMPILED, Name, Node, Part, parse
 from server.mail.theme import Theme, palette
 from server.mail.wording import labels_of, put_in, texts_of, words_of

@@ -16,8 +16,8 @@ from sqlalchemy import Exists, String, cast, delete, func, select
 from plugin_sdk import types as wire
 from server.banking.service import payees
 from server.db import db
-from server.mail.models import Mail
 from server.mail.languages import money
+from server.mail.models import Mail
 from server.mail.service import insert_mail
 from server.merchants.models import SettingChange
 from server.merchants.service import settings_of
@@ -38,7 +38,8 @@ from server.shops.models import Shop
 
 PAYMENT_INFORMATION = "payment_information"
 REMINDERS = ("reminder", "dunning_notice", "cod_enquiry")
-ASKING = (PAYMENT_INFORMATION, *REMINDERS)
+OVERDUE = "order_overdue"
+ASKING = (PAYMENT_INFORMATION, *REMINDERS, OVERDUE)
 """Mails that ask a customer for money, whatever they are called."""
 
 OVERTAKEN_BY_EDIT = "the order changed before it was sent"
@@ -47,7 +48,9 @@ RETROACTIVE = timedelta(hours=6)
 
 
 def asks_now(settings: MerchantSettings, code: str, *, has_invoice: bool) -> bool:
-    """Does an order of this payment code get its payment information now (S44, K15, K22)?"""
+    """Does an order of this payment code get its payment information now (S1, S44, K15, K22)?"""
+    if not settings.sends(PAYMENT_INFORMATION):
+        return False
     if code not in {one.value for one in ASKS_FOR_MONEY}:
         return False  # cash on delivery is paid at the door (K29)
     when = settings.of(code).ask_when
@@ -88,10 +91,13 @@ def ask(
     wait: timedelta = timedelta(0),
     facts: Callable[[str], dict[str, str]] = lambda _: {},
 ) -> bool:
-    """Write a payment information; False without account, address, or if ``once`` was there."""
+    """Write a payment information; False without account, address, if ``once`` was there, or if
+    the merchant wants none (S1)."""
     settings = settings_of(order.merchant_id, order.shop_id)
     if settings.assignment == "shadow":
         return False  # the process of today asks (N3)
+    if not settings.sends(PAYMENT_INFORMATION):
+        return False
     asked = request_for(order, settings, amount)
     if asked is not None:
         asked = replace(asked, asked_on=at.astimezone(asked.zone).date())
