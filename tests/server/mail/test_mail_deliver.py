@@ -49,6 +49,7 @@ def make_mail(kind: str = "payment_information", language: str = "de", **over: A
         "sender_address": "shop@example.org",
         "reply_to": "anna@example.org",
         "message_id": "<4nB8wK2t@example.org>",
+        "once": "order:17:mail",
     }
     return Mail(**{**columns, **over})
 
