@@ -216,7 +216,7 @@ def _banks(here: Circumstances) -> list[Obstacle]:
         text = t("dunning.obstacle_no_account")
         return [Obstacle(text, href, t("bank.title"), holds_all=True)]
     upload, found = url_for("dashboard.statements.show_all"), []
-    asked_at = _asked_at(here)
+    asked_at = here.asked_at()
     stale = {iban for iban, shops in asked_at.items() if any(here.is_stale(iban, s) for s in shops)}
     holds_all = all(here.is_stale(iban, shop) for iban, shops in asked_at.items() for shop in shops)
     for iban in sorted(stale):
@@ -228,15 +228,6 @@ def _banks(here: Circumstances) -> list[Obstacle]:
             else t("dunning.obstacle_no_bank", bank=bank)
         )
         found.append(Obstacle(text, upload, t("dunning.upload"), holds_all=holds_all))
-    return found
-
-
-def _asked_at(here: Circumstances) -> dict[str, set[int]]:
-    """IBAN to the shops whose customers may be asked to pay there."""
-    found: dict[str, set[int]] = {}
-    for payee in here.payees:
-        shops = {one for one in here.shops if not payee.for_shops or one in payee.for_shops}
-        found.setdefault(payee.iban, set()).update(shops)
     return found
 
 

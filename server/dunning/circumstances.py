@@ -93,6 +93,14 @@ class Circumstances:
             self.payees, shop_id=whose.shop_id, country=whose.country, currency=whose.currency
         )
 
+    def asked_at(self) -> dict[str, set[int]]:
+        """IBAN to the shops whose customers may be asked to pay there."""
+        found: dict[str, set[int]] = {}
+        for payee in self.payees:
+            shops = {one for one in self.shops if not payee.for_shops or one in payee.for_shops}
+            found.setdefault(payee.iban, set()).update(shops)
+        return found
+
     def calendar(self, whose: Whose) -> Calendar:
         payee = self.payee(whose)
         bank_country = payee.iban[:2] if payee is not None else "DE"

@@ -61,7 +61,8 @@ def is_watched(mapping: Mapping[str, Any], method: str | None) -> bool:
 def intent_of(status: PaymentStatus, code: PaymentCode) -> Intent | None:
     """What a shop is told about a payment status; None = nothing."""
     if status is PaymentStatus.CANCELLED:
-        return Intent.CANCELLED if code is PaymentCode.PREPAYMENT else Intent.OVERDUE
+        is_late = code in (PaymentCode.INVOICE, PaymentCode.CASH_ON_DELIVERY)
+        return Intent.OVERDUE if is_late else Intent.CANCELLED
     try:
         return Intent(status.value)
     except ValueError:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from server.banking.models import BankConnection, Statement, StatementPeriod
+from server.banking.models import BankAccount, BankConnection, Statement, StatementPeriod
 from server.banking.service import heard_at
 from server.db import db
 from server.dunning.runs import ask_run, preview, preview_counts, step
@@ -147,6 +147,21 @@ def test_nothing_goes_out_on_old_bank_data_and_the_merchant_hears_why_once_a_day
     assert mail.facts["reasons"][0]["subject"].startswith("DE02 1203")
     run_at(merchant, day(7) + 3 * HOUR)
     assert sent_on(order) == [7]
+
+
+@pytest.mark.feature("N5")
+def test_an_account_is_named_only_for_shops_whose_customers_pay_there(merchant, shop):
+    strict = make_shop(merchant, "Antiquariat")
+    first = db.session.query(BankAccount).filter_by(merchant_id=merchant.id).one()
+    second = make_account(merchant, SECOND_IBAN)
+    first.for_shops, second.for_shops = [shop.id], [strict.id]
+    set_to(strict, bank_data_hours=1)
+    order_of(strict)
+    for account in (first, second):
+        make_posting(merchant, "-1.00", account_id=account.id, created_at=day(6) + 20 * HOUR)
+    run_at(merchant, day(7), hears_bank=False)
+    (mail,) = notices_of(merchant, "reminders_held")
+    assert [one["subject"][:7] for one in mail.facts["reasons"]] == ["DE02 50"]
 
 
 @pytest.mark.feature("N5")
