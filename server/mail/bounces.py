@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from server.config import installed
 from server.db import db
 from server.mail import suppression
+from server.mail.domain_rules import is_return_path_name
 from server.mail.models import Mail, MailReport
 from server.mail.replies import classify
 from server.mail.reports import Report, read_report
@@ -49,7 +50,11 @@ def mail_of(addresses: Iterable[str]) -> int | None:
     if settings.bounce_domain is None:
         return None
     for address in addresses:
-        mail_id = mail_id_of(address.strip("<> "), settings.secret_key, settings.bounce_domain)
+        bare = address.strip("<> ")
+        domain = bare.rpartition("@")[2]
+        if not is_return_path_name(domain):  # a merchant's own name for our domain
+            domain = settings.bounce_domain
+        mail_id = mail_id_of(bare, settings.secret_key, domain)
         if mail_id is not None:
             return mail_id
     return None

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from server.config import Settings, installed
 from server.mail.dkim import SigningKey, sign
-from server.mail.domains import signing_keys
+from server.mail.domains import return_paths, signing_keys
 from server.mail.kinds import KINDS
 from server.mail.models import Mail
 from server.mail.replies import Verdict
@@ -45,7 +45,8 @@ END_OF_HEAD = b"\r\n\r\n"
 class Desk:
     """What the mails of one batch need, read before the first word with a mail server.
 
-    ``keys``: by merchant (None is the house) and domain, of proven domains only (S17).
+    ``keys``: by merchant (None is the house) and domain, of proven domains only (S17);
+    ``return_paths``: names of their own that lead to where we take bounces.
     ``templates`` and ``blocked``: by the id of the mail. ``system``: name and address that a mail
     comes from where its shop's own domain is not proven. ``bounce_domain`` None: reports go to
     the sender, and nobody reads them here.
@@ -54,6 +55,7 @@ class Desk:
     at: datetime
     system: tuple[str, str]
     keys: Mapping[tuple[int | None, str], SigningKey] = field(default_factory=dict)
+    return_paths: Mapping[tuple[int | None, str], str] = field(default_factory=dict)
     templates: Mapping[int, Template] = field(default_factory=dict)
     blocked: Mapping[int, Block] = field(default_factory=dict)
     bounce_domain: str | None = None
@@ -67,10 +69,12 @@ class Desk:
             system = sender_of(settings.mail_from)
         except AddressError as problem:
             raise NotSetUp(f"KONTOR_MAIL_FROM: {problem}", pause_host=True) from None
+        names = _names_of_senders(batch, system[1])
         return cls(
             at=at,
             system=system,
-            keys=signing_keys(_names_of_senders(batch, system[1])),
+            keys=signing_keys(names),
+            return_paths=return_paths(names) if settings.bounce_domain else {},
             blocked=blocked(batch, at),
             bounce_domain=settings.bounce_domain,
             secret=settings.secret_key,
@@ -163,7 +167,8 @@ def write_letter(mail: Mail, desk: Desk) -> Letter:
         raw = sign(raw, key, desk.at)
     envelope = sender.addr_spec
     if desk.bounce_domain is not None:
-        envelope = return_path(mail.id, desk.secret, desk.bounce_domain)
+        own = desk.return_paths.get((mail.merchant_id, key.domain)) if key is not None else None
+        envelope = return_path(mail.id, desk.secret, own or desk.bounce_domain)
     return Letter(envelope, recipient, raw, message)
 
 

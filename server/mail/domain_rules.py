@@ -27,6 +27,7 @@ from server.mail.dkim import KEY_BITS
 from server.mail.spf import Answer, Lookup, SpfError
 
 SELECTORS = ("kontor1", "kontor2")
+RETURN_PATH_LABEL = "bounce"
 STRING_LENGTH = 255  # RFC 1035, 3.3
 MAX_DOMAIN_LENGTH = 253
 MAX_TYPED_LENGTH = 320
@@ -239,12 +240,21 @@ def wanted(
         Record("spf", "spf", "TXT", domain, _spf_value(domain, home, spf_found), True),
     ]
     if home.bounce_domain and home.bounce_domain != domain:
-        name = f"bounce.{domain}"
+        name = return_path_name(domain)
         records.append(
             Record("return_path", "return_path", "CNAME", name, home.bounce_domain, False)
         )
     records.append(Record("dmarc", "dmarc", "TXT", f"_dmarc.{domain}", "v=DMARC1; p=none", False))
     return records
+
+
+def return_path_name(domain: str) -> str:
+    """A name of the domain's own for where bounces come back to: DMARC sees that they agree."""
+    return f"{RETURN_PATH_LABEL}.{domain}"
+
+
+def is_return_path_name(name: str) -> bool:
+    return name.lower().startswith(f"{RETURN_PATH_LABEL}.")
 
 
 def _dkim_name(selector: str, domain: str) -> str:
@@ -429,8 +439,8 @@ def _wrong_with_spf(
 
 
 def check_return_path(domain: str, target: str, lookup: Lookup) -> Check:
-    """Does ``bounce.<domain>`` lead to where we take bounces?"""
-    name = f"bounce.{domain}"
+    """Does the domain's own return path lead to where we take bounces?"""
+    name = return_path_name(domain)
     answer = lookup(name, "CNAME")
     if answer.status == "unknown":
         return _unknown("return_path", answer)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parseaddr
 
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import ColumnElement, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from server import vault
@@ -37,6 +37,7 @@ from server.mail.domain_rules import (
     Report,
     checked_domain,
     checks_of,
+    return_path_name,
     wanted,
 )
 from server.mail.models import DkimKey, SendingDomain
@@ -312,16 +313,10 @@ def signing_keys(
     asked = {one: (one[0], one[1].lower()) for one in names}
     if not asked:
         return {}
-    merchant_or_house = func.coalesce(SendingDomain.merchant_id, 0)
-    wanted_names = {(merchant_id or 0, name) for merchant_id, name in asked.values()}
     query = (
         select(SendingDomain.merchant_id, SendingDomain.name, DkimKey.selector, DkimKey.private_key)
         .join(DkimKey, DkimKey.sending_domain_id == SendingDomain.id)
-        .where(
-            tuple_(merchant_or_house, SendingDomain.name).in_(wanted_names),
-            SendingDomain.proven_at.is_not(None),
-            DkimKey.status == "current",
-        )
+        .where(_is_proven_one_of(asked.values()), DkimKey.status == "current")
     )
     opener = vault.installed()
     found: dict[tuple[int | None, str], SigningKey] = {}
@@ -331,6 +326,29 @@ def signing_keys(
         except VaultLocked as locked:  # as if it were not proven: the mail leaves all the same
             log.error("the key of %s cannot be used: %s", name, locked)
     return {one: found[known] for one, known in asked.items() if known in found}
+
+
+def return_paths(names: Iterable[tuple[int | None, str]]) -> dict[tuple[int | None, str], str]:
+    """The names that bounces of these proven domains may come back to, in place of ours.
+
+    Only where the last look has seen that they lead to us; one query, however many.
+    """
+    asked = {one: (one[0], one[1].lower()) for one in names}
+    if not asked:
+        return {}
+    proven = db.session.scalars(select(SendingDomain).where(_is_proven_one_of(asked.values())))
+    leading = {
+        (row.merchant_id, row.name): return_path_name(row.name)
+        for row in proven
+        if (check := report_of(row).of("return_path")) is not None and check.state == "ok"
+    }
+    return {one: leading[known] for one, known in asked.items() if known in leading}
+
+
+def _is_proven_one_of(names: Iterable[tuple[int | None, str]]) -> ColumnElement[bool]:
+    one = tuple_(func.coalesce(SendingDomain.merchant_id, 0), SendingDomain.name)
+    is_asked = one.in_({(merchant_id or 0, name) for merchant_id, name in names})
+    return is_asked & SendingDomain.proven_at.is_not(None)
 
 
 def reseal_all(with_vault: Vault) -> int:

@@ -17,14 +17,16 @@ from sqlalchemy import event, select
 from server import config
 from server.db import db, now
 from server.jobs import drain_sending_domain
-from server.mail import domains
+from server.mail import bounces, domains
+from server.mail.delivery import Desk, write_letter
 from server.mail.dkim import sign
 from server.mail.dns import Resolver
 from server.mail.domain_rules import DomainError
 from server.mail.models import DkimKey, Mail, SendingDomain
+from server.merchants.models import Merchant
 from server.orders.merchant_notices import tell_of_domain
 from server.vault import Vault
-from tests.factories import make_merchant, make_user
+from tests.factories import make_merchant, make_order, make_shop, make_user
 from tests.fakes.dns_server import FakeDns
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -41,7 +43,7 @@ def dns() -> Iterator[FakeDns]:
 
 @pytest.fixture
 def resolver(dns: FakeDns) -> Resolver:
-    return Resolver([dns.server], seconds=0.3)
+    return Resolver([dns.server])
 
 
 @pytest.fixture
@@ -154,15 +156,16 @@ def test_a_dns_that_is_away_neither_proves_nor_breaks(
     row: SendingDomain, dns: FakeDns, resolver: Resolver, fault: str
 ) -> None:
     names = [record.name for record in domains.records_of(row)]
+    impatient = Resolver([dns.server], seconds=0.2)
     publish(dns, row)
     dns.faults = dict.fromkeys(names, fault)
-    look(row, resolver)
+    look(row, impatient)
     assert domains.state_of(row) == "waiting"
     dns.faults = {}
     look(row, resolver, AT + HOUR)
     dns.faults = dict.fromkeys(names, fault)
     for days in range(1, 8):
-        assert look(row, resolver, AT + days * DAY) is None
+        assert look(row, impatient, AT + days * DAY) is None
     assert domains.state_of(row) == "proven"
     assert row.due_at == AT + 7 * DAY + HOUR  # it is asked again soon
 
@@ -433,6 +436,43 @@ def test_what_is_refused(row: SendingDomain, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(DomainError) as refused:
         domains.add(row.merchant_id, "other.example", AT)
     assert refused.value.args == ("too_many",)
+
+
+# --- where bounces come back to -----------------------------------------------------------------
+
+
+@pytest.fixture
+def takes_bounces(app) -> Iterator[None]:
+    settings = config.installed()
+    config.install(replace(settings, bounce_domain="bounces.example.org"))
+    yield
+    config.install(settings)
+
+
+@pytest.mark.feature("S10", "N14")
+def test_mails_come_back_to_a_name_of_the_shops_own_while_it_leads_to_us(
+    row: SendingDomain, dns: FakeDns, resolver: Resolver, takes_bounces: None
+) -> None:
+    shop = make_shop(db.session.get_one(Merchant, row.merchant_id))
+    make_order(shop)
+    mail = db.session.scalars(select(Mail)).one()
+    mail.sender_address = "anna@laden.example"
+
+    def envelope() -> str:
+        return write_letter(mail, Desk.of([mail], AT)).sender
+
+    assert envelope().endswith("@bounces.example.org")
+    publish(dns, row)
+    look(row, resolver)
+    own = envelope()
+    assert own.endswith("@bounce.laden.example")
+    assert bounces.mail_of([own]) == mail.id
+    forged = own.replace("@", "x@").replace(".", "a", 1)
+    assert bounces.mail_of([forged]) is None
+    dns.faults["bounce.laden.example"] = "SERVFAIL"
+    look(row, resolver)
+    assert envelope().endswith("@bounces.example.org")
+    assert bounces.mail_of([own]) == mail.id  # what is on its way still comes back
 
 
 # --- the house ----------------------------------------------------------------------------------
