@@ -18,20 +18,20 @@ from plugin_sdk import types as wire
 from server.config import installed
 from server.db import db
 from server.dunning.circumstances import Circumstances
+from server.mail.kinds import KINDS
+from server.mail.languages import day, money
 from server.mail.models import Mail
-from server.mail.rules import day, grouped_iban, money
+from server.mail.rules import grouped_iban
 from server.mail.service import insert_mail, mail_content
-from server.mail.theme import Theme
+from server.orders.identity import edition_for, identity_of, stored_country
 from server.orders.ledger import ZERO
-from server.orders.links import page_url
-from server.orders.merchant_notices import tell_administrators
+from server.orders.links import help_url, page_url
+from server.orders.merchant_notices import tell_people
 from server.orders.models import Order
 from server.orders.notices import (
     Request,
     facts_of_request,
-    mail_language,
     payee_for,
-    system_address,
 )
 from server.orders.told import told_order
 from server.shops.models import Shop
@@ -143,6 +143,40 @@ def write_cancelled(order: Order, here: Circumstances) -> int | None:
     return _write("order_cancelled", order, once, here, _plain_facts(order, here))
 
 
+def write_overdue(
+    order: Order, received: Decimal, amount_due: Decimal, here: Circumstances
+) -> int | None:
+    """The invoice was not paid and counts as overdue now (K41). Once each time that it does."""
+    assert order.cancelled_at is not None, "it is overdue already"
+    once = f"order:{order.id}:overdue:{order.cancelled_at.isoformat()}"
+    told = told_order(order)
+    account = payee_for(told, order.shop_id, here.payees)
+    first = next((one.number for one in told.invoices), "")
+    plain = _plain_facts(order, here)
+
+    def facts(shop: Shop, language: str) -> dict[str, str]:
+        found = plain(shop, language) | {
+            "amount_due": money(amount_due, order.currency, language),
+            "received_total": money(received, order.currency, language) if received > ZERO else "",
+            "invoice_number": first,
+        }
+        if account is not None:
+            asked = Request(
+                told,
+                wire.PaymentCode(order.payment_code),
+                order.payment_reference,
+                account,
+                here.settings(order.shop_id),
+                here.zone,
+                amount_due,
+            )
+            found |= facts_of_request(asked, shop, language)
+        known = KINDS["order_overdue"].facts
+        return {name: text for name, text in found.items() if name in known}
+
+    return _write("order_overdue", order, once, here, facts)
+
+
 def _plain_facts(order: Order, here: Circumstances) -> Callable[[Shop, str], dict[str, str]]:
     ordered_on = order.ordered_at.astimezone(here.zone).date()
     return lambda shop, language: {
@@ -152,6 +186,7 @@ def _plain_facts(order: Order, here: Circumstances) -> Callable[[Shop, str], dic
         "order_total": money(order.total, order.currency, language),
         "recipient_name": order.customer_name,
         "page_url": page_url(order),
+        "help_url": help_url(order.shop_id, language),
     }
 
 
@@ -162,20 +197,23 @@ def _write(
     here: Circumstances,
     facts: Callable[[Shop, str], dict[str, str]],
 ) -> int | None:
-    """The id of the mail; None without an address, or if it was written before and not withheld."""
-    if not order.customer_email:
+    """The id of the mail; None without an address, if the merchant wants none of its kind (S1), or
+    if it was written before and not withheld."""
+    settings = here.settings(order.shop_id)
+    if not order.customer_email or not settings.sends(kind):
         return None
     shop = here.shops[order.shop_id]
-    language = mail_language(order.language, shop.language)
+    language = edition_for(order.language, stored_country(order.wire), shop, settings)
+    identity = identity_of(shop)
     content = mail_content(
         kind,
         language=language,
         recipient=order.customer_email,
         facts=facts(shop, language),
-        theme=Theme(),
-        sender_name=shop.sender_name or shop.name,
-        sender_address=system_address(),
-        reply_to=shop.reply_to,
+        theme=identity.theme,
+        sender_name=identity.sender_name,
+        sender_address=identity.sender_address,
+        reply_to=identity.reply_to,
     )
     ids = {"merchant_id": order.merchant_id, "shop_id": order.shop_id, "order_id": order.id}
     drop_withheld(once)
@@ -240,7 +278,7 @@ def tell_of_ended(
             "orders_url": f"{base}?status={status}",
         }
 
-    return tell_administrators(kind, merchant_id, f"run:{run_id}:{kind}", facts, at=at)
+    return tell_people(kind, merchant_id, f"run:{run_id}:{kind}", facts, at=at)
 
 
 def _ended(kind: str, order: Order, language: str, base: str) -> dict[str, str]:
@@ -260,7 +298,7 @@ def tell_of_waiting_run(
     merchant_id: int, run_id: int, count: int, usual: int, at: datetime
 ) -> bool:
     """Far more than usual would be sent: somebody must look, once a run."""
-    return tell_administrators(
+    return tell_people(
         "run_waits",
         merchant_id,
         f"run:{run_id}:waits",
@@ -296,7 +334,7 @@ def tell_of_held(
         }
 
     once = f"merchant:{here.merchant_id}:reminders_held:{here.today.isoformat()}"
-    return tell_administrators("reminders_held", here.merchant_id, once, facts, at=here.at)
+    return tell_people("reminders_held", here.merchant_id, once, facts, at=here.at)
 
 
 def _stale_accounts(

@@ -25,6 +25,7 @@ from server.dunning.notices import (
     payable_until,
     write_cancelled,
     write_enquiry,
+    write_overdue,
     write_reminder,
 )
 from server.dunning.reading import (
@@ -113,13 +114,16 @@ def send_reminder(
 
 def _check_by_hand(one: OpenOrder, here: Circumstances, *, anyway: bool) -> None:
     facts, number = one.facts, one.whose.number
-    settings = here.settings(one.whose.shop_id).of(facts.payment_code)
+    switches = here.settings(one.whose.shop_id)
+    settings = switches.of(facts.payment_code)
+    kind = "reminder" if facts.level == 0 else "dunning_notice"
     waits = settings.ask_when == "with_invoice" and not facts.has_invoice_number
     hindrance = here.hindrance(one.whose)
     refusals = {
         "reminder_not_owing": facts.payment_status not in OWING_STATUSES,
         "reminder_no_transfer": facts.payment_code not in ASKED_CODES,
         "reminder_no_email": not facts.has_email,
+        "mail_switched_off": not switches.sends(kind),
         "reminder_no_invoice": waits,
         "reminder_highest": facts.level >= MOST_REMINDERS,
         f"reminder_{hindrance}": hindrance is not None
@@ -172,8 +176,7 @@ def carry_out(
         return sent is not None
     if step.kind == "cancel":
         cancel_now(order, here.at, actor=actor, ledger=ledger)
-        if order.payment_code == "prepayment":
-            write_cancelled(order, here)
+        _tell_of_end(order, here, ledger)
         return True
     if step.kind == "collection":
         collect_now(order, here.at, actor=actor, ledger=ledger)
@@ -181,6 +184,15 @@ def carry_out(
     if step.kind == "enquiry":
         return _enquire(order, here, actor)
     return _ask_again(order, one, step, here, actor, ledger)
+
+
+def _tell_of_end(order: Order, here: Circumstances, ledger: Ledger) -> None:
+    """What the customer hears; of a parcel that was not paid at the door nothing."""
+    if order.payment_code == "prepayment":
+        write_cancelled(order, here)
+    elif order.payment_code == "invoice":
+        paid = ledger.paid(order.id)
+        write_overdue(order, paid, ledger.owed(order) - paid, here)
 
 
 def _enquire(order: Order, here: Circumstances, actor: str) -> bool:

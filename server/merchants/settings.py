@@ -173,6 +173,7 @@ CODE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 _CODES: Final = {code: replace(CodeSettings(), **values) for code, values in CODE_DEFAULTS.items()}
 _NOTHING: Final = CodeSettings()
+_PLANNED_MAILS: Final = ("payment_information", "reminder", "dunning_notice", "cod_enquiry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +258,22 @@ class MerchantSettings:
         return wanted
 
     def of(self, code: str) -> CodeSettings:
-        """Of a payment code; orders of code ``other`` are asked for nothing."""
+        """Of a payment code, as far as its mails are switched on (S1); orders of code ``other``
+        are asked for nothing. What the forms show is ``value_in``."""
         found: CodeSettings = getattr(self, code, _NOTHING) if code in CODE_DEFAULTS else _NOTHING
-        return found
+        return found if all(map(self.sends, _PLANNED_MAILS)) else self._without_silent(found)
+
+    def _without_silent(self, own: CodeSettings) -> CodeSettings:
+        """No step is planned whose mail is switched off, nor the levels after it."""
+        most = MOST_REMINDERS if self.mail_dunning_notice else 1
+        asks_again = self.mail_payment_information
+        return replace(
+            own,
+            reminders=min(own.reminders, most if self.mail_reminder else 0),
+            resend_after_days=own.resend_after_days if asks_again else 0,
+            resend_before_due_days=own.resend_before_due_days if asks_again else 0,
+            ask_unpaid_after_days=own.ask_unpaid_after_days if self.mail_cod_enquiry else 0,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""What keeps a customer's mail back at the last moment: a stopped merchant, a shop in test mode.
+"""What keeps a customer's mail back at the last moment: a stopped merchant, a kind that is
+switched off since it was written, a shop in test mode.
 
 A file of its own because the worker asks it for every mail, right before it is sent. Never commits.
 """
@@ -18,6 +19,7 @@ from server.merchants.settings import MerchantSettings
 from server.work import announce
 
 STOPPED = "all mails to customers are stopped"
+SWITCHED_OFF = "mails of this kind are switched off"
 NOBODY_TO_TEST = "the shop is in test mode, and nobody is there to get its mails"
 CUSTOMER_KINDS = tuple(name for name, kind in KINDS.items() if kind.reader == "customer")
 
@@ -41,13 +43,15 @@ def hold_back(mails: Sequence[Mail]) -> list[Mail]:
     held: list[Mail] = []
     known: dict[tuple[int, int | None], MerchantSettings] = {}
     for mail in mails:
-        if mail.kind not in CUSTOMER_KINDS:
-            continue
+        if mail.kind not in CUSTOMER_KINDS or mail.is_test:
+            continue  # what somebody sends to try it reaches no customer
         whose = (mail.merchant_id, mail.shop_id)
         if whose not in known:
             known[whose] = settings_of(*whose)
         if known[whose].stop_mails:
             mail.withhold(STOPPED)
+        elif not known[whose].sends(mail.kind):
+            mail.withhold(SWITCHED_OFF)
         elif known[whose].mode == "test":
             _redirect(mail)
         else:

@@ -33,6 +33,7 @@ from server.orders.notices import (
     recipient_name,
     request_of,
 )
+from server.orders.order_notices import tell_of_new_orders
 from server.orders.receiver import (
     CURRENT,
     Receiver,
@@ -107,6 +108,8 @@ def receive_orders(shop: Receiver, arrivals: Sequence[Arrival], at: datetime) ->
     else:
         stored = set()
         check_is_current(shop)
+    new = [external_id for external_id in stored if outcomes[external_id] == "created"]
+    tell_of_new_orders(shop.merchant_id, shop.id, new, at)
     known = _known(shop, [external_id for external_id in latest if external_id not in stored])
     changed = {key: one for key, one in known.items() if one[1] != plans[key].arrival.digest}
     outcomes |= dict.fromkeys(known, "unchanged")

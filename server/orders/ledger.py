@@ -7,7 +7,7 @@ it. What follows from a change is in ``settlement.py``. Never commits.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -20,12 +20,16 @@ from server.banking.models import Posting
 from server.db import db
 from server.mail.models import Mail
 from server.mail.service import insert_mails
+from server.merchants.models import User
+from server.merchants.notices import wanting
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.models import Assignment, Order, OrderEvent, Suggestion
 from server.shops.models import PaymentUpdate
 
 ZERO = Decimal(0)
+PAYMENT_NOTICES = ("order_paid", "order_partially_paid", "order_overpaid")
+"""What those of the merchant's people hear of payments who chose to (K40)."""
 Row = TypeVar("Row", Order, Posting)
 
 
@@ -84,6 +88,7 @@ class Ledger:
         self._of_order: dict[int, list[Assignment]] = defaultdict(list)
         self._of_posting: dict[int | None, list[Assignment]] = defaultdict(list)
         self._settings: dict[int, MerchantSettings] = {}
+        self._listeners: Mapping[str, Sequence[User]] | None = None
         self._quiet: set[int] = set()
         self.outbox: list[dict[str, Any]] = []
         rows = select(Assignment).where(
@@ -193,6 +198,12 @@ class Ledger:
         if found is None:
             found = self._settings[order.shop_id] = settings_of(order.merchant_id, order.shop_id)
         return found
+
+    def listeners(self, merchant_id: int) -> Mapping[str, Sequence[User]]:
+        """Who wants to hear of payments, by kind of notice; asked but once."""
+        if self._listeners is None:
+            self._listeners = wanting(merchant_id, PAYMENT_NOTICES)
+        return self._listeners
 
     def write(
         self,

@@ -27,6 +27,7 @@ from server.orders.asking import (
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.models import OWING_STATUSES, Order, OrderEvent
+from server.orders.order_notices import tell_of_new_orders
 from server.orders.rules import LATE_CODES
 from server.orders.service import request_match, reverse_row
 from server.orders.settlement import settle
@@ -291,6 +292,7 @@ def admit_monitored(at: datetime) -> int:
             order.is_managed, order.monitor_at, order.needs_match = True, None, True
             note(order, "watched", "", at)
             settle(order, at)
+            tell_of_new_orders(merchant_id, order.shop_id, [order.external_id], at)
         request_match(merchant_id, at)
     return len(waiting)
 
@@ -326,6 +328,8 @@ def send_payment_information(merchant_id: int, order_id: int, *, actor: str, at:
     )
     if db.session.scalar(select(just_now.exists())):
         return order
+    if not settings_of(merchant_id, order.shop_id).sends("payment_information"):
+        raise NotPossible("mail_switched_off")
     if not ask_again(order, at):
         raise NotPossible("cannot_ask", number=order.number)
     note(order, "payment_information_sent", actor, at)

@@ -11,27 +11,30 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import aliased
 
-from plugin_sdk import types as wire
 from server.banking.fetching import Notice as BankNotice
 from server.banking.models import IgnoreRule, Posting, Statement
 from server.banking.service import Recognised, recognised_in
 from server.config import installed
 from server.db import db
 from server.mail.domains import Broken
+from server.mail.kinds import KINDS
+from server.mail.languages import day, money, nearest_language
 from server.mail.models import Mail
-from server.mail.rules import KINDS, day, money, nearest_language
 from server.mail.service import queue_mail
 from server.mail.theme import KONTOR
-from server.merchants.models import Merchant
-from server.merchants.service import administrators, lock_merchant
+from server.merchants.models import Merchant, User
+from server.merchants.notices import recipients
+from server.merchants.service import lock_merchant
+from server.orders.identity import system_address
 from server.orders.ledger import is_standing
+from server.orders.links import stop_url
 from server.orders.models import Assignment, Order, PaymentClaim, Suggestion
-from server.orders.notices import system_address
+from server.orders.rules import LATE_CODES
+from server.orders.told import zone_of
 from server.shops.models import PaymentUpdate, Shop
 
 log = logging.getLogger(__name__)
@@ -135,7 +138,7 @@ RETURN_WORDS = {
 
 
 def tell_of_bank(notice: BankNotice) -> None:
-    """To the administrators, once an occasion: a bank wants a person (C27)."""
+    """To those who hear of it, once an occasion: a bank wants a person (C27)."""
     row = notice.connection
     moment = (row.consent_at or row.created_at).isoformat()
 
@@ -146,21 +149,18 @@ def tell_of_bank(notice: BankNotice) -> None:
         }
         return told | ({"ends_on": day(notice.on, language)} if notice.on else {})
 
-    tell_administrators(
-        notice.kind, row.merchant_id, f"bank:{row.id}:{notice.kind}:{moment}", facts
-    )
+    tell_people(notice.kind, row.merchant_id, f"bank:{row.id}:{notice.kind}:{moment}", facts)
 
 
 def tell_of_domain(broken: Broken) -> None:
-    """To the administrators, once a break: their mails leave from our address again (S17, N14).
+    """To those who hear of it, once a break: their mails leave from our address again (S17, N14).
 
     Kontor's own domain is nobody's: that stands in the log, for the operator.
     """
     if broken.merchant_id is None:
         log.error("the DNS of %s, Kontor's own domain, is not right any more", broken.name)
         return
-    merchant = db.session.get_one(Merchant, broken.merchant_id)
-    since = broken.since.astimezone(ZoneInfo(merchant.timezone)).date()
+    since = local_day(broken.merchant_id, broken.since)
 
     def facts(language: str) -> dict[str, Any]:
         sentences = [
@@ -176,7 +176,7 @@ def tell_of_domain(broken: Broken) -> None:
         }
 
     once = f"domain:{broken.domain_id}:broken:{broken.since.isoformat()}"
-    tell_administrators("domain_broken", broken.merchant_id, once, facts)
+    tell_people("domain_broken", broken.merchant_id, once, facts)
 
 
 def tell_of_recognised(statement: Statement) -> None:
@@ -192,7 +192,7 @@ def tell_of_recognised(statement: Statement) -> None:
                 "postings_url": url,
             }
 
-        tell_administrators(
+        tell_people(
             "postings_recognised",
             statement.merchant_id,
             f"statement:{statement.id}:rule:{hits.rule_id}:{hits.currency}",
@@ -200,7 +200,7 @@ def tell_of_recognised(statement: Statement) -> None:
         )
 
 
-def tell_administrators(
+def tell_people(  # noqa: PLR0913  a mail has that many columns
     kind: str,
     merchant_id: int,
     once: str,
@@ -209,11 +209,17 @@ def tell_administrators(
     shop_id: int | None = None,
     order_id: int | None = None,
     at: datetime | None = None,
+    people: Sequence[User] | None = None,
+    outbox: list[dict[str, Any]] | None = None,
 ) -> bool:
-    """A mail about the house, in each one's language; True if one was written."""
+    """A mail about the house to who gets this kind (K42), in each one's language, with the link
+    that stops it (K38); True if one was written.
+
+    ``people`` is given by who has asked for them already; ``outbox`` as in ``queue_mail``.
+    """
     merchant = db.session.get_one(Merchant, merchant_id)
     is_written = False
-    for user in administrators(merchant_id):
+    for user in people_for(kind, merchant_id) if people is None else people:
         language = nearest_language(user.language, merchant.language)
         is_written |= queue_mail(
             kind,
@@ -223,18 +229,25 @@ def tell_administrators(
             language=language,
             recipient=user.email,
             once=f"{once}:{user.id}",
-            facts={"recipient_name": user.name} | facts(language),
+            facts={"recipient_name": user.name, "stop_url": stop_url(user.id, kind)}
+            | facts(language),
             theme=KONTOR,
             sender_name="Kontor",
             sender_address=system_address(),
             at=at,
+            outbox=outbox,
         )
     return is_written
 
 
+def people_for(kind: str, merchant_id: int) -> list[User]:
+    """Who gets a notice of this kind now."""
+    return recipients(merchant_id, kind, is_essential=KINDS[kind].is_essential)
+
+
 def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datetime) -> None:
-    """To the administrators: `shop_error` once a fault, `transfer_failed` once an order."""
-    zone = ZoneInfo(db.session.get_one(Merchant, shop.merchant_id).timezone)
+    """To those who hear of it: `shop_error` once a fault, `transfer_failed` once an order."""
+    zone = zone_of(shop.merchant_id)
     if kind == "shop_error":
         since = shop.error_since or at
         once = f"shop:{shop.id}:error:{since.isoformat()}"
@@ -260,16 +273,17 @@ def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datet
         }
 
     order_id = update.order_id if update is not None else None
-    tell_administrators(kind, shop.merchant_id, once, facts, shop_id=shop.id, order_id=order_id)
+    tell_people(kind, shop.merchant_id, once, facts, shop_id=shop.id, order_id=order_id)
 
 
 def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **facts: str) -> bool:
-    """To the administrators, once a kind, order and posting; False if it was told before.
+    """To those who hear of it, once a kind, order and posting; False if it was told before.
 
-    Kinds: ``payment_for_cancelled`` (S51, S54), ``payment_for_removed`` (S40) and
-    ``payment_returned`` (N18), for which ``posting`` is the one that came or the one that took it
-    back. To be called when the ledger and the shop's update are written, because the mail says
-    what became of them. ``facts`` go over what is found here, finished for every language.
+    Kinds: ``payment_for_cancelled`` (S51, S54), ``payment_for_removed`` (S40),
+    ``payment_for_manual_order`` (K41) and ``payment_returned`` (N18), for which ``posting`` is the
+    one that came or the one that took it back. To be called when the ledger and the shop's update
+    are written, because the mail says what became of them. ``facts`` go over what is found here,
+    finished for every language.
     """
     is_return = kind == "payment_returned"
     came, told_of = _came_and_went(posting) if is_return else (posting, posting)
@@ -279,7 +293,7 @@ def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **fac
     marks = _marks(kind, order, booked, at)
     rest = order.total - _paid(order)
     shop = db.session.get_one(Shop, order.shop_id)
-    booked_on = told_of.booking_date or _local_day(order.merchant_id, at)
+    booked_on = told_of.booking_date or local_day(order.merchant_id, at)
     base = installed().url
 
     def told(language: str) -> dict[str, Any]:
@@ -292,12 +306,12 @@ def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **fac
             "booked_on": day(booked_on, language),
             "order_url": f"{base}/orders/{order.id}",
             "posting_url": f"{base}/postings/{told_of.id}",
-            **(_facts_of_return(told_of, rest, order.currency, language) if is_return else {}),
+            **_left_and_why(kind, told_of, rest, order.currency, language),
             **marks,
             **facts,
         }
 
-    return tell_administrators(
+    return tell_people(
         kind,
         order.merchant_id,
         f"order:{order.id}:posting:{told_of.id}:{kind}",
@@ -309,9 +323,9 @@ def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **fac
 
 
 def tell_of_removals(shop: Shop, held: int, open_count: int, at: datetime) -> bool:
-    """To the administrators, once a shop and day: orders vanish, and somebody must look (S41)."""
-    day_of = _local_day(shop.merchant_id, at).isoformat()
-    return tell_administrators(
+    """To those who hear of it, once a shop and day: orders vanish, and somebody must look (S41)."""
+    day_of = local_day(shop.merchant_id, at).isoformat()
+    return tell_people(
         "removals_wait",
         shop.merchant_id,
         f"shop:{shop.id}:removals:{day_of}",
@@ -327,7 +341,7 @@ def tell_of_removals(shop: Shop, held: int, open_count: int, at: datetime) -> bo
 
 
 def tell_of_claim(order: Order, claim: PaymentClaim, *, has_proof: bool, at: datetime) -> bool:
-    """To the administrators, once a claim: the customer says that he has paid (S61)."""
+    """To those who hear of it, once a claim: the customer says that he has paid (S61)."""
     shop = db.session.get_one(Shop, order.shop_id)
 
     def facts(language: str) -> dict[str, Any]:
@@ -343,7 +357,7 @@ def tell_of_claim(order: Order, claim: PaymentClaim, *, has_proof: bool, at: dat
             "paused_until": day(order.paused_until, language) if order.paused_until else "",
         }
 
-    return tell_administrators(
+    return tell_people(
         "customer_says_paid",
         order.merchant_id,
         f"order:{order.id}:claim:{claim.id}",
@@ -382,8 +396,7 @@ def _marks(kind: str, order: Order, booked: Decimal, at: datetime) -> dict[str, 
     holds = {
         "is_assigned": booked > ZERO,
         "shop_told": db.session.scalar(update.limit(1)) is not None,
-        "overdue": order.payment_code
-        in (wire.PaymentCode.INVOICE, wire.PaymentCode.CASH_ON_DELIVERY),
+        "overdue": order.payment_code in LATE_CODES,
     }
     known = KINDS[kind].optional
     return {name: "yes" if is_so else "" for name, is_so in holds.items() if name in known}
@@ -395,11 +408,16 @@ def _paid(order: Order) -> Decimal:
     return db.session.scalar(total) or ZERO
 
 
-def _facts_of_return(taken: Posting, rest: Decimal, currency: str, language: str) -> dict[str, str]:
-    return {
-        "reason": return_reason(taken.return_reason, language),
+def _left_and_why(
+    kind: str, posting: Posting, rest: Decimal, currency: str, language: str
+) -> dict[str, str]:
+    """What the order still owes and why the money went back, as far as the kind speaks of it."""
+    found = {
         "amount_open": money(rest, currency, language) if rest > ZERO else "",
+        "reason": return_reason(posting.return_reason, language),
     }
+    known = KINDS[kind].optional
+    return {name: text for name, text in found.items() if name in known}
 
 
 def return_reason(printed: str | None, language: str) -> str:
@@ -417,20 +435,20 @@ def tell_of_unassigned(
     at: datetime,
     likely: Mapping[int, str] | None = None,
 ) -> bool:
-    """To the administrators, at most once in a day of the merchant: these wait for a person.
+    """To those who hear of it, at most once in a day of the merchant: these wait for a person.
 
     ``postings`` were just looked at and not assigned; those that came since the last such mail
     and wait as well are told with them, so that what came later that day is not forgotten.
     ``likely`` is the number of the most likely order by posting id; where it is not given, the
     first suggestion counts. Nobody is told who ignores whatever is not assigned (K44).
     """
-    once = _once_a_day("postings_need_you", merchant_id, at)
-    if _is_told(once, merchant_id) or _ignores_unassigned(merchant_id):
+    once = once_a_day("postings_need_you", merchant_id, at)
+    if is_told("postings_need_you", once, merchant_id) or _ignores_unassigned(merchant_id):
         return False
     ids = [posting.id for posting in postings]
     waits = (Posting.merchant_id == merchant_id) & Posting.is_open
     looked_at: ColumnElement[bool] = or_(Posting.id.in_(ids), ~Posting.needs_match)
-    last = _last_told("postings_need_you", merchant_id)
+    last = last_told("postings_need_you", merchant_id)
     is_new = or_(Posting.id.in_(ids), Posting.created_at > last) if last else looked_at
     newest = (
         select(Posting)
@@ -442,21 +460,21 @@ def tell_of_unassigned(
     if not listed:
         return False
     count = db.session.scalar(select(func.count()).select_from(Posting).where(waits, looked_at))
-    lines = _lines_of_postings(listed, likely or {})
+    lines = _lines_of_postings(merchant_id, listed, likely or {})
     base = f"{installed().url}/postings"
 
     def facts(language: str) -> dict[str, Any]:
         return {
-            **_counted(count or 0, len(listed)),
+            **counted(count or 0, len(listed)),
             "postings": [line(language, base) for line in lines],
             "postings_url": base,
         }
 
-    return tell_administrators("postings_need_you", merchant_id, once, facts, at=at)
+    return tell_people("postings_need_you", merchant_id, once, facts, at=at)
 
 
 def _lines_of_postings(
-    postings: Sequence[Posting], likely: Mapping[int, str]
+    merchant_id: int, postings: Sequence[Posting], likely: Mapping[int, str]
 ) -> list[Callable[[str, str], dict[str, str]]]:
     ids = [posting.id for posting in postings]
     assigned = dict(
@@ -470,7 +488,7 @@ def _lines_of_postings(
 
     def line_of(posting: Posting) -> Callable[[str, str], dict[str, str]]:
         left = posting.amount - assigned.get(posting.id, ZERO)
-        booked_on = posting.booking_date or posting.created_at.date()
+        booked_on = posting.booking_date or local_day(merchant_id, posting.created_at)
         return lambda language, base: {
             "booked_on": day(booked_on, language),
             "payer": posting.counterparty_name or "",
@@ -516,16 +534,16 @@ def _ignores_unassigned(merchant_id: int) -> bool:
 
 
 def tell_of_differences(merchant_id: int, since: datetime, at: datetime) -> bool:
-    """To the administrators, at most once in a day of the merchant: paid, with a difference.
+    """To those who hear of it, at most once in a day of the merchant: paid, with a difference.
 
     What was booked since the last such mail, or after ``since`` if there was none (K21, C7), and
     still stands. Takes the merchant's lock, so that no booking is half way in.
     """
-    once = _once_a_day("differences_booked", merchant_id, at)
-    if _is_told(once, merchant_id):
+    once = once_a_day("differences_booked", merchant_id, at)
+    if is_told("differences_booked", once, merchant_id):
         return False
     lock_merchant(merchant_id)
-    after = _last_told("differences_booked", merchant_id) or since
+    after = last_told("differences_booked", merchant_id) or since
     rows = db.session.execute(_differences(merchant_id, after, at)).all()
     if not rows:
         return False
@@ -533,7 +551,7 @@ def tell_of_differences(merchant_id: int, since: datetime, at: datetime) -> bool
 
     def facts(language: str) -> dict[str, Any]:
         return {
-            **_counted(rows[0][3], len(rows)),
+            **counted(rows[0][3], len(rows)),
             "differences": [
                 _difference_line(row, order, received, language, base)
                 for row, order, received, _ in rows
@@ -541,7 +559,7 @@ def tell_of_differences(merchant_id: int, since: datetime, at: datetime) -> bool
             "orders_url": f"{base}?status=paid",
         }
 
-    return tell_administrators("differences_booked", merchant_id, once, facts, at=at)
+    return tell_people("differences_booked", merchant_id, once, facts, at=at)
 
 
 def _differences(
@@ -581,7 +599,11 @@ def _difference_line(
     }
 
 
-def _counted(count: int, listed: int) -> dict[str, str]:
+# --- for all that is told once a day ------------------------------------------------------------
+
+
+def counted(count: int, listed: int) -> dict[str, str]:
+    """The facts of a list that a mail may have to cut."""
     return {
         "count": str(count),
         "single": "yes" if count == 1 else "",
@@ -589,23 +611,23 @@ def _counted(count: int, listed: int) -> dict[str, str]:
     }
 
 
-def _once_a_day(kind: str, merchant_id: int, at: datetime) -> str:
-    return f"merchant:{merchant_id}:{kind}:{_local_day(merchant_id, at).isoformat()}"
+def once_a_day(kind: str, merchant_id: int, at: datetime) -> str:
+    return f"merchant:{merchant_id}:{kind}:{local_day(merchant_id, at).isoformat()}"
 
 
-def _local_day(merchant_id: int, at: datetime) -> date:
-    merchant = db.session.get_one(Merchant, merchant_id)
-    return at.astimezone(ZoneInfo(merchant.timezone)).date()
+def local_day(merchant_id: int, at: datetime) -> date:
+    """The merchant's date."""
+    return at.astimezone(zone_of(merchant_id)).date()
 
 
-def _is_told(once: str, merchant_id: int) -> bool:
+def is_told(kind: str, once: str, merchant_id: int) -> bool:
     """Whether everyone who would get this mail has it: one look-up, before any work is done."""
-    keys = [f"{once}:{user.id}" for user in administrators(merchant_id)]
+    keys = [f"{once}:{user.id}" for user in people_for(kind, merchant_id)]
     there = select(func.count()).select_from(Mail).where(Mail.once.in_(keys))
     return db.session.scalar(there) == len(keys)
 
 
-def _last_told(kind: str, merchant_id: int) -> datetime | None:
+def last_told(kind: str, merchant_id: int) -> datetime | None:
     """When the last mail of this kind was written."""
     mails = select(Mail.created_at).where(Mail.merchant_id == merchant_id, Mail.kind == kind)
     return db.session.scalar(mails.order_by(Mail.created_at.desc()).limit(1))

@@ -10,24 +10,32 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Protocol
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from plugin_sdk import types as wire
 from plugin_sdk.schemas import amount_text
 from server.banking.models import Posting
-from server.banking.payments.epc import girocode_payload
 from server.banking.rules.accounts import Payee, choose_payee
 from server.banking.service import payees
-from server.config import installed
 from server.db import db
-from server.mail.rules import MAX_LIST_ITEMS, day, money, nearest_language, payment_facts
-from server.mail.service import mail_content, queue_mail, sender_of
-from server.mail.theme import Theme
+from server.mail.kinds import KINDS
+from server.mail.languages import day, money
+from server.mail.rules import MAX_LIST_ITEMS, payment_facts
+from server.mail.service import mail_content, queue_mail
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
+from server.orders.identity import (
+    Sender,
+    country_of,
+    edition_for,
+    identity_of,
+    stored_country,
+)
+from server.orders.links import help_url, unsubscribe_url
 from server.orders.models import Assignment, Order
 from server.orders.rules import creditor_reference
+from server.orders.slips import slip_facts
 from server.orders.told import told_order, zone_of
 from server.shops.models import Shop
 
@@ -42,15 +50,6 @@ def payee_for(order: wire.Order, shop_id: int, payees: Iterable[Payee]) -> Payee
     address = order.billing_address or order.shipping_address
     country = address.country if address is not None else None
     return choose_payee(payees, shop_id=shop_id, country=country, currency=order.currency)
-
-
-def system_address() -> str:
-    """Where mails come from until the shop's own domain is proven (S17)."""
-    return sender_of(installed().mail_from)[1]
-
-
-def mail_language(customer: str | None, shop: str) -> str:
-    return nearest_language(customer, nearest_language(shop, "de"))
 
 
 def recipient_name(order: wire.Order) -> str:
@@ -74,17 +73,15 @@ def asked_reference(kind: str, payment_reference: str, order: wire.Order) -> str
 
 
 def asked_transfer(
-    payee: Payee, *, language: str, amount: Decimal, currency: str, payment_reference: str
+    payee: Payee,
+    *,
+    language: str,
+    amount: Decimal,
+    currency: str,
+    payment_reference: str,
+    country: str | None = None,
 ) -> dict[str, str]:
-    """The facts of the transfer that a customer is asked for, with the text of its QR code."""
-    girocode = girocode_payload(
-        creditor=payee.creditor_name,
-        iban=payee.iban,
-        bic=payee.bic,
-        amount=amount,
-        currency=currency,
-        reference=payment_reference,
-    )
+    """The facts of the transfer that a customer is asked for, and how his country draws it."""
     facts = payment_facts(
         language=language,
         amount=amount,
@@ -94,20 +91,14 @@ def asked_transfer(
         bic=payee.bic,
         payment_reference=payment_reference,
     )
-    return {**facts, "girocode": girocode or ""}
-
-
-class Sender(Protocol):
-    """What a mail to a customer needs to know of the shop that it comes from."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def language(self) -> str: ...
-    @property
-    def sender_name(self) -> str: ...
-    @property
-    def reply_to(self) -> str | None: ...
+    slip = slip_facts(
+        payee,
+        country=country,
+        amount=amount,
+        currency=currency,
+        payment_reference=payment_reference,
+    )
+    return facts | slip
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +160,7 @@ def facts_of_request(asked: Request, shop: Sender, language: str) -> dict[str, s
         payment_reference=asked_reference(
             asked.settings.reference_kind, asked.payment_reference, order
         ),
+        country=country_of(order),
     )
     until = asked.payable_until
     return {
@@ -179,6 +171,7 @@ def facts_of_request(asked: Request, shop: Sender, language: str) -> dict[str, s
         "recipient_name": recipient_name(order),
         "prepayment": "yes" if asked.code is wire.PaymentCode.PREPAYMENT else "",
         "payable_until": day(until, language) if until else "",
+        "help_url": help_url(shop.id, language),
     }
 
 
@@ -192,7 +185,8 @@ def payment_information(
     order = asked.order
     if not order.customer.email:
         return None
-    language = mail_language(order.customer.language, shop.language)
+    language = edition_for(order.customer.language, country_of(order), shop, asked.settings)
+    identity = identity_of(shop)
     return mail_content(
         "payment_information",
         language=language,
@@ -200,10 +194,10 @@ def payment_information(
         facts=facts_of_request(asked, shop, language)
         | _discount(asked, language)
         | facts(language),
-        theme=Theme(),
-        sender_name=shop.sender_name or shop.name,
-        sender_address=system_address(),
-        reply_to=shop.reply_to,
+        theme=identity.theme,
+        sender_name=identity.sender_name,
+        sender_address=identity.sender_address,
+        reply_to=identity.reply_to,
     )
 
 
@@ -356,11 +350,16 @@ def _queue_to_customer(
     facts: Callable[[Shop, str], dict[str, Any]],
     outbox: Outbox | None,
 ) -> bool:
-    """A mail about one order in the customer's language; False if it was written before."""
+    """A mail about one order in the customer's language; False if it was written before, or if the
+    merchant wants none of its kind (S1)."""
     if not order.customer_email:
         return False
     shop = db.session.get_one(Shop, order.shop_id)
-    language = mail_language(order.language, shop.language)
+    settings = settings_of(order.merchant_id, order.shop_id)
+    if not settings.sends(kind):
+        return False
+    language = edition_for(order.language, stored_country(order.wire), shop, settings)
+    identity = identity_of(shop)
     zone = zone_of(order.merchant_id)
     return queue_mail(
         kind,
@@ -376,14 +375,23 @@ def _queue_to_customer(
             "order_date": day(order.ordered_at.astimezone(zone).date(), language),
             "recipient_name": order.customer_name,
             "prepayment": "yes" if order.payment_code == "prepayment" else "",
+            "help_url": help_url(shop.id, language),
+            **_way_out(kind, order),
             **facts(shop, language),
         },
-        theme=Theme(),
-        sender_name=shop.sender_name or shop.name,
-        sender_address=system_address(),
-        reply_to=shop.reply_to,
+        theme=identity.theme,
+        sender_name=identity.sender_name,
+        sender_address=identity.sender_address,
+        reply_to=identity.reply_to,
         outbox=outbox,
     )
+
+
+def _way_out(kind: str, order: Order) -> dict[str, str]:
+    """The link to unsubscribe, which only optional kinds have (S11, S12)."""
+    if not KINDS[kind].is_optional or not order.customer_email:
+        return {}
+    return {"unsubscribe_url": unsubscribe_url(order.id, order.customer_email, kind)}
 
 
 def _money_of(rows: Sequence[Assignment], paid: Decimal) -> Decimal:
@@ -417,10 +425,12 @@ def _transfer_of_rest(order: Order, shop: Shop, rest: Decimal, language: str) ->
         amount=rest,
         currency=order.currency,
         payment_reference=asked_reference(kind, order.payment_reference, told),
+        country=country_of(told),
     )
 
 
 def _received_on(row: Assignment) -> date:
-    """The bank's booking date; for what a person marked as paid, the day of that."""
+    """The bank's booking date; for what a person marked as paid, the merchant's day of that."""
     posting = db.session.get(Posting, row.posting_id) if row.posting_id is not None else None
-    return (posting.booking_date if posting else None) or row.created_at.date()
+    booked_on = posting.booking_date if posting else None
+    return booked_on or row.created_at.astimezone(zone_of(row.merchant_id)).date()

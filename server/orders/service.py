@@ -22,7 +22,7 @@ from server.banking.models import Posting
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
-from server.orders.asking import ASKING, REMINDERS, ask_first, withhold_mails
+from server.orders.asking import ASKING, OVERDUE, REMINDERS, ask_first, withhold_mails
 from server.orders.effects import mapping_changed
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import (
@@ -47,6 +47,7 @@ from server.orders.models import (
     Order,
     Suggestion,
 )
+from server.orders.order_notices import tell_of_payment
 from server.orders.settlement import PAID_FIRST, cancel_again, revive, settle
 from server.shops import service as shops
 from server.shops.models import PaymentUpdate, Shop
@@ -71,6 +72,7 @@ DIFFERENCES: Final = ("bank_fee", "discount", "tolerance", "goodwill", "other")
 """Why an order may count as paid though a little is missing (C7)."""
 ASKING_MAILS: Final = {
     **dict.fromkeys(ASKING, OWING_STATUSES),
+    OVERDUE: ("cancelled",),
     "partially_paid": ("partially_paid",),
 }
 """Kinds of mails that ask a customer for money, and the statuses in which an order owes it."""
@@ -185,13 +187,24 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
     was_cancelled = order.cancelled_at is not None
     if was_cancelled and ledger.settings(order).of(order.payment_code).revive_cancelled:
         revive(order, row, ledger, actor, at)
+    outbox = ledger.outbox if ledger.is_quiet(order.id) else None
     settle(order, at, ledger, row=row, left_over=left_over)
-    is_gone = order.removed_at is not None or was_cancelled
-    if is_gone and origin != "credit":
+    special = _special_of(order, was_cancelled=was_cancelled)
+    if special is None:
+        tell_of_payment(order, posting, ledger, at, left_over=left_over, outbox=outbox)
+    elif origin != "credit":
         db.session.flush()  # the notice says what the ledger has
-        gone = "removed" if order.removed_at is not None else "cancelled"
-        tell_of_order(f"payment_for_{gone}", order, posting, at)
+        tell_of_order(special, order, posting, at)
     return row
+
+
+def _special_of(order: Order, *, was_cancelled: bool) -> str | None:
+    """The notice that somebody must read because no shop acts on this payment."""
+    if order.removed_at is not None:
+        return "payment_for_removed"
+    if was_cancelled:
+        return "payment_for_cancelled"
+    return "payment_for_manual_order" if order.sync == "manual" else None
 
 
 def _book_difference(order: Order, row: Assignment, ledger: Ledger, because: str | None) -> None:
