@@ -17,7 +17,8 @@ from sqlalchemy import String, cast, delete, or_, select, update
 
 from server.banking.models import Posting, Statement
 from server.db import db
-from server.mail.models import Mail
+from server.mail.models import Mail, MailReport, Suppression
+from server.mail.suppression import address_hash
 from server.matching.models import ForgottenPayer, MatchDecision
 from server.merchants.service import lock_merchant
 from server.orders.brakes import CUSTOMER_KINDS
@@ -168,6 +169,8 @@ def _erase_mails(order: Order, traces: Collection[str]) -> None:
         "html": None,
         "text": None,
         "smtp_response": None,
+        "headers": None,
+        "delivery_words": None,
         "error": ERASED,
     }
     of_order = Mail.order_id == order.id
@@ -176,8 +179,11 @@ def _erase_mails(order: Order, traces: Collection[str]) -> None:
     )
     # By kind, not by address: he may have had others, and those are his as well.
     to_customer = Mail.kind.in_(CUSTOMER_KINDS)
+    his = set(db.session.scalars(select(Mail.recipient).where(of_order, to_customer)))
+    _erase_suppressions(order, his | {order.customer_email or ""})
     db.session.execute(update(Mail).where(of_order, to_customer).values(recipient=""))
-    db.session.execute(update(Mail).where(of_order).values(**empty))
+    emptied = update(Mail).where(of_order).values(**empty).returning(Mail.id)
+    _erase_reports(db.session.scalars(emptied).all())
     if not traces:
         return
     names = [
@@ -189,7 +195,25 @@ def _erase_mails(order: Order, traces: Collection[str]) -> None:
         )
     ]
     notices = (Mail.merchant_id == order.merchant_id) & Mail.order_id.is_(None)
-    db.session.execute(update(Mail).where(notices, or_(*names)).values(**empty))
+    emptied = update(Mail).where(notices, or_(*names)).values(**empty).returning(Mail.id)
+    _erase_reports(db.session.scalars(emptied).all())
+
+
+def _erase_suppressions(order: Order, addresses: Collection[str]) -> None:
+    """The hash stays, or he would get the mails again that he does not want."""
+    hashes = [address_hash(address) for address in addresses if address]
+    db.session.execute(
+        update(Suppression)
+        .where(Suppression.merchant_id == order.merchant_id, Suppression.address_hash.in_(hashes))
+        .values(address="", evidence="")
+    )
+
+
+def _erase_reports(mail_ids: Collection[int]) -> None:
+    """What came back quotes the address, and often the whole mail."""
+    db.session.execute(
+        update(MailReport).where(MailReport.mail_id.in_(mail_ids)).values(raw=b"", words="")
+    )
 
 
 def _erase_conclusions(order: Order, posting_ids: Collection[int]) -> None:
