@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Settings:
             bounce_domain=env.get("KONTOR_BOUNCE_DOMAIN") or None,
             bounce_bind=_bounce_bind(env),
             bounce_mailbox=_bounce_mailbox(env),
-            spf_include=env.get("KONTOR_SPF_INCLUDE") or None,
+            spf_include=_spf_include(env),
             dns_servers=_dns_servers(env),
             mail_host=_mail_host(env),
             mx_port=_count(env, "KONTOR_MX_PORT", cls.mx_port, 1, 65_535),
@@ -210,6 +211,13 @@ def _mail_host(env: Mapping[str, str]) -> str:
     if name and (not name.isascii() or not name.replace("-", "").replace(".", "").isalnum()):
         raise WrongSetting("KONTOR_MAIL_HOST", f"{name!r} is not the name of a host")
     return name
+
+
+def _spf_include(env: Mapping[str, str]) -> str | None:
+    name = env.get("KONTOR_SPF_INCLUDE") or None
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+", name):
+        raise WrongSetting("KONTOR_SPF_INCLUDE", f"{name!r} is not the name of a domain")
+    return name.lower() if name is not None else None
 
 
 def _dns_servers(env: Mapping[str, str]) -> tuple[str, ...]:

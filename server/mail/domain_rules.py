@@ -31,7 +31,7 @@ RETURN_PATH_LABEL = "bounce"
 STRING_LENGTH = 255  # RFC 1035, 3.3
 MAX_DOMAIN_LENGTH = 253
 MAX_TYPED_LENGTH = 320
-MAX_SHOWN_LENGTH = 600
+MAX_SHOWN_LENGTH = 2_000  # no SPF record that works is longer, and ours is made of theirs
 MAX_SHOWN_RECORDS = 5
 FREEMAIL = Path(__file__).with_name("freemail.txt")
 SHARED_ENDINGS = frozenset({"co", "com", "org", "net", "ac", "gov", "gv", "edu", "or"})
@@ -295,7 +295,11 @@ def _unknown(key: str, answer: Answer) -> Check:
 
 
 def _shown(records: Sequence[str]) -> tuple[str, ...]:
-    return tuple(record[:MAX_SHOWN_LENGTH] for record in records[:MAX_SHOWN_RECORDS])
+    return tuple(_printable(record[:MAX_SHOWN_LENGTH]) for record in records[:MAX_SHOWN_RECORDS])
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 # --- DKIM

@@ -191,18 +191,27 @@ def with_include(records: Sequence[str], name: str) -> str:
     """One record that says what these say and includes ``name``; of none, a new one.
 
     Several records must become one: their mechanisms one after the other, their redirects
-    included, the first ``all`` at the end.
+    included, the first ``all`` at the end. Words that are none are left out: with one of them the
+    whole record means nothing.
     """
     include = f"include:{name}"
     if not records:
         return f"v=spf1 {include} ~all"
-    words = [word for record in records for word in record.split(" ")[1:] if word]
+    words = [word for record in records for word in record.split(" ")[1:] if _is_term(word)]
     if len(records) > 1:
         words = [re.sub(r"^redirect=", "include:", word, flags=re.IGNORECASE) for word in words]
     kept = list(dict.fromkeys(word for word in words if not _is_end(word)))
     ends = [word for word in words if _is_end(word)] or ["~all"]
     kept = [word for word in kept if word.lower().lstrip("+?~-") != include.lower()]
     return " ".join(["v=spf1", *kept, include, ends[0]])
+
+
+def _is_term(word: str) -> bool:
+    try:
+        _term(word)
+    except SpfError:
+        return False
+    return True
 
 
 def _is_end(word: str) -> bool:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from server import config
 from server.dashboard import words as texts
 from server.db import db, now
 from server.mail import domains
-from server.mail.domain_rules import REASONS, STATES, WARNINGS
+from server.mail.domain_rules import (
+    REASONS,
+    STATES,
+    WARNINGS,
+    Home,
+    PublishedKey,
+    Report,
+    judge,
+)
 from server.mail.models import Mail, SendingDomain
+from server.mail.spf import Answer
 from server.merchants.models import User
 from tests.factories import make_merchant, make_order, make_shop
 from tests.fakes.dns_server import FakeDns
@@ -27,14 +39,14 @@ HOUSE = "kontor.example.org"
 
 @pytest.fixture
 def dns(app) -> Iterator[FakeDns]:
-    settings = config.installed()
+    before = config.installed()
     with FakeDns() as running:
         running.put(HOUSE, "TXT", "v=spf1 ip4:192.0.2.1 -all")
         config.install(
-            replace(settings, dns_servers=(running.server,), bounce_domain="bounces.example.org")
+            replace(before, dns_servers=(running.server,), bounce_domain="bounces.example.org")
         )
         yield running
-    config.install(settings)
+    config.install(before)
 
 
 @pytest.fixture
@@ -261,6 +273,45 @@ def test_every_state_and_reason_has_a_sentence(app) -> None:
         *(f"is_{one}" for one in "new waiting proven failing broken".split()),
     ]
     assert [one for one in wanted if not texts.has_text(f"sending_domain.{one}")] == []
+
+
+RECORDS = st.one_of(
+    st.text(max_size=80),
+    st.lists(
+        st.sampled_from(
+            "v=spf1 +all -all ~all mx a ptr include:a.example include:b.example redirect=a.example"
+            " exists:%{i}.x.example ip4:192.0.2.1 ip4:x v=DKIM1; k=rsa; p= p=AAAA h=sha1; t=y; s=x;"
+            ' v=DMARC1; p=none p=reject; rua=mailto:a@b.example \\ " {name} {0} %s'.split()
+        ),
+        max_size=12,
+    ).map(" ".join),
+)
+NAMES = ("laden.example", "a.example", "b.example", "_dmarc.laden.example") + tuple(
+    f"kontor{number}._domainkey.laden.example" for number in (1, 2)
+)
+ANSWERS = st.one_of(
+    st.sampled_from([Answer("unknown", why="why"), Answer("no_data"), Answer("no_such_name")]),
+    st.lists(RECORDS, min_size=1, max_size=3).map(lambda texts: Answer("found", tuple(texts))),
+)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(NAMES, ANSWERS)))
+@settings(max_examples=300, deadline=None)
+def test_whatever_the_dns_says_there_is_a_sentence_for_it(zone: dict[str, Answer]) -> None:
+    keys = [PublishedKey("kontor1", "AAAA", "current"), PublishedKey("kontor2", "BBBB", "next")]
+    home = Home("b.example", "bounces.example.org")
+    report = judge(
+        "laden.example", keys, home, lambda name, _: zone.get(name, Answer("no_such_name"))
+    )
+    for one in report.checks:
+        assert one.state in STATES
+        assert (one.state == "ok") == (not one.reason)
+        for language in texts.LANGUAGES:
+            if one.reason:
+                sentence = texts.texts(language)[f"sending_domain.reason_{one.reason}"]
+                assert isinstance(sentence, str)
+                assert sentence.format(**one.facts)
+    assert Report.from_json(json.loads(json.dumps(report.as_json()))) == report
 
 
 def test_an_installation_without_a_domain_says_so(app, merchant, dns, row) -> None:

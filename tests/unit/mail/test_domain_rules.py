@@ -342,6 +342,7 @@ def test_an_include_that_cannot_be_asked_leaves_it_open() -> None:
         (["v=spf1 mx redirect=x.example"], f"v=spf1 mx {OURS} redirect=x.example"),
         ([f"v=spf1 mx -all {OURS}"], f"v=spf1 mx {OURS} -all"),
         (["v=spf1 mx -all", "v=spf1 a mx ~all"], f"v=spf1 mx a {OURS} -all"),
+        (["v=spf1 ipv4:192.0.2.1 a: mx -all"], f"v=spf1 mx {OURS} -all"),
         (["v=spf1 redirect=x.example", "v=spf1 a"], f"v=spf1 include:x.example a {OURS} ~all"),
     ],
 )
@@ -477,6 +478,12 @@ def test_domains_that_mails_cannot_come_from(typed: str, why: str) -> None:
 def test_the_list_of_freemail_providers_is_in_order() -> None:
     assert len(freemail_domains()) > 120
     assert all(name == name.lower() and "." in name for name in freemail_domains())
+
+
+def test_what_is_shown_of_strangers_has_no_control_characters() -> None:
+    found = check_of("dmarc", {(f"_dmarc.{DOMAIN}", "TXT"): ["x\x00\x1b[2J\u202e" + "y" * 9_000]})
+    assert found.found[0].startswith("x\ufffd\ufffd[2J\ufffdy")
+    assert len(found.found[0]) == 2_000
 
 
 def test_a_record_for_a_zone_file_is_quoted() -> None:

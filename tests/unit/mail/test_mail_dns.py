@@ -182,6 +182,11 @@ def test_the_servers_come_from_the_settings() -> None:
     )
     assert resolver_of(asked).servers == ("192.0.2.1:5353", "[2001:db8::1]:53", "2001:db8::2")
     assert resolver_of(asked) is resolver_of(asked)
+    named = Settings.from_env({**env, "KONTOR_SPF_INCLUDE": "_SPF.Kontor.example"})
+    assert named.spf_include == "_spf.kontor.example"
+    for wrong in ("include:kontor.example", "kontor", "a b.example"):
+        with pytest.raises(WrongSetting, match="KONTOR_SPF_INCLUDE"):
+            Settings.from_env({**env, "KONTOR_SPF_INCLUDE": wrong})
     for wrong in ("dns.example", "192.0.2.1:0x5", "192.0.2.1:99999"):
         with pytest.raises(WrongSetting, match="KONTOR_DNS_SERVERS"):
             Settings.from_env({**env, "KONTOR_DNS_SERVERS": wrong})
