@@ -21,6 +21,8 @@ from server.dashboard import (
     errors,
     ignore_rules,
     login,
+    mail_kinds,
+    mail_look,
     mapping,
     movements,
     orders,
@@ -68,7 +70,8 @@ def register(app: Flask) -> None:
         ignore_rules,
         sending_domains,
     )
-    for module in (*work, *reminders, *sources, *operator, *settings, account, login):
+    mails = (mail_look, mail_kinds)
+    for module in (*work, *reminders, *sources, *operator, *settings, *mails, account, login):
         door.register_blueprint(module.pages)
     pages.register(app)
     errors.register(app, door)

@@ -49,6 +49,10 @@ class StaleForm(Exception):
     """The form's token is missing or of another session: shown as "the page is too old"."""
 
 
+class NotAllowed(Exception):
+    """Only administrators change this: shown as that."""
+
+
 # --- sessions ---------------------------------------------------------------------------------
 
 
@@ -95,6 +99,12 @@ def require_login() -> BaseResponse | None:
 
 def _is_static() -> bool:
     return request.endpoint == "dashboard.static"
+
+
+def require_administrator() -> None:
+    """Raises NotAllowed for somebody who may look but not change."""
+    if not g.user.is_administrator:
+        raise NotAllowed
 
 
 def safe_next(path: str | None) -> str | None:

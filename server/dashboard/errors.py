@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from server.dashboard import access
-from server.dashboard.access import StaleForm
+from server.dashboard.access import NotAllowed, StaleForm
 from server.dashboard.pages import page
 from server.db import db
 from server.orders.service import NotPossible
@@ -24,6 +24,7 @@ def register(app: Flask, door: Blueprint) -> None:
     """The door's own errors, and the addresses that no door knows."""
     door.register_error_handler(HTTPException, known)
     door.register_error_handler(StaleForm, stale_form)
+    door.register_error_handler(NotAllowed, not_allowed)
     door.register_error_handler(NotPossible, not_possible)
     door.register_error_handler(Exception, unexpected)
     app.register_error_handler(404, _of_no_door)
@@ -39,6 +40,10 @@ def known(error: HTTPException) -> ResponseReturnValue:
 
 def stale_form(_error: StaleForm) -> Response:
     return show(403)
+
+
+def not_allowed(_error: NotAllowed) -> Response:
+    return show(403, "error.not_allowed")
 
 
 def not_possible(error: NotPossible) -> Response:

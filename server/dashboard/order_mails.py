@@ -9,6 +9,7 @@ from flask import Response, abort, g
 from server.dashboard import order_queries
 from server.dashboard.pages import page
 from server.mail.models import Mail
+from server.mail.pictures import with_own_pictures
 from server.mail.rules import KINDS, FactError, Message
 from server.mail.service import preview_mail
 
@@ -43,7 +44,8 @@ def mail_content(mail_id: int) -> Response:
 
 def framed(message: Message) -> Response:
     """What a mail says, for the sandboxed frame; also before it is sent."""
-    response = Response(_with_pictures(message), mimetype="text/html")
+    html = with_own_pictures(_with_pictures(message))
+    response = Response(html, mimetype="text/html")
     response.headers["Content-Security-Policy"] = MAIL_CONTENT_POLICY
     return response
 

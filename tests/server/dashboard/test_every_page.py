@@ -32,7 +32,11 @@ OWN_POLICY = {
     "dashboard.orders.invoice",
     "dashboard.orders.proof",
     "dashboard.dunning_preview.content",
+    "dashboard.settings_look.preview",
+    "dashboard.settings_mail_kinds.content",
 }
+SHOWS_BRACES = {"dashboard.settings_mail_kinds.show"}
+"""Pages on which placeholders are written in braces; elsewhere one is a text nobody filled in."""
 
 
 def furnish(app) -> dict[str, object]:
@@ -239,7 +243,8 @@ def test_every_page_is_well_made_for_screen_readers_and_the_policy(app):
             assert outline.headings.count(1) == 1, rule
             jumps = zip(outline.headings, outline.headings[1:], strict=False)
             assert all(after <= before + 1 for before, after in jumps), (rule, outline.headings)
-            assert "{" not in re.sub(r"<[^>]*>", "", answer.text), rule
+            shown = re.sub(r"<[^>]*>", "", answer.text)
+            assert "{" not in shown or rule.endpoint in SHOWS_BRACES, rule
 
 
 def test_what_belongs_to_another_merchant_is_not_there(app):
