@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from server.banking.payments.swiss_qr import Party
+
 LEAST_ACCOUNT_DIGITS = 6
 
 
@@ -12,7 +14,8 @@ LEAST_ACCOUNT_DIGITS = 6
 class Payee:
     """Where a merchant's customers are asked to pay, and for whom (empty: for all).
 
-    ``for_countries`` are billing countries (ISO 3166), ``for_shops`` ids.
+    ``for_countries`` are billing countries (ISO 3166), ``for_shops`` ids. The ``address`` is what
+    a Swiss QR-bill needs of the account's owner; None where nobody entered it.
     """
 
     iban: str
@@ -22,6 +25,7 @@ class Payee:
     for_countries: frozenset[str] = frozenset()
     for_currencies: frozenset[str] = frozenset()
     for_shops: frozenset[int] = frozenset()
+    address: Party | None = None
 
 
 def choose_payee(

@@ -12,8 +12,13 @@ import zlib
 
 import pytest
 
-from server.mail.codes import MAX_PAYLOAD_BYTES, girocode_png
-from tests.unit.mail.samples import GIROCODE
+from server.mail.codes import (
+    MAX_PAYLOAD_BYTES,
+    MAX_SWISS_PAYLOAD_BYTES,
+    girocode_png,
+    swiss_qr_png,
+)
+from tests.unit.mail.samples import GIROCODE, SWISS_QR
 
 SCALE, QUIET = 6, 4
 # ISO/IEC 18004 tables 1, 9 and E.1 for level M: version: (error bytes a block, [(blocks, bytes)])
@@ -71,6 +76,46 @@ def test_the_quiet_zone_is_white_and_opaque() -> None:
 def test_too_long_for_the_standard() -> None:
     with pytest.raises(ValueError, match="331 bytes"):
         girocode_png("x" * (MAX_PAYLOAD_BYTES + 1))
+
+
+@pytest.mark.feature("K19")
+def test_the_swiss_code_is_the_payload_with_a_cross_in_its_middle() -> None:
+    """SIX, QR-bill 6.4.2: 7 of 46 mm, a white border, a black square, a white cross."""
+    pixels, _ = _pixels(swiss_qr_png(SWISS_QR))
+    plain, _ = _pixels(girocode_png(SWISS_QR))
+    assert _read_code(girocode_png(SWISS_QR)) == SWISS_QR
+    size, middle = len(plain), len(plain) // 2
+    assert len(pixels) == size
+    covered = [
+        (x, y)
+        for y in range(size)
+        for x in range(size)
+        if max(abs(x - middle + 0.5), abs(y - middle + 0.5)) < (size - 2 * QUIET * SCALE) * 7 / 92
+    ]
+    hidden = set(covered)
+    for y in range(size):
+        for x in range(size):
+            if (x, y) not in hidden:
+                assert pixels[y][x] == plain[y][x]
+    side = round(len(covered) ** 0.5)
+    assert side * side == len(covered)
+    assert side == pytest.approx((size - 2 * QUIET * SCALE) * 7 / 46, abs=2)
+    row = pixels[middle][middle - side // 2 : middle + side // 2]
+    assert _runs(row) == [1, 0, 1, 0, 1]  # border, square, arm, square, border
+    corner = pixels[middle - side // 4][middle - side // 2 : middle + side // 2]
+    assert _runs(corner) == [1, 0, 1, 0, 1]
+    edge = pixels[middle - side // 2 + 1][middle - side // 2 : middle + side // 2]
+    assert _runs(edge) == [1]
+
+
+def _runs(row: list[int]) -> list[int]:
+    return [colour for at, colour in enumerate(row) if at == 0 or row[at - 1] != colour]
+
+
+def test_the_swiss_code_has_its_own_limit() -> None:
+    assert swiss_qr_png("x" * MAX_SWISS_PAYLOAD_BYTES)
+    with pytest.raises(ValueError, match="997 bytes"):
+        swiss_qr_png("x" * (MAX_SWISS_PAYLOAD_BYTES + 1))
 
 
 def _pixels(png: bytes) -> tuple[list[list[int]], tuple[int, ...]]:

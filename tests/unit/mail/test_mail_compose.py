@@ -27,7 +27,16 @@ from server.mail.rules import (
     wrap,
 )
 from server.mail.theme import KONTOR, Theme
-from tests.unit.mail.samples import BIC, IBAN, REFERENCE, facts_for, theme_for
+from server.mail.wording import texts_of
+from tests.unit.mail.samples import (
+    BIC,
+    IBAN,
+    REFERENCE,
+    SWISS_IBAN,
+    facts_for,
+    facts_of_swiss_account,
+    theme_for,
+)
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "mails"
 EVERY = [(name, edition) for name, kind in KINDS.items() for edition in editions_for(kind.reader)]
@@ -121,6 +130,69 @@ def test_payment_information_states_every_fact_in_both_parts(edition: str) -> No
         assert fact in visible
     assert [image.content_id for image in message.inline] == ["girocode@kontor"]
     assert "cid:girocode@kontor" in message.html
+
+
+@pytest.mark.feature("K18", "K19", "S62")
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_the_payment_part_of_a_swiss_bill_is_drawn_in_text(edition: str) -> None:
+    facts = {**facts_for("payment_information", edition), **facts_of_swiss_account(edition)}
+    message = compose("payment_information", edition, facts, KONTOR)
+    visible = _visible(message.html)
+    for fact in (str(facts["amount_due"]), grouped_iban(SWISS_IBAN), REFERENCE):
+        assert fact in message.text
+        assert fact in visible
+    assert [image.content_id for image in message.inline] == ["swissqr@kontor"]
+    assert 'src="cid:swissqr@kontor"' in message.html
+    assert "girocode" not in message.html
+    title = texts_of(edition)["common"]["ch_title"]
+    assert title in visible
+    assert texts_of(edition)["common"]["ch_message"] in visible
+    without = compose("payment_information", edition, {**facts, "swiss_qr": ""}, KONTOR)
+    assert without.inline == ()
+    assert "cid:" not in without.html
+    assert title in _visible(without.html)
+
+
+@pytest.mark.feature("K18", "S62")
+def test_the_form_has_the_name_that_it_has_in_the_country() -> None:
+    german = facts_for("payment_information", "de")
+    austrian = compose("payment_information", "de", {**german, "form_at": "yes"}, KONTOR)
+    assert "SEPA-Überweisung" in compose("payment_information", "de", german, KONTOR).html
+    assert "Zahlungsanweisung" in austrian.html
+    assert "SEPA-Überweisung" not in austrian.html
+
+
+def test_a_code_that_is_too_long_is_named() -> None:
+    facts = {**facts_for("payment_information", "de"), "girocode": "x" * 332}
+    with pytest.raises(FactError, match="'girocode': a GiroCode holds 331 bytes"):
+        compose("payment_information", "de", facts, KONTOR)
+
+
+@pytest.mark.feature("S11", "S12")
+@pytest.mark.parametrize(
+    "kind", [name for name, kind in KINDS.items() if kind.reader == "customer"]
+)
+def test_only_what_one_can_do_without_has_a_link_to_unsubscribe(kind: str) -> None:
+    is_optional = "unsubscribe_url" in KINDS[kind].optional
+    assert is_optional is KINDS[kind].is_optional
+    assert "unsubscribe_url" not in KINDS[kind].required
+    assert not (is_optional and KINDS[kind].is_important)
+    message = compose(kind, "de", facts_for(kind, "de"), KONTOR)
+    for form in (message.text, message.html):
+        assert ("/unsubscribe/" in form) is is_optional
+
+
+@pytest.mark.feature("K38")
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.footer == "notice"])
+def test_every_notice_can_be_stopped(kind: str) -> None:
+    stop = "https://kontor.example.org/notices/stop/x"
+    for language in ("de", "en"):
+        facts = {**facts_for(kind, language), "stop_url": stop}
+        message = compose(kind, language, facts, KONTOR)
+        assert f"\n{stop}\n" in message.text
+        assert f'href="{stop}"' in message.html
+        without = compose(kind, language, {**facts, "stop_url": ""}, KONTOR)
+        assert texts_of(language)["common"]["stop"] not in without.text + without.html
 
 
 def test_without_optional_facts_their_places_are_gone() -> None:
