@@ -18,16 +18,17 @@ from flask import Blueprint, Response, abort, g, redirect, render_template, requ
 from limits import RateLimitItemPerMinute
 from markupsafe import Markup, escape
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.customer.pages import ERRORS, UNKNOWN_PER_ADDRESS, known, secure_page, unexpected
 from server.db import db, now
 from server.mail import suppression
+from server.mail.kinds import KINDS
 from server.mail.languages import LANGUAGES, MERCHANT_LANGUAGES, nearest_language
 from server.mail.models import Mail
 from server.merchants.models import NoticeChoice, User
+from server.merchants.notices import choose
 from server.orders.links import OptOut, read_help, read_stop, read_unsubscribe
 from server.orders.models import Order
 from server.shops.models import Shop
@@ -150,9 +151,16 @@ def ask_stop(token: str) -> str:
 def stop(token: str) -> BaseResponse:
     user, kind = _user_and_kind(token)
     _limit(token)
-    _choose(user.id, kind, is_wanted=_typed_choice() == "again", at=now())
+    choose(user.id, kind, is_wanted=_wanted(user, kind, _typed_choice()), at=now())
     db.session.commit()
     return redirect(url_for(".ask_stop", token=token), 303)
+
+
+def _wanted(user: User, kind: str, choice: str) -> bool | None:
+    """Where he gets it without a choice, taking back leaves none: his would end that of others."""
+    if choice == "stop":
+        return False
+    return None if KINDS[kind].is_essential and user.is_administrator else True
 
 
 def _user_and_kind(token: str) -> tuple[User, str]:
@@ -162,14 +170,6 @@ def _user_and_kind(token: str) -> tuple[User, str]:
         abort(404)
     g.language = nearest_language(user.language, "de", MERCHANT_LANGUAGES)
     return user, kind
-
-
-def _choose(user_id: int, kind: str, *, is_wanted: bool, at: datetime) -> None:
-    values = {"is_wanted": is_wanted, "changed_at": at}
-    chosen = insert(NoticeChoice).values(user_id=user_id, kind=kind, **values)
-    db.session.execute(
-        chosen.on_conflict_do_update(index_elements=["user_id", "kind"], set_=values)
-    )
 
 
 # --- what holds for all of them -----------------------------------------------------------------

@@ -122,6 +122,35 @@ def _opt_outs(merchant_id: int, address: str, kind: str, at: datetime) -> Any:
     )
 
 
+def suppressions_of(
+    merchant_id: int,
+    at: datetime,
+    *,
+    text: str = "",
+    before: int | None = None,
+    limit: int,
+) -> list[Suppression]:
+    """What holds for this merchant, the newest first; ``before`` is the id of the last one shown.
+
+    ``text`` is a part of the address. A whole one is found also where the address was removed.
+    """
+    rows = select(Suppression).where(Suppression.merchant_id == merchant_id, in_force(at))
+    if text:
+        is_part = func.lower(Suppression.address).contains(text.lower(), autoescape=True)
+        rows = rows.where(is_part | (Suppression.address_hash == address_hash(text)))
+    if before is not None:
+        rows = rows.where(Suppression.id < before)
+    return list(db.session.scalars(rows.order_by(Suppression.id.desc()).limit(limit)))
+
+
+def suppression_of(merchant_id: int, suppression_id: int, at: datetime) -> Suppression | None:
+    """One that holds; None if this merchant has no such one."""
+    row = db.session.get(Suppression, suppression_id)
+    if row is None or row.merchant_id != merchant_id or row.ended_at is not None:
+        return None
+    return row if row.expires_at is None or row.expires_at > at else None
+
+
 # --- writing ------------------------------------------------------------------------------------
 
 

@@ -221,8 +221,26 @@ def test_a_user_stops_a_notice_and_takes_it_back(client, merchant, language):
     choice = db.session.query(NoticeChoice).one()
     assert (choice.user_id, choice.kind, choice.is_wanted) == (user.id, "shop_error", False)
     client.post(link, data={"choice": "again"})
-    db.session.refresh(choice)
-    assert choice.is_wanted
+    assert db.session.query(NoticeChoice).count() == 0
+
+
+@pytest.mark.feature("K38", "K42")
+@pytest.mark.parametrize(
+    ("kind", "is_administrator", "left"),
+    [("shop_error", True, None), ("shop_error", False, True), ("order_paid", True, True)],
+)
+def test_who_takes_it_back_gets_it_again_and_takes_it_from_nobody(
+    client, merchant, kind, is_administrator, left
+):
+    user = make_user(merchant)
+    user.is_administrator = is_administrator
+    db.session.commit()
+    link = path_of(links.stop_url(user.id, kind))
+    client.post(link, data={"choice": "stop"})
+    client.post(link, data={"choice": "again"})
+    db.session.expire_all()
+    choice = db.session.get(NoticeChoice, (user.id, kind))
+    assert (choice.is_wanted if choice else None) is left
 
 
 def test_only_notices_can_be_stopped(client):

@@ -11,10 +11,10 @@ from werkzeug.routing import Rule
 
 from server.banking import sharing
 from server.banking.models import BankConnection
-from server.db import db
+from server.db import db, now
 from server.dunning.models import DunningRun
 from server.dunning.runs import TOO_MANY
-from server.mail import domains
+from server.mail import domains, suppression
 from server.merchants.models import Merchant, User
 from server.orders import service
 from server.orders.claims import ProofFile, keep_proof
@@ -75,6 +75,9 @@ def furnish(app) -> dict[str, object]:
     run = DunningRun(merchant_id=merchant.id, run_date=AT.date(), status="withheld", error=TOO_MANY)
     db.session.add(run)
     domain = domains.add(merchant.id, "laden.example", AT)
+    blocked = suppression.suppress(
+        merchant.id, "erika@example.org", "bounced", at=now(), evidence="550 5.1.1 unknown"
+    )
     db.session.commit()
     return {
         "merchant": merchant,
@@ -91,6 +94,7 @@ def furnish(app) -> dict[str, object]:
         "rule_id": rule.id,
         "run_id": run.id,
         "domain_id": domain.id,
+        "suppression_id": blocked.id,
         "proof_id": proof.id,
         "merchant_id": guest.id,
         "message_id": message_id,
