@@ -40,6 +40,7 @@ from server.dashboard import (
     shared_accounts,
     shops,
     statements,
+    suppressions,
     today,
 )
 
@@ -69,6 +70,7 @@ def register(app: Flask) -> None:
         payers,
         ignore_rules,
         sending_domains,
+        suppressions,
     )
     mails = (mail_look, mail_kinds)
     for module in (*work, *reminders, *sources, *operator, *settings, *mails, account, login):
