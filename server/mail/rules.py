@@ -1,4 +1,4 @@
-"""Facts to a mail: words, HTML, MIME. Pure; reads nothing but the compiled templates beside it.
+"""Facts to a mail: words, HTML, MIME. Pure; reads only the compiled templates and their words.
 
 Facts are finished strings ("1.284,60 €"), because templates do no arithmetic. They are put into
 HTML that was compiled long before (``build.py``), so neither MJML nor CSS ever meets a customer's
