@@ -6,7 +6,9 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +23,7 @@ from server.mail import bounces, domains
 from server.mail.delivery import Desk, write_letter
 from server.mail.dkim import sign
 from server.mail.dns import Resolver
-from server.mail.domain_rules import DomainError
+from server.mail.domain_rules import Check, DomainError, Report
 from server.mail.models import DkimKey, Mail, SendingDomain
 from server.merchants.models import Merchant
 from server.orders.merchant_notices import tell_of_domain
@@ -237,7 +239,7 @@ def test_a_time_out_in_between_does_not_forget_it(
 @pytest.mark.feature("N14")
 def test_the_administrators_are_told_which_record_broke(row: SendingDomain, merchant) -> None:
     make_user(merchant)
-    report = domains.Report((domains.Check("kontor1", "wrong", "cut"),))
+    report = Report((Check("kontor1", "wrong", "cut"),))
     broken = domains.Broken(row.id, merchant.id, row.name, AT, report.checks)
     for _ in range(2):
         tell_of_domain(broken)
@@ -366,6 +368,34 @@ def test_a_key_that_cannot_be_opened_does_not_stop_the_mail(
     db.session.flush()
     assert not may_sign(row)
     assert "laden.example" in caplog.text
+
+
+@pytest.mark.real_commits
+def test_several_looks_at_once_do_it_once(app) -> None:
+    """A worker and somebody who presses the button."""
+    made = domains.add(make_merchant().id, "laden.example", AT)
+    made.proven_at, made.failing_since = AT, AT
+    old = domains.keys_of(made)[1]
+    old.status, old.retired_at = "retired", AT - 8 * DAY
+    db.session.commit()
+    domain_id, start = made.id, threading.Barrier(4)
+    report = Report((Check("kontor1", "missing", "absent"), Check("spf", "ok")))
+
+    def settle(number: int) -> bool:
+        with app.app_context():
+            db.session.connection()  # connected before the start, so that nobody is late
+            db.session.rollback()
+            start.wait(10)
+            at = AT + DAY + number * timedelta(seconds=1)
+            broken = domains.settle(domain_id, report, at)
+            db.session.commit()
+            db.session.remove()
+            return broken is not None
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(settle, range(4)))
+    assert told.count(True) == 1
+    assert [key.status for key in domains.keys_of(made)] == ["current", "next"]
 
 
 # --- whose --------------------------------------------------------------------------------------
