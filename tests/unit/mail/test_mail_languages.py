@@ -142,15 +142,18 @@ def test_editions_build_on_more_general_ones() -> None:
 def test_every_edition_says_the_same_facts(kind: str) -> None:
     """A fact that one language forgot would be missing in somebody's mail.
 
-    ``form_at`` only chooses between two names of a field.
+    Those that only choose between two words are each language's own matter.
     """
 
     def used(one: str) -> list[set[str]]:
         template = load_template(kind, one)
-        return [_names(part) - {"form_at"} for part in (template.text, template.html)]
+        return [_names(part) - CHOOSE_WORDS for part in (template.text, template.html)]
 
     for one in EDITIONS:
         assert used(one) == used("de"), one
+
+
+CHOOSE_WORDS = {"form_at", "form_ch", "is_structured"}
 
 
 def _names(nodes: tuple[str | Name | Part, ...]) -> set[str]:
