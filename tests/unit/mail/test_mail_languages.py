@@ -25,7 +25,7 @@ from server.mail.languages import (
     nearest_language,
     parents_of,
 )
-from server.mail.rules import Name, Part, compose, load_template
+from server.mail.rules import Name, Part, compose, load_template, skeleton
 from server.mail.wording import texts_of, words_of
 from tests.unit.mail.samples import facts_for, theme_for
 
@@ -241,3 +241,18 @@ def test_french_has_a_blank_before_its_tall_marks() -> None:
         for text in group.values():
             words = re.sub(r"\{\{.*?\}\}", "x", text)
             assert not re.search(r"[^\u00a0\u202f][;?!]|\w:| [:;?!]", words), text
+
+
+def test_no_text_is_left_over() -> None:
+    """What no template asks for would be translated for nobody."""
+    asked = {
+        kind: set(
+            re.findall(r"\{\{ (\w+)\.(\w+) \}\}", skeleton(kind, "html") + skeleton(kind, "txt"))
+        )
+        for kind in KINDS
+    }
+    everywhere = {name for marks in asked.values() for _, name in marks} | {"colon"}
+    for one in EDITIONS:
+        for group, texts in texts_of(one).items():
+            known = {name for _, name in asked[group]} if group in KINDS else everywhere
+            assert texts.keys() <= known, (one, group)
