@@ -31,6 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from server.config import Settings, WrongSetting, check_bind
 from server.db import db, now
 from server.mail import bounces
+from server.mail.bounces import StillSending
 from server.mail.parts import parts_of
 from server.mail.reports import read_report
 
@@ -96,7 +97,7 @@ def _forget(app: Flask) -> None:
 
 
 def _keep(app: Flask, raw: bytes, recipients: list[str]) -> None:
-    """Committed when it returns. Raises SQLAlchemyError."""
+    """Committed when it returns. Raises SQLAlchemyError and StillSending."""
     with app.app_context():
         for recipient in recipients:
             bounces.receive(raw, recipient, now())
@@ -151,6 +152,8 @@ class Door:
         assert isinstance(content, bytes), "decode_data is off"
         try:
             await asyncio.to_thread(_keep, self.app, content, envelope.rcpt_tos)
+        except StillSending:
+            return "451 4.3.0 Still being sent, try again later"
         except SQLAlchemyError:
             log.warning("the database is away; the other server is asked to come again")
             return "451 4.3.0 Cannot be kept now, try again later"
@@ -195,7 +198,10 @@ def read_mailbox(app: Flask, url: str) -> int:
             if recipient is None:
                 mailbox.uid("STORE", uid.decode("ascii"), "+FLAGS.SILENT", r"(\Seen)")
                 continue
-            _keep(app, raw, [recipient])
+            try:
+                _keep(app, raw, [recipient])
+            except StillSending:
+                continue  # it stays unread, so the next look finds it
             mailbox.uid("STORE", uid.decode("ascii"), "+FLAGS.SILENT", r"(\Seen \Deleted)")
             taken += 1
         if taken:

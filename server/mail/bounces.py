@@ -44,6 +44,10 @@ _ORDER: Final = (None, "accepted", "delayed", "delivered", "bounced", "complaine
 """News never turn back: a mail that bounced after it was delivered was forwarded and bounced."""
 
 
+class StillSending(Exception):
+    """The mail is just being handed over: come again when its row says how that went."""
+
+
 def mail_of(addresses: Iterable[str]) -> int | None:
     """The id of the mail whose return path is among these; None where bounces are not received."""
     settings = installed()
@@ -65,10 +69,13 @@ def receive(raw: bytes, recipient: str, at: datetime) -> MailReport | None:
 
     ``recipient`` is the address that it was sent to. A complaint may come to another one; then it
     is the signed return path that it names. Reports of no mail of ours are kept for 30 days, at
-    most ``MAX_UNMATCHED``, with ``mail_id`` None.
+    most ``MAX_UNMATCHED``, with ``mail_id`` None. Raises StillSending where a report overtakes the
+    answer of the server that took the mail: the worker would write over it.
     """
     report = read_report(raw)
     mail = _locked_mail(mail_of((recipient, report.return_path)))
+    if mail is not None and mail.status == "running":
+        raise StillSending(mail.id)
     if mail is not None and _report_count(mail) >= MAX_REPORTS_OF_MAIL:
         log.warning("mail %d has too many reports; one more is not kept", mail.id)
         return None

@@ -16,10 +16,10 @@ from server.forgetting.service import erase_personal_data
 from server.mail import suppression
 from server.mail.kinds import KINDS
 from server.mail.languages import LANGUAGES, MERCHANT_LANGUAGES
-from server.mail.models import Suppression
+from server.mail.models import Mail, Suppression
 from server.merchants.models import NoticeChoice
-from server.orders import links
-from tests.factories import make_merchant, make_order, make_shop, make_user
+from server.orders import links, service
+from tests.factories import make_merchant, make_order, make_posting, make_shop, make_user
 from tests.server.mail.rows import sent_mail
 
 ERIKA = "erika@example.org"
@@ -183,6 +183,30 @@ def test_the_headers_keep_the_link_to_itself(client, order):
     assert headers["Referrer-Policy"] == "no-referrer" and headers["Cache-Control"] == "no-store"
     large = client.post(link_of(order), data={"choice": "stop", "x": "x" * 100_000})
     assert large.status_code == 413
+
+
+# --- in the mails -------------------------------------------------------------------------------
+
+
+def facts_of(order, kind: str) -> dict[str, str]:
+    return db.session.query(Mail).filter_by(order_id=order.id, kind=kind).one().facts
+
+
+@pytest.mark.feature("S11", "S12")
+def test_optional_mails_carry_the_link_and_mandatory_ones_say_why_there_is_none(
+    client, merchant, order
+):
+    asked = facts_of(order, "payment_information")
+    assert "unsubscribe_url" not in asked
+    assert client.get(path_of(asked["help_url"])).status_code == 200
+    posting = make_posting(merchant, "19.90", order.number)
+    service.assign(
+        order.merchant_id, posting.id, [(order.id, posting.amount)], actor="anna", at=now()
+    )
+    db.session.commit()
+    thanks = facts_of(order, "payment_received")
+    assert client.post(path_of(thanks["unsubscribe_url"]), data=ONE_CLICK).status_code == 200
+    assert has_opted_out(order)
 
 
 # --- why it arrived -----------------------------------------------------------------------------

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import smtplib
 import socket
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,10 +20,15 @@ from sqlalchemy import text
 
 from server import bounces as receiver
 from server.config import Settings, WrongSetting, install, installed
-from server.db import db
-from server.mail.models import MailReport
+from server.db import db, now
+from server.mail.delivery import Desk
+from server.mail.models import Mail, MailReport
+from server.mail.service import SmtpSession, deliver_mail
+from server.mail.suppression import blocked
 from server.mail.verp import return_path
-from tests.factories import make_merchant
+from tests.factories import make_merchant, make_order, make_shop
+from tests.flows.installation import eventually
+from tests.server.dashboard.visitor import member
 from tests.server.mail.rows import sent_mail
 
 SAMPLES = Path(__file__).parents[2] / "fixtures" / "bounces"
@@ -182,6 +190,71 @@ def test_every_sample_is_taken(port, app):
     assert sorted(row.mail_id for row in reports()) == [mail.id for mail in mails]
 
 
+def test_a_report_that_overtakes_the_answer_of_the_mail_server_waits_for_it(port, mail):
+    mail.status = "running"
+    db.session.commit()
+    with client(port) as smtp:
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            smtp.sendmail("", [path_of(mail)], DSN)
+        assert refused.value.smtp_code == 451 and not reports()
+        mail.status = "done"
+        db.session.commit()
+        smtp.sendmail("", [path_of(mail)], DSN)
+    assert len(reports()) == 1
+
+
+@pytest.mark.feature("S7", "S4")
+def test_from_the_order_to_the_bounce_on_its_page(app, port, sink):
+    merchant = make_merchant()
+    anna = member(app, merchant)
+    order = make_order(make_shop(merchant))
+    mail = db.session.query(Mail).filter_by(order_id=order.id).one()
+    with SmtpSession(f"smtp://127.0.0.1:{sink.port}") as session:
+        deliver_mail(mail, Desk.of([mail], now()), session)
+    mail.succeed(now())
+    db.session.commit()
+    envelope = sink.received[0]
+    assert envelope.mail_from.endswith(f"@{DOMAIN}")
+    with client(port) as smtp:
+        smtp.sendmail("", [envelope.mail_from], DSN)
+    db.session.expire_all()
+    assert mail.delivery == "bounced"
+    assert "User unknown" in anna.get(f"/mails/{mail.id}").text
+    later = sent_mail(merchant.id, recipient=mail.recipient)
+    assert blocked([later], now())[later.id].reason == "bounced"
+
+
+def test_the_process_receives_until_it_is_asked_to_stop(mail, settings):
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = probe.getsockname()[1]
+    env = {
+        **os.environ,
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "KONTOR_SECRET_KEY": settings.secret_key,
+        "KONTOR_ENCRYPTION_KEYS": settings.encryption_keys[0],
+        "KONTOR_VAR": str(settings.var),
+        "KONTOR_BOUNCE_DOMAIN": DOMAIN,
+        "KONTOR_BOUNCE_BIND": f"127.0.0.1:{port}",
+    }
+    command = [sys.executable, "-m", "server", "bounces"]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as process:
+        try:
+            with eventually(lambda: _connected(port), "the receiver answers") as smtp:
+                smtp.sendmail("", [path_of(mail)], DSN)
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0, process.stderr.read().decode()
+    assert [row.mail_id for row in reports()] == [mail.id]
+
+
+def _connected(port: int) -> smtplib.SMTP | None:
+    try:
+        return client(port)
+    except OSError:
+        return None
+
+
 # --- a mailbox ----------------------------------------------------------------------------------
 
 
@@ -286,6 +359,16 @@ def test_a_complaint_in_a_mailbox_is_found_by_the_return_path_that_it_names(app,
     with serving(raw) as mailbox:
         assert receiver.read_mailbox(app, mailbox.url) == 1
     assert [(row.mail_id, row.kind) for row in reports()] == [(mail.id, "complaint")]
+
+
+def test_a_report_of_a_mail_that_is_still_being_sent_stays_unread(app, mail):
+    mail.status = "running"
+    db.session.commit()
+    with serving(addressed(mail)) as mailbox:
+        assert receiver.read_mailbox(app, mailbox.url) == 0
+        mail.status = "done"
+        db.session.commit()
+        assert receiver.read_mailbox(app, mailbox.url) == 1
 
 
 def test_a_report_whose_deletion_failed_is_taken_once(app, mail):
