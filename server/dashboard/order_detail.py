@@ -15,6 +15,7 @@ from server.banking.rules.accounts import Payee
 from server.banking.service import payees
 from server.dashboard import (
     match_queries,
+    order_mails,
     order_menu,
     order_queries,
     order_steps,
@@ -25,6 +26,7 @@ from server.dashboard.order_queries import OrderRow
 from server.dashboard.pages import page, plain
 from server.db import db, now
 from server.mail.codes import girocode_png
+from server.mail.typos import suggest
 from server.merchants.service import settings_of
 from server.orders import claims, credit, lifecycle
 from server.orders.links import page_url
@@ -33,6 +35,7 @@ from server.orders.notices import asked_reference, asked_transfer, payee_for
 from server.orders.service import NotPossible
 from server.orders.told import told_order
 
+MAILS_SHOWN = 5
 FILE_POLICY = "default-src 'none'; sandbox"
 """What strangers sent is saved, never shown within our own pages."""
 
@@ -62,6 +65,9 @@ def order_page(order_id: int, problem: NotPossible | None = None) -> Response:
         can_edit="edit" in fits,
         can_be_paid="mark_as_paid" in fits and row.owed > row.paid,
         steps=order_steps.steps_of(order, at),
+        mails=order_mails.lines_of(order, at),
+        mails_shown=MAILS_SHOWN,
+        suggestion=suggest(order.customer_email) if order.customer_email else None,
         reminders=order_queries.reminders_of(g.merchant_id, order.id),
         claims=claims.claims_of(order.id),
         proofs=claims.proofs_of(order.id),

@@ -53,10 +53,10 @@ _EMPTY_LINE: Final = re.compile(r"\n[ \t]*\n\s*")
 
 
 class BlockError(ValueError):
-    """Own words that make no mail: ``block`` is which, the text says why."""
+    """Own words that make no mail: ``block`` is which, "" for all; the text says why."""
 
     def __init__(self, block: str, reason: str) -> None:
-        super().__init__(f"{block}: {reason}")
+        super().__init__(f"{block or 'all blocks'}: {reason}")
         self.block = block
 
 
@@ -88,7 +88,7 @@ def build_one(kind: str, edition: str, words: Mapping[str, str]) -> tuple[str, s
     """
     known = blocks_of(kind, edition)
     if sum(len(text.encode("utf-8", "replace")) for text in words.values()) > MAX_WORDS_BYTES:
-        raise BlockError("all blocks", f"{MAX_WORDS_BYTES} bytes are the most")
+        raise BlockError("", f"{MAX_WORDS_BYTES} bytes are the most")
     ours = words_of(kind, edition)
     own = {}
     for block, text in words.items():

@@ -163,8 +163,9 @@ def test_what_cannot_be_is_named(block: str, text: str, problem: str) -> None:
 
 def test_all_blocks_together_have_a_limit() -> None:
     words = dict.fromkeys(blocks_of("payment_information", "de"), "€" * 4000)
-    with pytest.raises(BlockError, match="all blocks: 64000 bytes"):
+    with pytest.raises(BlockError, match="all blocks: 64000 bytes") as refused:
         build_one("payment_information", "de", words)
+    assert refused.value.block == ""
 
 
 HOSTILE = st.text(
