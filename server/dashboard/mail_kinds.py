@@ -37,6 +37,7 @@ from server.mail.languages import editions_for
 from server.mail.models import TEST_ONCE, Mail, MailText
 from server.mail.own_words import BLOCKS, BlockError, blocks_of, build_one, placeholders_of
 from server.mail.rules import AddressError, Template, checked_address, template_of
+from server.mail.samples import example_of
 from server.mail.service import queue_mail
 from server.merchants.service import settings_of
 from server.shops.models import Shop
@@ -166,9 +167,11 @@ def _placeholders(sample: Sample) -> list[tuple[str, str]]:
     """(Name, what it would say): the facts of the kind that a text may name, sure ones first."""
     if not sample.to_customer:
         return []
-    facts, required = sample.facts, KINDS[sample.kind].required
+    required = KINDS[sample.kind].required
     names = sorted(placeholders_of(sample.kind), key=lambda name: (name not in required, name))
-    return [(name, str(facts.get(name, ""))[:MAX_EXAMPLE_LENGTH]) for name in names]
+    of = (sample.kind, sample.edition, words.today())
+    shown = [(name, example_of(name, *of)[:MAX_EXAMPLE_LENGTH]) for name in names]
+    return [(name, example) for name, example in shown if example]
 
 
 def _asked_version(sample: Sample) -> MailText | None:

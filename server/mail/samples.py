@@ -35,6 +35,7 @@ FEE: Final = Decimal("2.50")
 FEES: Final = Decimal("5.00")
 SURPLUS: Final = Decimal("15.40")
 REFUND: Final = Decimal("49.90")
+INTEREST: Final = Decimal("2.00")
 DISCOUNT: Final = Decimal("25.69")
 
 _OF_THE_SHOP: Final = {
@@ -113,6 +114,13 @@ def sample_facts(kind: str, edition: str, today: date) -> Facts:
     return {name: values[name] for name in sorted(wanted - left_out) if values.get(name)}
 
 
+def example_of(name: str, kind: str, edition: str, today: date) -> str:
+    """What a fact of a customer's mail may read like, also one that the sample leaves out."""
+    values: Facts = {**_of_customers(edition, today), **_of_kind(kind, edition, today)}
+    value = values.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
 def currency_of(edition: str) -> str:
     return "CHF" if is_swiss(edition) else "EUR"
 
@@ -137,6 +145,14 @@ def _of_customers(edition: str, today: date) -> Facts:
         "order_date": d(-4),
         "order_total": m(TOTAL),
         "prepayment": "yes",
+        "previous_amount": m(TOTAL + REFUND),
+        "discount_amount": m(TOTAL - DISCOUNT),
+        "discount_until": d(3),
+        "due_on": d(12),
+        "open_amount": m(TOTAL),
+        "fees_total": m(FEES),
+        "interest": m(INTEREST),
+        "settled_otherwise": m(REFUND),
         "invoice_number": "R-2048",
         "invoice_date": d(-2),
         "bank_as_of": d(-1),
@@ -272,13 +288,12 @@ def _of_kind(kind: str, edition: str, today: date) -> Facts:
 def _demand(edition: str, today: date) -> dict[str, str]:
     """The second dunning notice: its fee, that of the first one and interest."""
     currency = currency_of(edition)
-    interest = Decimal("2.00")
-    return _transfer(edition, TOTAL + FEES + interest, today) | {
+    return _transfer(edition, TOTAL + FEES + INTEREST, today) | {
         "level": "2",
         "open_amount": money(TOTAL, currency, edition),
         "fee": money(FEE, currency, edition),
         "fees_total": money(FEES, currency, edition),
-        "interest": money(interest, currency, edition),
+        "interest": money(INTEREST, currency, edition),
     }
 
 

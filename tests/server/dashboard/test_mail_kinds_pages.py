@@ -97,7 +97,7 @@ def test_light_and_dark_are_shown_whatever_the_browser_likes(anna):
     assert "@media not all" in light and 'content="light"' in light
     assert "@media all" in dark and 'content="dark"' in dark
     phone = anna.get(f"{ONE}?view=phone&scheme=dark").text
-    assert 'class="mail-frame phone"' in phone and "scheme=dark" in phone
+    assert 'class="mail-frame as-phone"' in phone and "scheme=dark" in phone
 
 
 @pytest.mark.feature("K39", "K36")
