@@ -97,7 +97,7 @@ def texts_of(edition: str) -> dict[str, dict[str, str]]:
         path = TEXTS / f"{parent}.toml"
         if path.exists():
             for group, part in tomllib.loads(path.read_text("utf-8")).items():
-                stripped = {name: text.strip() for name, text in part.items()}
+                stripped = {name: text.strip(" \n") for name, text in part.items()}
                 texts[group] = {**texts.get(group, {}), **stripped}
     if is_swiss(edition):
         texts = {

@@ -243,6 +243,11 @@ def test_french_has_a_blank_before_its_tall_marks() -> None:
             assert not re.search(r"[^\u00a0\u202f][;?!]|\w:| [:;?!]", words), text
 
 
+def test_a_french_name_has_a_blank_before_its_colon() -> None:
+    message = compose("refund_executed", "fr", facts_for("refund_executed", "fr"), theme_for("x"))
+    assert "    Remboursement\u00a0:    15,40" in message.text
+
+
 def test_no_text_is_left_over() -> None:
     """What no template asks for would be translated for nobody."""
     asked = {
