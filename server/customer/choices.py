@@ -76,19 +76,17 @@ def unsubscribe(token: str) -> BaseResponse:
     asked = _known(read_unsubscribe(token))
     order = _order_or_404(asked)
     _limit(token)
-    is_one_click = request.form.get(ONE_CLICK[0]) == ONE_CLICK[1]
-    wanted = "stop" if is_one_click else _typed_choice()
+    wanted = _typed_choice()
     address = _address_of(asked, order)
     if address is not None:
         _change(asked, order, address, wanted, now())
         db.session.commit()
-    if is_one_click:
-        return Response("", 200, headers=ANYWHERE, mimetype="text/plain")
-    return redirect(url_for(".ask_unsubscribe", token=token), 303)
+    return _answer(url_for(".ask_unsubscribe", token=token))
 
 
 @door.route("/unsubscribe/<token>", methods=["OPTIONS"])
-def may_unsubscribe(token: str) -> Response:
+@door.route("/stop-notice/<token>", methods=["OPTIONS"])
+def may_ask(token: str) -> Response:
     """A webmailer's browser asks first (CORS)."""
     return Response("", 204, headers=ANYWHERE)
 
@@ -134,7 +132,7 @@ def why(token: str) -> str:
 # --- a merchant's notices -----------------------------------------------------------------------
 
 
-@door.get("/stop-notice/<token>")
+@door.get("/stop-notice/<token>", provide_automatic_options=False)
 def ask_stop(token: str) -> str:
     user, kind = _user_and_kind(token)
     choice = db.session.get(NoticeChoice, (user.id, kind))
@@ -147,13 +145,13 @@ def ask_stop(token: str) -> str:
     )
 
 
-@door.post("/stop-notice/<token>")
+@door.post("/stop-notice/<token>", provide_automatic_options=False)
 def stop(token: str) -> BaseResponse:
     user, kind = _user_and_kind(token)
     _limit(token)
     choose(user.id, kind, is_wanted=_wanted(user, kind, _typed_choice()), at=now())
     db.session.commit()
-    return redirect(url_for(".ask_stop", token=token), 303)
+    return _answer(url_for(".ask_stop", token=token))
 
 
 def _wanted(user: User, kind: str, choice: str) -> bool | None:
@@ -192,7 +190,20 @@ def _limit(token: str) -> None:
     attempt_limits().count(CHANGES_PER_LINK, token)
 
 
+def _is_one_click() -> bool:
+    return request.form.get(ONE_CLICK[0]) == ONE_CLICK[1]
+
+
+def _answer(page: str) -> BaseResponse:
+    """200 and nothing else for a mail program, which follows no redirect (RFC 8058, 3.2)."""
+    if _is_one_click():
+        return Response("", 200, headers=ANYWHERE, mimetype="text/plain")
+    return redirect(page, 303)
+
+
 def _typed_choice() -> str:
+    if _is_one_click():
+        return "stop"
     choice = request.form.get("choice")
     if choice not in ("stop", "again"):
         abort(400)

@@ -8,6 +8,7 @@ purpose is none of another.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -68,7 +69,14 @@ def read_unsubscribe(token: str) -> OptOut | None:
 
 def help_url(shop_id: int, language: str) -> str:
     """Why a customer of this shop gets mails, in the words of an edition (S90, S91)."""
-    return f"{installed().url}/why/{_signer('why this mail').dumps([shop_id, language])}"
+    settings = installed()
+    return _help_url(settings.url, settings.secret_key, shop_id, language)
+
+
+@lru_cache(maxsize=4096)
+def _help_url(base: str, secret: str, shop_id: int, language: str) -> str:
+    """Remembered, because every mail to a customer has it and it says nothing of the order."""
+    return f"{base}/why/{_signer('why this mail', secret).dumps([shop_id, language])}"
 
 
 def read_help(token: str) -> tuple[int, str] | None:
@@ -108,5 +116,5 @@ def _read(purpose: str, token: str) -> Any:
         return None
 
 
-def _signer(purpose: str) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(installed().secret_key, salt=purpose)
+def _signer(purpose: str, secret: str | None = None) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(secret or installed().secret_key, salt=purpose)

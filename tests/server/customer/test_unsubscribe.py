@@ -267,6 +267,17 @@ def test_who_takes_it_back_gets_it_again_and_takes_it_from_nobody(
     assert (choice.is_wanted if choice else None) is left
 
 
+@pytest.mark.feature("K38")
+def test_one_click_stops_a_notice(app, merchant):
+    user = make_user(merchant)
+    link = path_of(links.stop_url(user.id, "shop_error"))
+    stranger = app.test_client(use_cookies=False)
+    sent_from = {"Origin": "https://webmail.example.net"}
+    assert stranger.options(link, headers=sent_from).status_code == 204
+    assert stranger.post(link, data=ONE_CLICK, headers=sent_from).status_code == 200
+    assert not db.session.get(NoticeChoice, (user.id, "shop_error")).is_wanted
+
+
 def test_only_notices_can_be_stopped(client):
     with pytest.raises(AssertionError):
         links.stop_url(1, "password_reset")
