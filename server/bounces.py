@@ -87,6 +87,8 @@ async def _repeat(work: Callable[[Flask], object], app: Flask, seconds: float) -
             await asyncio.to_thread(work, app)
         except (SQLAlchemyError, OSError, imaplib.IMAP4.error) as problem:
             log.warning("what comes back cannot be read now: %s", problem)
+        except Exception:
+            log.exception("what comes back could not be read; it is tried again")
         await asyncio.sleep(seconds)
 
 

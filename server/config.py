@@ -242,8 +242,12 @@ def _bounce_mailbox(env: Mapping[str, str]) -> str | None:
     url = env.get("KONTOR_BOUNCE_MAILBOX") or None
     if url is None:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in {"imap", "imaps"} or not (parts.hostname and parts.username):
+    try:
+        parts = urlsplit(url)
+        is_known = parts.scheme in {"imap", "imaps"} and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is none
+        is_known = False
+    if not is_known or not (parts.hostname and parts.username):
         raise WrongSetting("KONTOR_BOUNCE_MAILBOX", "is imaps://USER:PASSWORD@HOST/INBOX")
     _check_bounce_domain(env, "KONTOR_BOUNCE_MAILBOX")
     return url

@@ -398,6 +398,8 @@ ENV = {
         ("KONTOR_BOUNCE_BIND", "127.0.0.1"),
         ("KONTOR_BOUNCE_MAILBOX", "pop3://bounces:secret@mail.example.org/"),
         ("KONTOR_BOUNCE_MAILBOX", "imaps://mail.example.org/INBOX"),
+        ("KONTOR_BOUNCE_MAILBOX", "imaps://bounces:secret@mail.example.org:imap/INBOX"),
+        ("KONTOR_BOUNCE_MAILBOX", "imaps://bounces:secret@[mail/INBOX"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(name, value):
