@@ -20,6 +20,7 @@ from server.dunning.service import carry_out
 from server.mail.models import Mail
 from server.mail.rules import FactError, Message
 from server.mail.service import preview_mail
+from server.mail.texts import own_templates
 from server.merchants.service import lock_merchant
 from server.orders.brakes import CUSTOMER_KINDS
 from server.orders.ledger import NotPossible, order_now
@@ -53,7 +54,9 @@ def next_mail(merchant_id: int, order_id: int, at: datetime) -> tuple[Message, s
     """(What it says, its language), as if the next step were today; None if that sends none."""
     try:
         mail = _written(merchant_id, order_id, at)
-        return (preview_mail(mail), mail.language) if mail is not None else None
+        if mail is None:
+            return None
+        return preview_mail(mail, own_templates([mail]).get(mail.id)), mail.language
     except (NotPossible, FactError):
         return None
     finally:

@@ -245,7 +245,7 @@ def save() -> BaseResponse:
 
 def _problem(refused: BlockError) -> dict[str, str]:
     """What is wrong by block, in the reader's language; of several, the first."""
-    reason = str(refused).removeprefix(f"{refused.block}: ")
+    reason = str(refused).removeprefix(f"{refused.block or 'all blocks'}: ")
     block = refused.block if refused.block in BLOCKS else ""
     for key, pattern in _REASONS.items():
         found = pattern.fullmatch(reason)

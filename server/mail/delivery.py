@@ -35,6 +35,7 @@ from server.mail.rules import (
 )
 from server.mail.smtp import MayHaveArrived, NotEver, NotNow, NotSent, NotSetUp
 from server.mail.suppression import Block, blocked
+from server.mail.texts import own_templates
 from server.mail.theme import Theme
 from server.mail.verp import return_path
 
@@ -75,6 +76,7 @@ class Desk:
             system=system,
             keys=signing_keys(names),
             return_paths=return_paths(names) if settings.bounce_domain else {},
+            templates=own_templates(batch),
             blocked=blocked(batch, at),
             bounce_domain=settings.bounce_domain,
             secret=settings.secret_key,

@@ -165,6 +165,13 @@ def test_what_makes_no_mail_is_said_at_its_block_with_all_that_was_typed(
     assert anna.post(FRAME, form).status_code == 200
 
 
+def test_too_much_of_everything_is_said_above_the_form(merchant, anna):
+    form = {f"block:{name}": "€" * 4000 for name in blocks(anna.get(ONE).text)}
+    answer = anna.post(ONE, KIND | form)
+    assert answer.status_code == 422 and "Zusammen höchstens 64000 Bytes." in answer.text
+    assert words_in_force(merchant) is None
+
+
 def test_what_a_merchant_writes_is_text_and_never_code(merchant, anna):
     nasty = '<script>alert(1)</script> "><img src=x onerror=alert(1)> [[ 7*7 ]] [% x %]'
     anna.post(ONE, KIND | {"block:title": nasty, "block:intro": nasty})

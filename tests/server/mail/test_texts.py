@@ -9,6 +9,7 @@ from sqlalchemy import event, func, select
 
 from server.db import db
 from server.mail import texts
+from server.mail.delivery import Desk, write_letter
 from server.mail.kinds import KINDS
 from server.mail.models import Mail, MailText
 from server.mail.own_words import BlockError, blocks_of
@@ -97,6 +98,18 @@ def test_versions_are_kept_with_who_and_when_and_come_back(merchant):
     texts.save(merchant.id, None, KIND, EDITION, old.words, **WHO)
     assert in_force(merchant) == OWN
     assert texts.version_of(make_merchant("Bobs Laden").id, first.id) is None
+
+
+@pytest.mark.feature("K39", "S3")
+def test_what_is_sent_says_it_in_the_merchants_words(merchant, shop):
+    own = {"title": "Bitte bezahlen", "intro": "Danke **sehr**."}
+    texts.save(merchant.id, None, KIND, EDITION, own, **WHO)
+    mails = [mail_of(merchant, shop.id), mail_of(merchant, shop.id, "en")]
+    desk = Desk.of(mails, AT)
+    german, english = (write_letter(mail, desk).message for mail in mails)
+    assert "Danke <strong>sehr</strong>." in german.html and "Danke sehr." in german.text
+    assert title_of(desk.templates[mails[0].id]) == "Bitte bezahlen"
+    assert "Bitte bezahlen" not in english.html
 
 
 def test_only_the_newest_versions_are_kept(merchant, monkeypatch):
