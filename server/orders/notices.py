@@ -249,12 +249,17 @@ Outbox = list[dict[str, Any]]
 
 
 def queue_payment_received(
-    order: Order, rows: Sequence[Assignment], paid: Decimal, outbox: Outbox | None = None
+    order: Order,
+    rows: Sequence[Assignment],
+    paid: Decimal,
+    outbox: Outbox | None = None,
+    settings: MerchantSettings | None = None,
 ) -> bool:
     """Thank for the money. Once an order, however often it is undone and booked again.
 
     ``rows`` are the standing assignments, ``paid`` is their sum. What was written off is not
     money that came: the customer reads what arrived, and that the order is paid (K21).
+    ``settings`` are those of the order's shop, for whoever has read them already.
     """
     received = [row for row in rows if row.origin != "difference"]
     received_total = _money_of(rows, paid)
@@ -267,6 +272,7 @@ def queue_payment_received(
             "payments": _payments(received, order.currency, language),
         },
         outbox,
+        settings,
     )
 
 
@@ -276,6 +282,7 @@ def queue_partially_paid(
     paid: Decimal,
     rest: Decimal,
     outbox: Outbox | None = None,
+    settings: MerchantSettings | None = None,
 ) -> bool:
     """Thank for a part and ask for the rest: once an order and paid sum (K40).
 
@@ -302,7 +309,7 @@ def queue_partially_paid(
         }
 
     once = f"partially_paid:{amount_text(paid)}"
-    return _queue_to_customer("partially_paid", order, once, facts, outbox)
+    return _queue_to_customer("partially_paid", order, once, facts, outbox, settings)
 
 
 def queue_overpaid(
@@ -311,6 +318,7 @@ def queue_overpaid(
     paid: Decimal,
     surplus: Decimal,
     outbox: Outbox | None = None,
+    settings: MerchantSettings | None = None,
 ) -> bool:
     """Say that more came than was owed: once an order and surplus (K40).
 
@@ -340,7 +348,7 @@ def queue_overpaid(
         }
 
     once = f"overpaid:{amount_text(surplus)}"
-    return _queue_to_customer("overpaid", order, once, facts, outbox)
+    return _queue_to_customer("overpaid", order, once, facts, outbox, settings)
 
 
 def _queue_to_customer(
@@ -349,13 +357,14 @@ def _queue_to_customer(
     once: str,
     facts: Callable[[Shop, str], dict[str, Any]],
     outbox: Outbox | None,
+    settings: MerchantSettings | None,
 ) -> bool:
     """A mail about one order in the customer's language; False if it was written before, or if the
     merchant wants none of its kind (S1)."""
     if not order.customer_email:
         return False
     shop = db.session.get_one(Shop, order.shop_id)
-    settings = settings_of(order.merchant_id, order.shop_id)
+    settings = settings or settings_of(order.merchant_id, order.shop_id)
     if not settings.sends(kind):
         return False
     language = edition_for(order.language, stored_country(order.wire), shop, settings)

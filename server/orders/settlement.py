@@ -211,11 +211,12 @@ def _say_what_came(
 ) -> bool:
     rows, paid = ledger.standing(order.id), ledger.paid(order.id)
     outbox = ledger.outbox if ledger.is_quiet(order.id) else None
+    settings = ledger.settings(order)
     if after is wire.PaymentStatus.PARTIALLY_PAID:
-        return queue_partially_paid(order, rows, paid, ledger.rest(order), outbox)
+        return queue_partially_paid(order, rows, paid, ledger.rest(order), outbox, settings)
     if surplus > ZERO:
-        return queue_overpaid(order, rows, paid, surplus, outbox)
-    return queue_payment_received(order, rows, paid, outbox)
+        return queue_overpaid(order, rows, paid, surplus, outbox, settings)
+    return queue_payment_received(order, rows, paid, outbox, settings)
 
 
 def withhold_notices(order: Order, posting_id: int) -> None:
