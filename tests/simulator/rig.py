@@ -25,12 +25,11 @@ from server.banking import intake
 from server.config import Settings
 from server.db import db
 from server.db import now as present
-from server.mail import service as mail_service
 
 KEPT = ("base_rate",)
 """Filled by a migration."""
 assert _every_table.TABLES, "defaults are changed when all tables are known"
-READS_CLOCK = (jobs, intake, mail_service)
+READS_CLOCK = (jobs, intake)
 """Rooms and doors of the background that ask for the present themselves."""
 
 
