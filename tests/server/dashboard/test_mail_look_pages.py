@@ -12,9 +12,11 @@ from server.db import db
 from server.mail.domains import add
 from server.mail.models import Mail, Picture
 from server.merchants.models import SettingChange, User
+from server.merchants.service import change_setting
+from server.orders import service
 from server.orders.identity import identity_of, theme_of
 from server.shops.models import Shop
-from tests.factories import AT, make_merchant, make_order, make_shop
+from tests.factories import AT, make_merchant, make_order, make_posting, make_shop
 from tests.server.dashboard.visitor import member
 from tests.server.mail.test_pictures import gif, png
 
@@ -104,6 +106,24 @@ def test_the_order_decides_the_language_and_its_country_the_wording(merchant, sh
         order = make_order(shop, customer={"email": "erika@example.org", **customer}, **over)
         mail = db.session.scalars(select(Mail).where(Mail.order_id == order.id)).one()
         assert mail.language == edition, (customer, over)
+
+
+@pytest.mark.feature("S2", "S3", "K20")
+def test_reminders_and_thanks_have_the_look_and_tone_as_well(merchant, shop, anna):
+    anna.post(PATH, form_of(shop, sender_name="Papier und Feder", primary="#7a2e2e"))
+    change_setting(merchant.id, "address_form", "informal", actor="anna", at=AT)
+    db.session.commit()
+    order, paid = make_order(shop), make_order(shop)
+    frame = anna.get(f"/dunning/preview/{order.id}/content")
+    assert frame.status_code == 200 and "#7a2e2e" in frame.text
+    assert "Deine Bestellung" in frame.text or "deine Bestellung" in frame.text
+    posting = make_posting(merchant, "19.90", paid.number)
+    part = [(paid.id, posting.amount)]
+    service.assign(merchant.id, posting.id, part, actor="anna@example.org", at=AT)
+    db.session.commit()
+    thanks = db.session.scalars(select(Mail).where(Mail.kind == "payment_received")).one()
+    assert (thanks.language, thanks.sender_name) == ("de-du", "Papier und Feder")
+    assert thanks.theme["primary"] == "#7a2e2e"
 
 
 @pytest.mark.feature("S14")
