@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ from server.mail.languages import editions_for
 from server.mail.models import TEST_ONCE, Mail, MailText
 from server.mail.own_words import BLOCKS, BlockError, blocks_of, build_one, placeholders_of
 from server.mail.rules import AddressError, Template, checked_address, template_of
-from server.mail.samples import example_of
+from server.mail.samples import CASES, example_of
 from server.mail.service import queue_mail
 from server.merchants.service import settings_of
 from server.shops.models import Shop
@@ -134,6 +134,7 @@ def _page(
         kinds=PREVIEWED,
         kind=KINDS[sample.kind],
         editions=editions_for(KINDS[sample.kind].reader),
+        cases=CASES.get(sample.kind, ()),
         message=sample.message(template),
         blocks=_blocks(
             sample, typed if typed is not None else (row.words if row else {}), problems
@@ -314,7 +315,7 @@ def _typed(sample: Sample) -> dict[str, str]:
 def _back(sample: Sample, done: str) -> BaseResponse:
     shop_id = sample.shop.id if sample.shop else None
     place: dict[str, Any] = {"kind": sample.kind, "edition": sample.edition, "shop": shop_id}
-    return redirect(url_for(".show", **place, done=done), 303)
+    return redirect(url_for(".show", **place, case=sample.case or None, done=done), 303)
 
 
 # --- test mails ---------------------------------------------------------------------------------
@@ -343,7 +344,7 @@ def send_test() -> BaseResponse:
         recipient=address,
         once=f"{TEST_ONCE}{g.merchant_id}:{secrets.token_urlsafe(12)}",
         at=now(),
-        **as_columns(Sample(sample.kind, sample.edition, sender)),
+        **as_columns(replace(sample, shop=sender)),
     )
     db.session.commit()
     return _back(sample, "test_mail_sent")

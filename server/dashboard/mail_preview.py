@@ -16,7 +16,7 @@ from server.dashboard.pages import typed_id
 from server.mail.kinds import KINDS
 from server.mail.languages import editions_for
 from server.mail.rules import Facts, Message, Template, compose
-from server.mail.samples import sample_facts
+from server.mail.samples import CASES, sample_facts
 from server.mail.theme import KONTOR, Theme
 from server.orders.identity import Identity, identity_of, system_address
 from server.shops.models import Shop
@@ -30,11 +30,15 @@ _BOTH_SCHEMES = 'content="light dark"'
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Which mail is shown: ``shop`` None is for all of them, or there is none yet."""
+    """Which mail is shown: ``shop`` None is for all of them, or there is none yet.
+
+    ``case`` is a turn of the mail other than the usual one, as ``samples.CASES`` names it.
+    """
 
     kind: str
     edition: str
     shop: Shop | None
+    case: str = ""
 
     @property
     def to_customer(self) -> bool:
@@ -43,7 +47,7 @@ class Sample:
     @property
     def facts(self) -> Facts:
         """Those of the invented order, at the reader's own shop."""
-        facts = dict(sample_facts(self.kind, self.edition, words.today()))
+        facts = dict(sample_facts(self.kind, self.edition, words.today(), self.case))
         if "shop_name" in facts and self.shop is not None:
             facts["shop_name"] = self.shop.name
         return facts
@@ -74,13 +78,19 @@ def asked_shop() -> Shop | None:
 
 
 def asked_sample(shop: Shop | None) -> Sample:
-    """Kind and edition of the URL or form; the first of each where there is no such one."""
+    """Kind, edition and case of the URL or form; the first of each where there is no such one."""
     kind = request.values.get("kind", "")
     if kind not in PREVIEWED:
         kind = PREVIEWED[0]
     editions = editions_for(KINDS[kind].reader)
     edition = request.values.get("edition", "")
-    return Sample(kind, edition if edition in editions else editions[0], shop)
+    case = request.values.get("case", "")
+    return Sample(
+        kind,
+        edition if edition in editions else editions[0],
+        shop,
+        case if case in CASES.get(kind, ()) else "",
+    )
 
 
 def preview_frame(message: Message, scheme: str) -> Response:

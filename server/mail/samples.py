@@ -101,17 +101,49 @@ CHOSEN_AWAY: Final[Mapping[str, frozenset[str]]] = {
 """Optional facts that a sample leaves out: they belong to another turn of the same mail."""
 
 
-def sample_facts(kind: str, edition: str, today: date) -> Facts:
+CASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "payment_information": ("amount_changed", "sent_again"),
+    "reminder": ("received_total",),
+    "dunning_notice": ("is_last", "received_total"),
+    "order_overdue": ("received_total",),
+}
+"""Other turns of a kind than the usual one, by the fact that makes the difference."""
+
+
+def sample_facts(kind: str, edition: str, today: date, case: str = "") -> Facts:
     """Facts that ``rules.compose`` takes for this kind in this edition; dates lie round ``today``.
 
-    KeyError for a kind or an edition that there is not.
+    ``case`` is one of CASES of the kind, or empty for the usual one. KeyError for a kind or an
+    edition that there is not.
     """
+    usual = _usual_facts(kind, edition, today)
+    return {**usual, **_of_case(kind, edition, today, case)} if case else usual
+
+
+def _usual_facts(kind: str, edition: str, today: date) -> Facts:
     to_customer = KINDS[kind].reader == "customer"
     known = _of_customers(edition, today) if to_customer else _of_merchants(kind, edition, today)
     values: Facts = {**known, **_of_kind(kind, edition, today)}
     wanted = KINDS[kind].required | KINDS[kind].optional
     left_out = CHOSEN_AWAY[""] | CHOSEN_AWAY.get(kind, frozenset())
     return {name: values[name] for name in sorted(wanted - left_out) if values.get(name)}
+
+
+def _of_case(kind: str, edition: str, today: date, case: str) -> dict[str, str]:
+    currency = currency_of(edition)
+    if case == "amount_changed":
+        return {case: "yes", "previous_amount": money(TOTAL + REFUND, currency, edition)}
+    if case != "received_total":
+        return {case: "yes"}
+    extras = FEES + INTEREST if kind == "dunning_notice" else Decimal(0)
+    transfer = _transfer(edition, REST + extras, today)
+    known = KINDS[kind].required | KINDS[kind].optional
+    facts = {
+        **{name: value for name, value in transfer.items() if name in known},
+        "payable_until": "",
+        case: money(FIRST_PART + SECOND_PART, currency, edition),
+    }
+    return facts | ({"open_amount": money(REST, currency, edition)} if extras else {})
 
 
 def example_of(name: str, kind: str, edition: str, today: date) -> str:

@@ -100,6 +100,18 @@ def test_light_and_dark_are_shown_whatever_the_browser_likes(anna):
     assert 'class="mail-frame as-phone"' in phone and "scheme=dark" in phone
 
 
+@pytest.mark.feature("K39", "S37")
+def test_other_turns_of_a_mail_are_shown_and_keep_kontors_sentence(merchant, anna):
+    anna.post(ONE, KIND | {"block:title": "Immer dasselbe"})
+    assert "Immer dasselbe" in said(anna.get(FRAME))
+    changed = said(anna.get(f"{FRAME}?case=amount_changed"))
+    assert "neuen Betrag" in changed and "Immer dasselbe" not in changed
+    page = anna.get(f"{ONE}?case=amount_changed").text
+    assert 'value="amount_changed" selected' in page and "case=amount_changed" in page
+    assert 'name="case" value="amount_changed"' in page
+    assert "selected" not in anna.get(f"{ONE}?case=is_last").text.split('id="case"')[1][:300]
+
+
 @pytest.mark.feature("K39", "K36")
 def test_own_words_are_tried_kept_shown_and_taken_back(merchant, shop, anna):
     typed = blocks(anna.get(ONE).text)

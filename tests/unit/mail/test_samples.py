@@ -13,8 +13,9 @@ from server.banking.payments.swiss_qr import Party, QrBill, qr_bill_payload
 from server.mail import samples
 from server.mail.kinds import KINDS
 from server.mail.languages import editions_for, is_swiss
+from server.mail.own_words import SPECIAL_CASES
 from server.mail.rules import compose
-from server.mail.samples import CHOSEN_AWAY, sample_facts
+from server.mail.samples import CASES, CHOSEN_AWAY, sample_facts
 from server.mail.theme import Theme
 
 TODAY = date(2026, 11, 18)
@@ -36,6 +37,19 @@ def test_every_kind_can_be_written_in_every_edition(kind, edition):
 
 
 EMPTY = {"reminder": {"received_total"}}
+
+
+@pytest.mark.feature("K39", "S37")
+@pytest.mark.parametrize(("kind", "case"), [(k, c) for k, some in CASES.items() for c in some])
+def test_every_other_turn_of_a_kind_can_be_written_and_reads_otherwise(kind, case):
+    for edition in editions_for(KINDS[kind].reader):
+        usual, turned = (
+            compose(kind, edition, sample_facts(kind, edition, TODAY, one), Theme()).text
+            for one in ("", case)
+        )
+        assert usual != turned, (edition, case)
+    assert CASES[kind] == tuple(one for one in SPECIAL_CASES if one in CASES[kind])
+    assert set(SPECIAL_CASES) & KINDS[kind].optional == set(CASES[kind])
 
 
 def test_what_is_left_out_is_optional_and_of_that_kind():
