@@ -22,9 +22,11 @@ from server.dashboard import (
     ignore_rules,
     login,
     mail_kinds,
+    mail_log,
     mail_look,
     mapping,
     movements,
+    notices,
     orders,
     pages,
     payers,
@@ -72,7 +74,7 @@ def register(app: Flask) -> None:
         sending_domains,
         suppressions,
     )
-    mails = (mail_look, mail_kinds)
+    mails = (mail_look, mail_kinds, mail_log, notices)
     for module in (*work, *reminders, *sources, *operator, *settings, *mails, account, login):
         door.register_blueprint(module.pages)
     pages.register(app)

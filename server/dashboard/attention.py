@@ -10,15 +10,20 @@ from datetime import datetime
 
 from flask import url_for
 from markupsafe import Markup, escape
-from sqlalchemy import select
 
 from server.banking.models import Statement
-from server.dashboard import bank_connections, queries, sentences, words
+from server.dashboard import (
+    bank_connections,
+    mail_log_queries,
+    order_mails,
+    queries,
+    sentences,
+    words,
+)
 from server.dashboard.words import t
-from server.db import db
-from server.orders.models import Order
 
 LINKS_SHOWN = 3
+FAILED_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,22 +181,23 @@ def _asked(statement: Statement) -> Attention:
 
 
 def _failed_mails(merchant_id: int, at: datetime) -> list[Attention]:
-    failed = queries.failed_mails(merchant_id, at)
+    """Mails to customers that failed, came back or are uncertain, as the digest tells them."""
+    failed = mail_log_queries.failed_this_week(merchant_id, at, FAILED_SHOWN)
     if not failed:
         return []
-    ids = {mail.order_id for mail in failed if mail.order_id}
-    found = db.session.execute(
-        select(Order.id, Order.number).where(Order.merchant_id == merchant_id, Order.id.in_(ids))
-    )
-    orders = {row[0]: row[1] for row in found}
-    first = url_for("dashboard.orders.show_mail", mail_id=failed[0].id)
+    orders = mail_log_queries.numbers_of(merchant_id, failed)
+    fate = order_mails.fate_of(failed[0])
     return [
         Attention(
             icon="mail",
             colour="warn",
             title=t("today.mails", n=len(failed)),
-            text=t("today.mails_text", recipient=failed[0].recipient),
-            href=first,
+            text=t(
+                "today.mails_text",
+                recipient=failed[0].recipient,
+                why=fate.why or fate.said or fate.badge.word,
+            ),
+            href=url_for("dashboard.mails.show_all", state="wrong", reader="customer"),
             action=t("action.look"),
             links=links(sorted(orders.items(), reverse=True)),
         )

@@ -14,13 +14,13 @@ from flask import Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import order_menu, order_steps, words
-from server.dashboard.order_detail import order_page, row_or_404
+from server.dashboard.order_detail import attempt, order_page, row_or_404
 from server.dashboard.order_queries import OrderRow
 from server.dashboard.order_timeline import base_date_name
 from server.dashboard.pages import page, plain
 from server.db import db, now
 from server.forgetting.service import erase_personal_data
-from server.orders import lifecycle
+from server.orders import lifecycle, mail_actions
 from server.orders.models import Order
 from server.orders.service import NotPossible
 
@@ -97,6 +97,18 @@ def edit(order_id: int) -> BaseResponse:
         lambda problem: _edit_form(row_or_404(order_id), email, typed, problem),
         "edit",
     )
+
+
+def use_address(order_id: int) -> BaseResponse:
+    """One click on what was probably meant: the order takes it over, and its last mail goes there
+    (N13)."""
+    row_or_404(order_id)
+    email = plain(request.form.get("email", ""))
+
+    def act() -> None:
+        mail_actions.use_address(g.merchant_id, order_id, email, actor=g.user.email, at=now())
+
+    return attempt(order_id, act, "address_used")
 
 
 # --- the base date ------------------------------------------------------------------------------

@@ -1,40 +1,117 @@
-"""One mail as it was sent, in a frame that may do nothing."""
+"""One mail: how it fared, what it says in a frame that may do nothing, and what can be done (S4).
+
+The log of all mails and their addresses are in ``mail_log``; an order's page shows its own by
+``lines_of``.
+"""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
 
-from flask import Response, abort, g
+from flask import Response, abort, g, redirect, request, send_file, url_for
+from markupsafe import Markup
+from werkzeug.wrappers import Response as BaseResponse
 
-from server.dashboard import order_queries
-from server.dashboard.pages import page
+from server.dashboard import mail_log_queries, order_queries, words
+from server.dashboard.pages import page, plain
+from server.dashboard.status import Badge, mail_badge, mail_word
+from server.dashboard.words import t
+from server.db import db, now
+from server.mail.delivery import source_of
 from server.mail.models import Mail
 from server.mail.pictures import with_own_pictures
 from server.mail.rules import KINDS, FactError, Message
 from server.mail.service import preview_mail
+from server.mail.texts import own_templates
+from server.mail.typos import suggest
+from server.orders import mail_actions
+from server.orders.ledger import NotPossible
+from server.orders.models import Order
 
 # Mails are HTML that we wrote from facts of strangers: shown in a frame that may do nothing.
 MAIL_CONTENT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; "
     "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 )
+SOURCE_POLICY = "default-src 'none'; sandbox"
+VIEWS = ("html", "text", "headers")
+MAX_WORDS = 2_000
+WAITS = {"queued", "retried", "running", "delayed"}
 
 
-def show_mail(mail_id: int) -> Response:
-    mail = _mail_or_404(mail_id)
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """How a mail fared: ``why`` in the reader's language, ``said`` in the words of a server."""
+
+    badge: Badge
+    why: Markup | None
+    said: str
+
+    @property
+    def is_wrong(self) -> bool:
+        return self.badge.colour in {"bad", "warn"}
+
+
+def fate_of(mail: Mail) -> Fate:
+    word = mail_word(mail)
+    if word in {"bounced", "complained", "delayed"}:
+        return Fate(mail_badge(mail), t(f"mail_why.{word}"), _one_line(mail.delivery_words))
+    if word in {"done", "delivered", "running"}:
+        return Fate(mail_badge(mail), None, "")
+    if word == "unknown":
+        return Fate(mail_badge(mail), t("mail_why.unknown"), _one_line(mail.error))
+    key = f"mail_failure.{mail.failure}"
+    why = t(key) if mail.failure and words.has_text(key) else None
+    return Fate(mail_badge(mail), why, _one_line(mail.error))
+
+
+def _one_line(said: str | None) -> str:
+    return " ".join((said or "").split())[:MAX_WORDS]
+
+
+# --- the page ----------------------------------------------------------------------------------
+
+
+def show(mail_id: int) -> Response:
+    return mail_page(_mail_or_404(mail_id))
+
+
+def mail_page(mail: Mail, problem: NotPossible | None = None, typed: str = "") -> Response:
     order = order_queries.order_of(g.merchant_id, mail.order_id) if mail.order_id else None
-    return page("mail.html", mail=mail, order=order, message=_message(mail))
+    view = request.args.get("view", "")
+    at = now()
+    return page(
+        "mail.html",
+        409 if problem else 200,
+        mail=mail,
+        order=order,
+        fate=fate_of(mail),
+        waits=mail_word(mail) in WAITS,
+        message=_message(mail),
+        reports=mail_log_queries.reports_of(g.merchant_id, mail.id),
+        acts=mail_actions.actions_of_mail(mail, at),
+        suggestion=suggest(mail.recipient) if KINDS[mail.kind].reader == "customer" else None,
+        view=view if view in VIEWS else VIEWS[0],
+        views=VIEWS,
+        problem=problem,
+        typed=typed,
+    )
 
 
 def _message(mail: Mail) -> Message | None:
     """What the mail says, sent or not; None if it cannot be written: then its error says why."""
+    template = own_templates([mail]).get(mail.id) if mail.html is None else None
     try:
-        return preview_mail(mail)
+        return preview_mail(mail, template)
     except FactError:
         return None
 
 
-def mail_content(mail_id: int) -> Response:
+def content(mail_id: int) -> Response:
     """The mail as it was sent, for the sandboxed frame."""
     message = _message(_mail_or_404(mail_id))
     if message is None:
@@ -59,9 +136,103 @@ def _with_pictures(message: Message) -> str:
     return html
 
 
+def source(mail_id: int) -> Response:
+    """The mail byte for byte as it was sent; 404 if it was not."""
+    mail = _mail_or_404(mail_id)
+    raw = source_of(mail)
+    if raw is None:
+        abort(404)
+    response = send_file(
+        BytesIO(raw),
+        mimetype="message/rfc822",
+        as_attachment=True,
+        download_name=f"{mail.kind.replace('_', '-')}-{mail.id}.eml",
+    )
+    response.headers["Content-Security-Policy"] = SOURCE_POLICY
+    return response
+
+
 def _mail_or_404(mail_id: int) -> Mail:
     """Account mails are nobody's business but the recipient's: they hold a link to log in."""
-    mail = order_queries.mail_of(g.merchant_id, mail_id)
-    if mail is None or mail.kind not in KINDS or KINDS[mail.kind].footer == "account":
-        abort(404)
-    return mail
+    return mail_actions.mail_of(g.merchant_id, mail_id) or abort(404)
+
+
+# --- what can be done ---------------------------------------------------------------------------
+
+
+def resend(mail_id: int) -> BaseResponse:
+    def act(at: datetime) -> Mail:
+        return mail_actions.resend_mail(g.merchant_id, mail_id, actor=g.user.email, at=at)
+
+    return _attempt(mail_id, act, "mail_resent")
+
+
+def readdress(mail_id: int) -> BaseResponse:
+    """To another address, which an open order takes over."""
+    email = plain(request.form.get("email", ""))
+
+    def act(at: datetime) -> Mail:
+        return mail_actions.readdress_mail(g.merchant_id, mail_id, email, actor=g.user.email, at=at)
+
+    return _attempt(mail_id, act, "mail_resent", typed=email)
+
+
+def decide(mail_id: int) -> BaseResponse:
+    """Whether a mail of which nobody knows is sent once more or left to rest."""
+    again = request.form.get("again") == "yes"
+
+    def act(at: datetime) -> Mail:
+        return mail_actions.decide_mail(
+            g.merchant_id, mail_id, again=again, actor=g.user.email, at=at
+        )
+
+    return _attempt(mail_id, act, "mail_sent_again" if again else "mail_let_rest")
+
+
+def opt_out(mail_id: int) -> BaseResponse:
+    def act(at: datetime) -> None:
+        mail_actions.opt_out_of(g.merchant_id, mail_id, actor=g.user.email, at=at)
+
+    return _attempt(mail_id, act, "mail_opted_out")
+
+
+def opt_in(mail_id: int) -> BaseResponse:
+    def act(at: datetime) -> None:
+        mail_actions.opt_in_to(g.merchant_id, mail_id, actor=g.user.email, at=at)
+
+    return _attempt(mail_id, act, "mail_opted_in")
+
+
+def _attempt(
+    mail_id: int, act: Callable[[datetime], Mail | None], done: str, typed: str = ""
+) -> BaseResponse:
+    """Do it, commit and show the mail that came of it; 409 with the reason if it cannot be."""
+    mail = _mail_or_404(mail_id)
+    try:
+        new = act(now())
+    except NotPossible as problem:
+        db.session.rollback()
+        return mail_page(mail, problem, typed)
+    db.session.commit()
+    shown = new.id if new is not None else mail_id
+    return redirect(url_for("dashboard.mails.show", mail_id=shown, done=done), 303)
+
+
+# --- on the order -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    mail: Mail
+    fate: Fate
+    is_to_merchant: bool
+
+
+def lines_of(order: Order, at: datetime) -> list[Line]:
+    """The mails to customer and merchant about an order, the newest first (S69)."""
+    mails = mail_log_queries.mails_of_order(order.merchant_id, order.id, at)
+    return [
+        Line(mail, fate_of(mail), KINDS[mail.kind].reader == "merchant")
+        for mail in mails
+        if mail.kind in KINDS
+    ]

@@ -31,8 +31,6 @@ from server.shops.models import OrderRequest, PaymentUpdate, Shop
 ORDERS_A_PAGE = 50
 ORDERS_FOUND = 8
 LINES_SHOWN = 500
-MAILS_SHOWN_FOR = timedelta(days=3 * 366)
-"""36 months; older mails are not shown (S69)."""
 ZERO = Decimal(0)
 
 
@@ -364,22 +362,6 @@ def invoice_of(merchant_id: int, order_id: int, invoice_id: int) -> Invoice | No
             Invoice.order_id == order_id,
             Invoice.id == invoice_id,
         )
-    )
-
-
-def mails_of_order(merchant_id: int, order_id: int, at: datetime) -> list[Mail]:
-    """To customer and merchant, of the last 36 months, the newest first (S69)."""
-    query = select(Mail).where(
-        Mail.merchant_id == merchant_id,
-        Mail.order_id == order_id,
-        Mail.created_at > at - MAILS_SHOWN_FOR,
-    )
-    return list(db.session.scalars(query.order_by(Mail.id.desc()).limit(LINES_SHOWN)))
-
-
-def mail_of(merchant_id: int, mail_id: int) -> Mail | None:
-    return db.session.scalar(
-        select(Mail).where(Mail.merchant_id == merchant_id, Mail.id == mail_id)
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from server.dashboard import order_queries, words
+from server.dashboard import mail_log_queries, order_queries, words
 from server.dashboard.pages import event_facts
 from server.dashboard.status import Badge, mail_badge, order_badge, order_word, update_badge
 from server.dashboard.words import t
@@ -52,7 +52,16 @@ _EVENT_GROUPS = {
         "claimed_paid",
         "proof_received",
     },
-    "mails": {"payment_information_sent", "reminder_sent", "enquired"},
+    "mails": {
+        "payment_information_sent",
+        "reminder_sent",
+        "enquired",
+        "mail_resent",
+        "mail_sent_again",
+        "mail_let_rest",
+        "mail_opted_out",
+        "mail_opted_in",
+    },
     "shop": {
         "imported",
         "read_again",
@@ -78,6 +87,11 @@ _ICONS = {
     "reminder_sent": "mail",
     "payment_information_sent": "mail",
     "enquired": "mail",
+    "mail_resent": "mail",
+    "mail_sent_again": "mail",
+    "mail_let_rest": "mail",
+    "mail_opted_out": "mail",
+    "mail_opted_in": "mail",
     "claimed_paid": "person",
     "proof_received": "download",
     "edited": "settings",
@@ -147,7 +161,7 @@ def _reminders(order: Order) -> dict[int, Reminder]:
 
 def _mails(order: Order, at: datetime) -> Iterator[Entry]:
     reminders = _reminders(order)
-    for mail in order_queries.mails_of_order(order.merchant_id, order.id, at):
+    for mail in mail_log_queries.mails_of_order(order.merchant_id, order.id, at):
         badge = mail_badge(mail)
         is_wrong = badge.colour in {"bad", "warn"}
         colour = badge.colour if is_wrong else ""
@@ -218,6 +232,8 @@ def _events(order: Order) -> Iterator[Entry]:
 
 def event_sentence(event: OrderEvent, order: Order) -> Markup | None:
     """What happened; None for a kind that the texts do not know."""
+    if "mail" in event.facts:
+        return _about_mail(event)
     own = _SENTENCES.get(event.kind)
     if own is not None:
         return own(dict(event.facts), order)
@@ -227,6 +243,13 @@ def event_sentence(event: OrderEvent, order: Order) -> Markup | None:
         return t(f"event.{event.kind}", **event_facts(event, order))
     except KeyError:
         return None  # written by an earlier version, which knew less of it
+
+
+def _about_mail(event: OrderEvent) -> Markup:
+    """What a person did with a mail."""
+    kind = f"mail_kind.{event.facts['mail']}"
+    name = t(kind) if words.has_text(kind) else event.facts["mail"]
+    return t(f"event.{event.kind}", mail=name)
 
 
 def _status_changed(facts: dict[str, Any], order: Order) -> Markup:

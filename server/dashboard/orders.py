@@ -18,7 +18,6 @@ from server.dashboard import (
     order_export,
     order_forms,
     order_list,
-    order_mails,
     order_manual,
     order_money,
 )
@@ -68,10 +67,8 @@ for _name in order_actions.ACTIONS:
 
 _get(f"{ONE}/edit", order_forms.ask_edit)
 _post(f"{ONE}/edit", order_forms.edit)
+_post(f"{ONE}/use-address", order_forms.use_address)
 _get(f"{ONE}/base-date", order_forms.ask_set_base_date)
 _post(f"{ONE}/base-date", order_forms.set_base_date)
 _get(f"{ONE}/erase", order_forms.ask_erase)
 _post(f"{ONE}/erase", order_forms.erase)
-
-_get("/mails/<int:mail_id>", order_mails.show_mail)
-_get("/mails/<int:mail_id>/content", order_mails.mail_content)

@@ -19,7 +19,6 @@ from server.banking.models import BankAccount, IgnoreRule, Posting, Statement
 from server.banking.service import heard_at
 from server.db import db
 from server.dunning.calendar import banking_hours
-from server.mail.models import Mail
 from server.merchants.models import ApiKey, SettingChange, UserSession
 from server.merchants.service import settings_of
 from server.orders.models import Assignment, Order, OrderEvent, Suggestion
@@ -370,16 +369,6 @@ def automatic_share(merchant_id: int, since: datetime) -> Decimal | None:
         )
     ).one()
     return Decimal(automatic) / all_of_them if all_of_them else None
-
-
-def failed_mails(merchant_id: int, at: datetime) -> list[Mail]:
-    """Recent mails that did not arrive, the newest first."""
-    query = select(Mail).where(
-        Mail.merchant_id == merchant_id,
-        Mail.created_at > at - ATTENTION_LASTS,
-        or_(Mail.status.in_(("failed", "unknown")), Mail.delivery.in_(("bounced", "complained"))),
-    )
-    return list(db.session.scalars(query.order_by(Mail.id.desc()).limit(FAILED_SHOWN)))
 
 
 def failed_updates(merchant_id: int, at: datetime) -> list[PaymentUpdate]:

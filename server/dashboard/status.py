@@ -50,14 +50,20 @@ _SHOP = {
 }
 _MAIL = {
     "queued": ("overdue", "off"),
+    "retried": ("overdue", "warn"),
     "running": ("overdue", "off"),
     "done": ("check", "ok"),
+    "delivered": ("paid", "ok"),
+    "delayed": ("overdue", "warn"),
     "failed": ("warn", "bad"),
     "withheld": ("cancelled", "off"),
-    "unknown": ("warn", "warn"),
+    "opted_out": ("cancelled", "off"),
+    "unknown": ("ask", "warn"),
     "bounced": ("warn", "bad"),
     "complained": ("warn", "bad"),
 }
+_NEWS = {"delivered", "delayed", "bounced", "complained"}
+"""What a report said of a mail after a server had taken it."""
 _UPDATE = {
     "queued": ("overdue", "off"),
     "retried": ("warn", "warn"),
@@ -108,8 +114,19 @@ def shop_badge(status: str) -> Badge:
     return Badge(icon, colour, t(f"shop_status.{status}"), tinted=colour == "bad")
 
 
+def mail_word(mail: Mail) -> str:
+    """How a mail fared, as far as anybody knows."""
+    if mail.delivery in _NEWS:
+        return str(mail.delivery)
+    if mail.status == "queued" and mail.attempts:
+        return "retried"
+    if mail.status == "withheld" and mail.failure == "opted_out":
+        return "opted_out"
+    return mail.status
+
+
 def mail_badge(mail: Mail) -> Badge:
-    word = mail.delivery if mail.delivery in {"bounced", "complained"} else mail.status
+    word = mail_word(mail)
     icon, colour = _MAIL[word]
     return Badge(icon, colour, t(f"mail_status.{word}"), tinted=colour == "bad")
 

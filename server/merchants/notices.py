@@ -8,7 +8,7 @@ nobody chose it, except to those who said no. Never commits.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import and_, delete, select
@@ -27,10 +27,22 @@ def recipients(merchant_id: int, kind: str, *, is_essential: bool) -> list[User]
         .where(User.merchant_id == merchant_id, User.deactivated_at.is_(None))
         .order_by(User.id)
     ).all()
-    chosen = [user for user, is_wanted in rows if is_wanted]
+    said = {(user.id, kind): is_wanted for user, is_wanted in rows if is_wanted is not None}
+    return getting(kind, [user for user, _ in rows], said, is_essential=is_essential)
+
+
+def getting(
+    kind: str,
+    people: Sequence[User],
+    said: Mapping[tuple[int, str], bool],
+    *,
+    is_essential: bool,
+) -> list[User]:
+    """The same of people and choices that are known; ``said`` as of ``choices_of``."""
+    chosen = [user for user in people if said.get((user.id, kind))]
     if chosen or not is_essential:
         return chosen
-    return [user for user, is_wanted in rows if user.is_administrator and is_wanted is None]
+    return [user for user in people if user.is_administrator and (user.id, kind) not in said]
 
 
 def wanting(merchant_id: int, kinds: Collection[str]) -> dict[str, list[User]]:

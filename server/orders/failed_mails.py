@@ -136,7 +136,7 @@ def failed_mails(merchant_id: int, after: datetime) -> Select[Mail]:
     )
     happened = case(
         (Mail.delivery.in_(WRONG_DELIVERIES), func.coalesce(reported, Mail.finished_at)),
-        else_=func.coalesce(Mail.finished_at, Mail.claimed_at),
+        else_=func.coalesce(Mail.finished_at, Mail.claimed_at, Mail.created_at),
     )
     return (
         select(Mail)
