@@ -7,7 +7,6 @@ says what such a mail says. Never commits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -99,10 +98,8 @@ def ask(
     if not settings.sends(PAYMENT_INFORMATION):
         return False
     asked = request_for(order, settings, amount)
-    if asked is not None:
-        asked = replace(asked, asked_on=at.astimezone(asked.zone).date())
     shop = db.session.get_one(Shop, order.shop_id)
-    content = payment_information(shop, asked, facts) if asked else None
+    content = payment_information(shop, asked.made(at), facts) if asked else None
     if content is None:
         return False
     ids = {"merchant_id": order.merchant_id, "shop_id": order.shop_id, "order_id": order.id}

@@ -227,7 +227,7 @@ def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
     stored: set[str] = set()
     left = list(plans)
     for _ in range(REFERENCE_TRIES):
-        rows = [_row(shop, plan) for plan in left]
+        rows = [_row(shop, plan, at) for plan in left]
         found = db.session.connection().exec_driver_sql(
             _STORE,
             {
@@ -253,7 +253,7 @@ def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
     return stored
 
 
-def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
+def _row(shop: Receiver, plan: _Plan, at: datetime) -> dict[str, Any]:
     order, settings = plan.arrival.order, shop.settings
     is_managed = plan.is_managed and plan.monitor_at is None
     status = payment_status(
@@ -281,7 +281,7 @@ def _row(shop: Receiver, plan: _Plan) -> dict[str, Any]:
             (invoice.number, invoice.date.isoformat() if invoice.date else None)
             for invoice in order.invoices
         ],
-        "mail": payment_information(shop, asked) if asked else None,
+        "mail": payment_information(shop, asked.made(at)) if asked else None,
     }
 
 

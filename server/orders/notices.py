@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -124,6 +124,10 @@ class Request:
     def order_date(self) -> date:
         """Where the merchant lives."""
         return self.order.ordered_at.astimezone(self.zone).date()
+
+    def made(self, at: datetime) -> Request:
+        """The same, asked at that moment."""
+        return replace(self, asked_on=at.astimezone(self.zone).date())
 
 
 def request_of(

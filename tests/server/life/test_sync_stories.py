@@ -240,6 +240,17 @@ def test_a_discount_whose_days_are_over_is_not_offered_again(merchant, shop, day
     assert bool(mails(order)[-1].facts.get("discount_amount")) == is_offered
 
 
+@pytest.mark.feature("S59")
+@pytest.mark.parametrize(("days", "is_offered"), [(14, True), (15, False)])
+def test_an_order_that_comes_in_late_is_offered_no_discount_that_is_over(
+    merchant, shop, days, is_offered
+):
+    wishes(merchant, invoice__discount_percent="2", invoice__discount_days="14")
+    ordered_at = (AT - timedelta(days=days)).isoformat()
+    _, order = pushed(shop, payment_method="invoice", ordered_at=ordered_at)
+    assert bool(mails(order)[0].facts.get("discount_amount")) == is_offered
+
+
 # --- removed externally ------------------------------------------------------------------------
 
 
