@@ -19,7 +19,7 @@ from server.banking.service import add_rule, store_statement
 from server.dashboard import order_bulk
 from server.db import db, now
 from server.dunning.models import DunningRun
-from server.mail import domains
+from server.mail import domains, suppression
 from server.merchants import service as merchants
 from server.merchants.models import SettingChange, UserSession
 from server.merchants.rules import token_hash
@@ -60,6 +60,12 @@ PUBLIC = {
     ("customer.show", "GET"),
     ("customer.girocode", "GET"),
     ("customer.claim", "POST"),
+    ("customer_choices.ask_unsubscribe", "GET"),
+    ("customer_choices.unsubscribe", "POST"),
+    ("customer_choices.may_ask", "OPTIONS"),
+    ("customer_choices.why", "GET"),
+    ("customer_choices.ask_stop", "GET"),
+    ("customer_choices.stop", "POST"),
 }
 """What answers without a key or a session."""
 
@@ -173,6 +179,9 @@ class Victim(Party):
         )
         db.session.add_all([access, run, self.change])
         domain = domains.add(self.merchant.id, f"{MARK.lower()}.example", at)
+        blocked = suppression.suppress(
+            self.merchant.id, f"{MARK.lower()}@example.org", "manual", at=at, evidence=MARK
+        )
         domain.checked_at = at  # nobody asks the DNS
         db.session.commit()
         guest, message_id = self.share(posting.account_id)
@@ -197,6 +206,7 @@ class Victim(Party):
             "request_id": asked.id,
             "run_id": run.id,
             "domain_id": domain.id,
+            "suppression_id": blocked.id,
             "proof_id": proofs_of(self.open_order.id)[0].id,
         }
 
