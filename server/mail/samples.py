@@ -39,12 +39,12 @@ INTEREST: Final = Decimal("2.00")
 DISCOUNT: Final = Decimal("25.69")
 
 _OF_THE_SHOP: Final = {
-    "de": "Ein Titel ist nicht mehr lieferbar",
-    "en": "One title is no longer available",
-    "fr": "Un titre n’est plus disponible",
-    "it": "Un titolo non è più disponibile",
-    "nl": "Eén titel is niet meer leverbaar",
-    "es": "Un título ya no está disponible",
+    "de": "Ein Buch ist nicht mehr lieferbar",
+    "en": "One book is no longer available",
+    "fr": "Un livre n’est plus disponible",
+    "it": "Un libro non è più disponibile",
+    "nl": "Eén boek is niet meer leverbaar",
+    "es": "Un libro ya no está disponible",
 }
 _WORDS: Final = {
     "de": {
@@ -58,7 +58,7 @@ _WORDS: Final = {
         "message": "Überwiesen vom Konto meines Mannes, bitte prüfen Sie das.",
         "silent": "Musterbank Nord: keine neuen Umsätze",
         "away": "Der Shop antwortet nicht",
-        "unknown": "Der Server des Empfängers kennt die Adresse nicht",
+        "unknown": "Dieses Postfach gibt es dort nicht",
         "mail": "Zahlungsinformation",
         "record": "Der DKIM-Schlüssel steht nicht mehr im DNS",
     },
@@ -73,7 +73,7 @@ _WORDS: Final = {
         "message": "Paid from my husband’s account, please have a look.",
         "silent": "Musterbank Nord: no new postings",
         "away": "The shop does not answer",
-        "unknown": "The recipient’s server does not know the address",
+        "unknown": "There is no such mailbox",
         "mail": "Payment information",
         "record": "The DKIM key is no longer in the DNS",
     },

@@ -31,7 +31,8 @@ CACHED_TEMPLATES: Final = 256
 Whose = tuple[int, str, str]
 """Merchant, kind and edition."""
 
-_cached: OrderedDict[int, Template | None] = OrderedDict()
+_cached: OrderedDict[int, tuple[Mapping[str, str], Template | None]] = OrderedDict()
+"""By the id of the version; its words as well, because a restored database counts anew."""
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -224,11 +225,14 @@ def _template(
     None if a newer Kontor has changed the kind so much that the words fit no more: its own words
     then say what is true, which is better than no mail.
     """
-    if version_id not in _cached:
-        _cached[version_id] = _built(version_id, kind, edition, words)
-        if len(_cached) > CACHED_TEMPLATES:
-            _cached.popitem(last=False)
-    return _cached[version_id]
+    known = _cached.get(version_id)
+    if known is not None and known[0] == words:
+        return known[1]
+    template = _built(version_id, kind, edition, words)
+    _cached[version_id] = (words, template)
+    if len(_cached) > CACHED_TEMPLATES:
+        _cached.popitem(last=False)
+    return template
 
 
 def _built(version_id: int, kind: str, edition: str, words: Mapping[str, str]) -> Template | None:
