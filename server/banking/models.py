@@ -33,6 +33,10 @@ class BankAccount(Base):
     ``for_currencies`` and ``for_shops`` narrow for whom, empty means for all (K51). Postings
     booked before ``assign_from`` are kept without assignment (K11). ``ignores_doubles``: the
     same originator, amount and purpose on one day is one payment that the bank sent twice (K46).
+    ``creditor_address`` is that of the owner for Swiss QR-bills (K19): {} or {"street",
+    "building_number", "postcode", "city", "country"}, the first two perhaps empty. ``qr_iban`` is
+    the account's other name, to which payments carry a QR reference; the bank's files call the
+    account by its ``iban``.
 
     An account of the operator that several merchants share ``is_shared``; each merchant who uses
     it has a row of the same IBAN that names it as ``shared_account_id`` (S20, K50) and says where
@@ -54,6 +58,10 @@ class BankAccount(Base):
     iban: Mapped[str] = mapped_column(String(34))
     bic: Mapped[str | None] = mapped_column(String(11))
     creditor_name: Mapped[str | None] = mapped_column(String(70))
+    creditor_address: Mapped[dict[str, str]] = mapped_column(
+        JSON, default=dict, server_default="{}"
+    )
+    qr_iban: Mapped[str | None] = mapped_column(String(34))
     currency: Mapped[str] = mapped_column(String(3), default="EUR")
     label: Mapped[str] = mapped_column(String(100), default="", server_default="")
     is_payee: Mapped[bool] = mapped_column(default=False)

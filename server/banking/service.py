@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from schwifty import BIC, IBAN
 from schwifty.exceptions import SchwiftyException
-from sqlalchemy import ColumnElement, DateTime, Select, cast, func, select
+from sqlalchemy import ColumnElement, DateTime, Select, cast, func, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from server.banking import formats
@@ -30,6 +30,7 @@ from server.banking.models import (
     Statement,
     StatementPeriod,
 )
+from server.banking.payments.swiss_qr import Party, checked_creditor, is_qr_iban
 from server.banking.rules.accounts import Payee
 from server.banking.rules.coverage import Break, Day, Period, breaks, calendar
 from server.banking.rules.ignoring import Rule, checked_rule, rule_for
@@ -39,6 +40,7 @@ from server.merchants.models import Merchant
 MAX_STATEMENT_BYTES = 64 * 1024 * 1024
 MAX_FILENAME_LENGTH = 255
 CREDITOR_NAME_LENGTH = 70  # EPC069-12
+ADDRESS_FIELDS = ("street", "building_number", "postcode", "city", "country")
 LABEL_LENGTH = 100
 MAX_ACCOUNTS = 200
 MAX_RULES = 500
@@ -55,7 +57,10 @@ FILES_LOOKED_AT = 200
 
 @dataclass(frozen=True, slots=True)
 class AccountTerms:
-    """What a person enters for an account; see ``banking.models.BankAccount``."""
+    """What a person enters for an account; see ``banking.models.BankAccount``.
+
+    A ``creditor_address`` that names nothing but a country is none.
+    """
 
     iban: str
     bic: str = ""
@@ -68,6 +73,8 @@ class AccountTerms:
     for_shops: Sequence[int] = ()
     ignores_doubles: bool = False
     assign_from: date | None = None
+    creditor_address: Mapping[str, str] = field(default_factory=dict)
+    qr_iban: str = ""
 
 
 def add_account(merchant_id: int, terms: AccountTerms) -> BankAccount:
@@ -117,9 +124,47 @@ def _write_payee(account: BankAccount, terms: AccountTerms, bic: str) -> None:
     name = " ".join(terms.creditor_name.split())
     if terms.is_payee:
         checked_iban(account.iban)
-    if len(name) > CREDITOR_NAME_LENGTH or (terms.is_payee and not name):
+    is_asked_for = terms.is_payee or account.is_shared
+    if len(name) > CREDITOR_NAME_LENGTH or (is_asked_for and not name):
         raise ValueError("creditor_name_invalid")
+    account.creditor_address = _checked_address(name, terms.creditor_address)
+    account.qr_iban = _checked_qr_iban(terms.qr_iban)
     account.bic, account.creditor_name, account.is_payee = given, name or None, terms.is_payee
+    if account.is_shared:
+        members = update(BankAccount).where(BankAccount.shared_account_id == account.id)
+        db.session.execute(members.values(**payee_columns(account)))
+
+
+def payee_columns(shared: BankAccount) -> dict[str, Any]:
+    """What members of a shared account have from it: who is paid there."""
+    names = ("bic", "creditor_name", "creditor_address", "qr_iban")
+    return {name: getattr(shared, name) for name in names}
+
+
+def _checked_address(name: str, typed: Mapping[str, str]) -> dict[str, str]:
+    """As a QR-bill's code takes it (SIX, type S); ValueError with a message key."""
+    said = {key: " ".join(typed.get(key, "").split()) for key in ADDRESS_FIELDS}
+    if not any(text for key, text in said.items() if key != "country"):
+        return {}
+    if said["postcode"][:3].upper() == f"{said['country'].upper()}-":
+        said["postcode"] = said["postcode"][3:]  # the standard names the country once
+    said["country"] = said["country"].upper()
+    try:
+        checked = checked_creditor(Party(name=name, **said))
+    except ValueError as refused:
+        if name and refused.args[0] == "creditor_name_invalid":
+            raise ValueError("creditor_name_not_latin") from None
+        raise
+    return {key: getattr(checked, key) for key in ADDRESS_FIELDS}
+
+
+def _checked_qr_iban(text: str) -> str | None:
+    if not text.strip():
+        return None
+    iban: str = _checked(IBAN, text, "qr_iban_invalid").compact
+    if not is_qr_iban(iban):
+        raise ValueError("qr_iban_invalid")
+    return iban
 
 
 def _currency(printed: str) -> str:
@@ -171,6 +216,8 @@ def payees_of(merchant_id: Any) -> Select[Any]:
         BankAccount.for_countries,
         BankAccount.for_currencies,
         BankAccount.for_shops,
+        BankAccount.creditor_address,
+        BankAccount.qr_iban,
     )
     return select(func.json_agg(aggregate_order_by(told, BankAccount.id)).label("payees")).where(
         BankAccount.merchant_id == merchant_id, BankAccount.is_payee
@@ -188,8 +235,10 @@ def read_payees(rows: list[list[Any]] | None) -> tuple[Payee, ...]:
             frozenset(countries),
             frozenset(currencies),
             frozenset(shops),
+            Party(name=name or "", **address) if address else None,
+            qr_iban or "",
         )
-        for iban, bic, name, currency, countries, currencies, shops in rows or ()
+        for iban, bic, name, currency, countries, currencies, shops, address, qr_iban in rows or ()
     )
 
 

@@ -29,7 +29,7 @@ from server.banking.payments.pain001 import (
     credit_transfer_file,
 )
 from server.banking.payments.sepa_text import sepa_name
-from server.banking.service import account_of, checked_iban
+from server.banking.service import account_of, checked_iban, payee_columns
 from server.db import db
 from server.merchants.models import Merchant
 from server.merchants.service import lock_merchant
@@ -117,7 +117,9 @@ def add_member(operator: Merchant, account_id: int, merchant_id: int) -> BankAcc
             raise ValueError("too_many_members")
         row = BankAccount(**its, shared_account_id=shared.id)
         db.session.add(row)
-    row.bic, row.creditor_name, row.is_payee = shared.bic, shared.creditor_name, True
+    for name, value in payee_columns(shared).items():
+        setattr(row, name, value)
+    row.is_payee = True
     db.session.flush()
     return row
 

@@ -29,7 +29,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from server.customer.rules import State, state_of, typed_date
 from server.customer.words import LANGUAGES, say
 from server.db import db, now
-from server.mail.codes import girocode_png
+from server.mail.codes import code_png
 from server.mail.languages import day, money, nearest_language
 from server.merchants.service import settings_of
 from server.orders.asking import request_for
@@ -135,15 +135,15 @@ def _owed(order: Order) -> dict[str, Any]:
     return shown
 
 
-@door.get("/pay/<token>/girocode.png")
-def girocode(token: str) -> Response:
-    """The transfer as a picture for banking apps (EPC069-12)."""
+@door.get("/pay/<token>/qr.png")
+def qr_code(token: str) -> Response:
+    """The transfer as a picture for banking apps: GiroCode, or that of the Swiss QR-bill."""
     order = _order(token)
     owed = _owed(order) if _state(order) == "owing" else {}
-    payload = owed.get("transfer", {}).get("girocode")
-    if not payload:
+    picture = code_png(owed.get("transfer", {}))
+    if picture is None:
         abort(404)
-    return Response(girocode_png(payload), mimetype="image/png")
+    return Response(picture, mimetype="image/png")
 
 
 # --- "I have paid" --------------------------------------------------------------------------------

@@ -25,10 +25,11 @@ from server.dashboard import (
 from server.dashboard.order_queries import OrderRow
 from server.dashboard.pages import page, plain
 from server.db import db, now
-from server.mail.codes import girocode_png
+from server.mail.codes import code_png
 from server.mail.typos import suggest
 from server.merchants.service import settings_of
 from server.orders import claims, credit, lifecycle
+from server.orders.identity import country_of
 from server.orders.links import page_url
 from server.orders.models import Order
 from server.orders.notices import asked_reference, asked_transfer, payee_for
@@ -135,13 +136,15 @@ def _payee(order: Order) -> Payee | None:
 
 def _asked(order: Order, amount: Decimal, account: Payee) -> dict[str, str]:
     """What the customer is asked to transfer now: the words of the payment information."""
+    told = told_order(order)
     kind = settings_of(order.merchant_id, order.shop_id).reference_kind
     return asked_transfer(
         account,
         language=words.language(),
         amount=amount,
         currency=order.currency,
-        payment_reference=asked_reference(kind, order.payment_reference, told_order(order)),
+        payment_reference=asked_reference(kind, order.payment_reference, told, account),
+        country=country_of(told),
     )
 
 
@@ -169,16 +172,16 @@ def _number(text: object) -> Decimal:
 # --- files and pictures -------------------------------------------------------------------------
 
 
-def girocode(order_id: int) -> Response:
+def qr_code(order_id: int) -> Response:
     """The code for what is still open, to scan from the screen."""
     row = order_queries.order_rows(g.merchant_id, [order_id]).get(order_id)
     account = _payee(row.order) if row is not None and row.open else None
     if row is None or account is None:
         abort(404)
-    payload = _asked(row.order, row.open, account)["girocode"]
-    if not payload:
+    picture = code_png(_asked(row.order, row.open, account))
+    if picture is None:
         abort(404)
-    return Response(girocode_png(payload), mimetype="image/png")
+    return Response(picture, mimetype="image/png")
 
 
 def invoice(order_id: int, invoice_id: int) -> Response:

@@ -47,7 +47,7 @@ _get("/orders/import", order_manual.ask_import)
 _post("/orders/import", order_manual.import_one)
 
 _get(ONE, order_detail.show)
-_get(f"{ONE}/girocode.png", order_detail.girocode)
+_get(f"{ONE}/qr.png", order_detail.qr_code)
 _get(f"{ONE}/invoices/<int:invoice_id>", order_detail.invoice)
 _get(f"{ONE}/proofs/<int:proof_id>", order_detail.proof)
 

@@ -6,7 +6,7 @@ guard for all (N5). Read with a fixed number of queries. Never commits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -25,7 +25,7 @@ from server.dunning.models import BaseRate
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.models import Suggestion
-from server.orders.rules import normalise_reference
+from server.orders.rules import normalise_reference, reference_in_qr
 from server.orders.told import zone_of
 from server.shops.models import Shop
 from server.shops.rules import SILENT_AFTER
@@ -213,8 +213,7 @@ class Circumstances:
             .limit(MOST_UNLOOKED + 1)
         )
         return tuple(
-            Unlooked(amount, normalise_reference(" ".join(text for text in texts if text)))
-            for amount, *texts in rows
+            Unlooked(amount, normalise_reference(" ".join(_said(texts)))) for amount, *texts in rows
         )
 
     def _may_be_paid(self, whose: Whose) -> bool:
@@ -229,6 +228,14 @@ class Circumstances:
             one.amount == whose.total or any(name in one.text for name in names)
             for one in self.unlooked
         )
+
+
+def _said(texts: Sequence[str | None]) -> Iterator[str]:
+    """What is written, and what stands in a QR reference."""
+    for text in texts:
+        if text:
+            yield text
+            yield reference_in_qr(text) or ""
 
 
 def _unlooked(merchant_id: int) -> tuple[ColumnElement[bool], ...]:

@@ -8,7 +8,7 @@ like all facts.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from struct import pack
 
 import segno
@@ -27,6 +27,14 @@ CROSS_SIZE = 7.0
 CROSS_SQUARE = 6.0
 CROSS_ARM_LENGTH = 3.89
 CROSS_ARM_WIDTH = 1.17
+
+
+def code_png(transfer: Mapping[str, str]) -> bytes | None:
+    """The code of a transfer, whose facts name its text as ``girocode`` or ``swiss_qr``, if any."""
+    if payload := transfer.get("swiss_qr"):
+        return swiss_qr_png(payload)
+    payload = transfer.get("girocode")
+    return girocode_png(payload) if payload else None
 
 
 def girocode_png(payload: str) -> bytes:

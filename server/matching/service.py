@@ -24,7 +24,7 @@ from server.db import db
 from server.matching.models import MatchDecision
 from server.matching.payers import accounts_of_customers
 from server.matching.rules import RULE_VERSION, Decision, PostingFacts, Share, decide
-from server.matching.rules.text import clean, readings
+from server.matching.rules.text import clean, qr_references, readings
 from server.matching.store import LONGEST_KEY, DatabaseStore, policy_of
 from server.merchants.models import Merchant
 from server.merchants.service import lock_merchant, settings_of
@@ -504,11 +504,12 @@ def posting_keys(facts: PostingFacts) -> set[str]:
     payer's names with the amount, as ``@MULLER:49.90``.
     """
     texts = (facts.remittance_information, facts.creditor_reference, facts.end_to_end_id)
-    written = {
-        run[0]
+    runs = [
+        run
         for number, text in enumerate(text for text in texts if text)
         for run in readings(clean(text), number)
-    }
+    ]
+    written = {run[0] for run in runs} | {reading.key for reading in qr_references(runs)}
     keys = {key for key in written if len(key) <= LONGEST_KEY}
     for key in written:
         if any(character.isdigit() for character in key):

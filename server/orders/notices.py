@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from plugin_sdk import types as wire
 from plugin_sdk.schemas import amount_text
 from server.banking.models import Posting
+from server.banking.payments.swiss_qr import grouped_reference, is_qr_iban
 from server.banking.rules.accounts import Payee, choose_payee
 from server.banking.service import payees
 from server.db import db
@@ -34,7 +35,7 @@ from server.orders.identity import (
 )
 from server.orders.links import help_url, unsubscribe_url
 from server.orders.models import Assignment, Order
-from server.orders.rules import creditor_reference
+from server.orders.rules import creditor_reference, qr_reference
 from server.orders.slips import slip_facts
 from server.orders.told import told_order, zone_of
 from server.shops.models import Shop
@@ -61,8 +62,13 @@ def recipient_name(order: wire.Order) -> str:
     return person or address.company or ""
 
 
-def asked_reference(kind: str, payment_reference: str, order: wire.Order) -> str:
-    """The text that the customer is asked to write (K15, K16, N12)."""
+def asked_reference(kind: str, payment_reference: str, order: wire.Order, payee: Payee) -> str:
+    """The text that the customer is asked to write (K15, K16, N12).
+
+    Banks take payments to a QR-IBAN only with a QR reference, whatever the merchant wants (K19).
+    """
+    if is_qr_iban(payee.asked_iban(country_of(order))):
+        return grouped_reference(qr_reference(payment_reference))
     if kind == "rf":
         return creditor_reference(payment_reference)
     if kind == "order_number":
@@ -87,7 +93,7 @@ def asked_transfer(
         amount=amount,
         currency=currency,
         creditor=payee.creditor_name,
-        iban=payee.iban,
+        iban=payee.asked_iban(country),
         bic=payee.bic,
         payment_reference=payment_reference,
     )
@@ -162,7 +168,7 @@ def facts_of_request(asked: Request, shop: Sender, language: str) -> dict[str, s
         amount=asked.amount,
         currency=order.currency,
         payment_reference=asked_reference(
-            asked.settings.reference_kind, asked.payment_reference, order
+            asked.settings.reference_kind, asked.payment_reference, order, asked.account
         ),
         country=country_of(order),
     )
@@ -437,7 +443,7 @@ def _transfer_of_rest(order: Order, shop: Shop, rest: Decimal, language: str) ->
         language=language,
         amount=rest,
         currency=order.currency,
-        payment_reference=asked_reference(kind, order.payment_reference, told),
+        payment_reference=asked_reference(kind, order.payment_reference, told, account),
         country=country_of(told),
     )
 

@@ -11,7 +11,13 @@ from functools import lru_cache
 from typing import Final, Literal, Protocol
 
 from plugin_sdk.types import PaymentStatus
-from server.check_digits import creditor_reference_is_valid, make_creditor_reference
+from server.check_digits import (
+    QR_REFERENCE_DIGITS,
+    creditor_reference_is_valid,
+    make_creditor_reference,
+    mod10_recursive,
+    qr_reference_is_valid,
+)
 
 ZERO: Final = Decimal(0)
 OWING_STATUSES: Final = ("unpaid", "partially_paid")
@@ -100,6 +106,16 @@ def make_payment_reference(random: Chooser) -> str:
             return body + check
 
 
+def is_payment_reference(text: str) -> bool:
+    """Whether ``make_payment_reference`` can have made it, its check character included."""
+    return (
+        len(text) == REFERENCE_LENGTH == len(set(text))
+        and _VALUES.keys() >= set(text)
+        and _has_good_shape(text)
+        and _check_character(text[:-1]) == text[-1]
+    )
+
+
 def _has_good_shape(reference: str) -> bool:
     digits = sum(character.isdigit() for character in reference)
     return reference[0].isalpha() and digits >= MIN_REFERENCE_DIGITS
@@ -129,6 +145,40 @@ def creditor_reference(reference: str) -> str:
 def is_creditor_reference(text: str) -> bool:
     """Whether the text, whatever its case and blanks, is an ISO 11649 reference that checks."""
     return creditor_reference_is_valid(normalise_reference(text))
+
+
+# --- QR reference (Swiss QR-bill) --------------------------------------------------------------
+
+
+def qr_reference(payment_reference: str) -> str:
+    """Our own reference as payments to a QR-IBAN carry it: 26 digits and their check digit.
+
+    Its characters are read as the digits of a number, so that it can be read back
+    (``reference_in_qr``). SIX, Implementation Guidelines QR-bill, annex B. ValueError if it is
+    none of our own.
+    """
+    if not is_payment_reference(payment_reference):
+        raise ValueError(f"only our own references become QR references: {payment_reference!r}")
+    number = 0
+    for character in payment_reference:
+        number = number * _MODULUS + _VALUES[character]
+    digits = f"{number:0{QR_REFERENCE_DIGITS - 1}d}"
+    return f"{digits}{mod10_recursive(digits)}"
+
+
+def reference_in_qr(text: str) -> str | None:
+    """Our own reference that a QR reference stands for, however it is grouped.
+
+    None if the check digit is wrong, or if the number is somebody else's.
+    """
+    digits = normalise_reference(text)
+    if not qr_reference_is_valid(digits):
+        return None
+    number, characters = int(digits[:-1]), ""
+    for _ in range(REFERENCE_LENGTH):
+        number, value = divmod(number, _MODULUS)
+        characters = REFERENCE_ALPHABET[value] + characters
+    return characters if number == 0 and is_payment_reference(characters) else None
 
 
 # --- Search keys ------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ country has which is a matter of its own (K18, K19).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from server.banking.payments.epc import girocode_payload
-from server.banking.payments.swiss_qr import QrBill, qr_bill_payload
+from server.banking.payments.swiss_qr import QrBill, is_qr_iban, qr_bill_payload
 from server.banking.rules.accounts import Payee
 from server.check_digits import creditor_reference_is_valid, qr_reference_is_valid
 from server.mail.languages import SWISS_COUNTRIES
@@ -21,12 +22,14 @@ def slip_facts(
     """How the transfer is drawn, as facts of a mail; what does not exist is empty.
 
     ``girocode`` or ``swiss_qr`` is the text of the code, never both: an account in Switzerland or
-    Liechtenstein has that of the QR-bill. ``form_ch`` and ``form_at`` are "yes" for its payment
-    part and for the Austrian form, which who is billed in ``country`` (ISO 3166) knows;
-    ``is_structured`` if the reference is one that banks check (ISO 11649, QR reference).
+    Liechtenstein has that of the QR-bill, and a QR-IBAN takes no transfer of another kind.
+    ``form_ch`` and ``form_at`` are "yes" for its payment part and for the Austrian form, which
+    who is billed in ``country`` (ISO 3166) knows; ``is_structured`` if the reference is one that
+    banks check (ISO 11649, QR reference).
     """
     reference = "".join(payment_reference.split()).upper()
     is_structured = creditor_reference_is_valid(reference) or qr_reference_is_valid(reference)
+    payee = replace(payee, iban=payee.asked_iban(country))
     is_swiss = payee.iban[:2].upper() in SWISS_COUNTRIES
     swiss_qr = (
         _swiss_qr(payee, amount, currency, payment_reference, is_structured) if is_swiss else ""
@@ -40,7 +43,7 @@ def slip_facts(
         reference=payment_reference,
     )
     return {
-        "girocode": "" if swiss_qr else girocode or "",
+        "girocode": "" if swiss_qr or is_qr_iban(payee.iban) else girocode or "",
         "swiss_qr": swiss_qr,
         "form_ch": "yes" if is_swiss else "",
         "form_at": "yes" if not is_swiss and (country or "").upper() == "AT" else "",

@@ -58,7 +58,7 @@ PUBLIC = {
     ("dashboard.login.set_password", "POST"),
     ("customer.static", "GET"),
     ("customer.show", "GET"),
-    ("customer.girocode", "GET"),
+    ("customer.qr_code", "GET"),
     ("customer.claim", "POST"),
     ("customer_choices.ask_unsubscribe", "GET"),
     ("customer_choices.unsubscribe", "POST"),
@@ -235,7 +235,7 @@ class Victim(Party):
         """What to put into the parameters of a route."""
         ids = {**self.ids, "key_id": self.key_id(rule)}
         # A code is there as long as money is owed, and the proof is of the other order.
-        is_open = {"dashboard.orders.girocode", "dashboard.orders.proof"}
+        is_open = {"dashboard.orders.qr_code", "dashboard.orders.proof"}
         if rule.endpoint in is_open or rule.endpoint.startswith("dashboard.dunning_preview."):
             ids["order_id"] = self.open_order.id
         if rule.endpoint == "dashboard.ignore_rules.delete":  # an empty form deletes the other one

@@ -100,6 +100,12 @@ def qr_bill_payload(bill: QrBill) -> str:
     return payload
 
 
+def checked_creditor(creditor: Party) -> Party:
+    """As it stands in the code, without blanks around; ValueError like ``qr_bill_payload``."""
+    _, name, street, building_number, postcode, city, country = _party(creditor, "creditor")
+    return Party(name, postcode, city, country, street, building_number)
+
+
 def is_qr_iban(iban: str) -> bool:
     """Whether payments to this account need a QR reference: its bank number is 30000 to 31999."""
     account = _compact(iban)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from server.banking.payments.swiss_qr import Party
 
 LEAST_ACCOUNT_DIGITS = 6
+QR_BILL_COUNTRIES = frozenset({"CH", "LI"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Payee:
     """Where a merchant's customers are asked to pay, and for whom (empty: for all).
 
     ``for_countries`` are billing countries (ISO 3166), ``for_shops`` ids. The ``address`` is what
-    a Swiss QR-bill needs of the account's owner; None where nobody entered it.
+    a Swiss QR-bill needs of the account's owner; None where nobody entered it. The ``qr_iban`` is
+    the account's other name, empty if it has none.
     """
 
     iban: str
@@ -26,6 +28,15 @@ class Payee:
     for_currencies: frozenset[str] = frozenset()
     for_shops: frozenset[int] = frozenset()
     address: Party | None = None
+    qr_iban: str = ""
+
+    def asked_iban(self, country: str | None) -> str:
+        """What a customer billed in ``country`` (ISO 3166) is asked to pay to.
+
+        Only banks in Switzerland and Liechtenstein send money to a QR-IBAN.
+        """
+        is_domestic = not country or country.upper() in QR_BILL_COUNTRIES
+        return self.qr_iban if self.qr_iban and is_domestic else self.iban
 
 
 def choose_payee(

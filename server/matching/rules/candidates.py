@@ -34,6 +34,7 @@ from server.matching.rules.text import (
     Run,
     before,
     creditor_references,
+    qr_references,
 )
 from server.matching.rules.weights import (
     CHECKED,
@@ -66,6 +67,7 @@ MAX_BY_NAME: Final = 60  # orders of the payer's name that are looked at
 CLEAR: Final = 3.0  # a reference this sure, the exact amount, and
 CLEAR_NAMES: Final = ("full", "company", "initial")  # more than the family name: no question
 SEPARATORS: Final = " -_/.:#\n"
+QR_ZEROS: Final = "0000"  # a QR reference of ours begins with 15, in groups of five mostly
 
 OTHER_GROUP: Final = -4.0
 _GROUPS_BEFORE: Final = re.compile(r"(?:\d+[-_/.])+\Z")
@@ -89,11 +91,9 @@ def find_candidates(postings: Sequence[PostingFacts], store: CandidateStore) -> 
     """The postings with the orders they may pay, in the same order."""
     cases = [Case(posting) for posting in postings]
     waiting = [case for case in cases if case.available > 0]
-    found = store.find({run[0] for case in waiting for run in case.runs})
-    checked = {case: creditor_references(case.runs) for case in waiting if "RF" in case.text}
-    extra = {reading.key for own in checked.values() for reading in own}
-    if extra:
-        found = {**found, **store.find(extra)}
+    checked = {case: own for case in waiting if (own := _checked_references(case))}
+    written = {run[0] for case in waiting for run in case.runs}
+    found = store.find(written.union(r.key for own in checked.values() for r in own))
     orders = dict(store.load({hit.order_id for hits in found.values() for hit in hits}))
     crowd = store.crowd(
         (total for case in waiting for total in totals_around(case.available)),
@@ -106,6 +106,22 @@ def find_candidates(postings: Sequence[PostingFacts], store: CandidateStore) -> 
     if unclear:
         _look_further(unclear, store, orders, crowd)
     return Found(cases, crowd)
+
+
+def _checked_references(case: Case) -> list[Reading]:
+    """What stands in references with check digits.
+
+    What touches a QR reference of ours is part of it, and no number of its own.
+    """
+    checked = creditor_references(case.runs) if "RF" in case.text else []
+    for one in qr_references(case.runs) if QR_ZEROS in case.text else ():
+        checked.append(one)
+        case.runs = [
+            run
+            for run in case.runs
+            if run[1] != one.field or run[3] <= one.start or run[2] >= one.end
+        ]
+    return checked
 
 
 def _recognise(cases: Sequence[Case], store: CandidateStore) -> None:

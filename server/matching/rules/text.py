@@ -13,8 +13,13 @@ import unicodedata
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from server.check_digits import MAX_CREDITOR_REFERENCE, iban_is_valid
-from server.orders.rules import MAX_KEY_LENGTH, MIN_KEY_LENGTH, is_creditor_reference
+from server.check_digits import MAX_CREDITOR_REFERENCE, QR_REFERENCE_DIGITS, iban_is_valid
+from server.orders.rules import (
+    MAX_KEY_LENGTH,
+    MIN_KEY_LENGTH,
+    is_creditor_reference,
+    reference_in_qr,
+)
 
 MAX_TEXT_LENGTH: Final = 1000  # a SEPA text has 140 characters, the longest MT940 text 390
 MAX_ATOMS: Final = 8  # runs of letters or digits in one reading
@@ -181,6 +186,15 @@ def creditor_references(found: list[Run]) -> list[Reading]:
         if _CREDITOR_START.match(key)
         and len(key) <= MAX_CREDITOR_REFERENCE
         and is_creditor_reference(key)
+    ]
+
+
+def qr_references(found: list[Run]) -> list[Reading]:
+    """Our own references that stand in a QR reference whose check digit is right (QR-bill)."""
+    return [
+        Reading(own, field, start, end)
+        for key, field, start, end in found
+        if len(key) == QR_REFERENCE_DIGITS and (own := reference_in_qr(key)) is not None
     ]
 
 

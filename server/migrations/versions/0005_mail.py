@@ -197,9 +197,16 @@ def upgrade() -> None:
     op.add_column("mail", sa.Column("failure", sa.String(length=24), nullable=True))
     op.add_column("shop", sa.Column("sender_address", sa.String(length=320), nullable=True))
     op.add_column("shop", sa.Column("look", sa.JSON(), server_default="{}", nullable=False))
+    op.add_column(
+        "bank_account",
+        sa.Column("creditor_address", sa.JSON(), server_default="{}", nullable=False),
+    )
+    op.add_column("bank_account", sa.Column("qr_iban", sa.String(length=34), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("bank_account", "qr_iban")
+    op.drop_column("bank_account", "creditor_address")
     op.drop_column("shop", "look")
     op.drop_column("shop", "sender_address")
     op.drop_column("mail", "failure")

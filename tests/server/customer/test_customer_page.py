@@ -89,7 +89,7 @@ def test_the_page_says_what_is_open_and_how_to_pay_it_and_nothing_else(client, o
         assert there.replace("\u00a0", " ") in said.replace("\u00a0", " "), there
     for private in ("Erika", "Mustermann", "erika@", "Heidestraße", "Köln"):
         assert private not in answer.text
-    picture = client.get(path_of(order) + "/girocode.png")
+    picture = client.get(path_of(order) + "/qr.png")
     assert picture.mimetype == "image/png" and picture.data.startswith(b"\x89PNG")
 
 
@@ -135,7 +135,7 @@ def test_cash_is_paid_at_the_door(client, shop):
     order = make_order(shop, payment_method="cod", shop_status="processing")
     page = client.get(path_of(order)).text
     assert "DE02" not in page and "Ich habe bezahlt" in page
-    assert client.get(path_of(order) + "/girocode.png").status_code == 404
+    assert client.get(path_of(order) + "/qr.png").status_code == 404
 
 
 def test_where_no_account_is_known_only_the_amount_is_shown(client):
@@ -183,7 +183,7 @@ def test_an_order_that_owes_nothing_says_so_without_details(client, merchant, or
     assert answer.status_code == 200 and said in answer.text
     for private in (order.number, "1.284", "Papier", "DE02", "<form"):
         assert private not in answer.text
-    assert client.get(path_of(order) + "/girocode.png").status_code == 404
+    assert client.get(path_of(order) + "/qr.png").status_code == 404
     assert client.post(path_of(order), data=typed()).status_code == 303
     assert claim_count() == 0
 
@@ -306,7 +306,7 @@ def test_after_the_pause_the_page_promises_no_rest_any_more(client, order):
 
 @pytest.mark.parametrize("token", ["nothing", "x" * 500, "MQ.abc.def"])
 def test_an_unknown_link_has_a_friendly_page_in_both_languages(client, order, token):
-    for path in (f"/pay/{token}", f"/pay/{token}/girocode.png"):
+    for path in (f"/pay/{token}", f"/pay/{token}/qr.png"):
         answer = client.get(path)
         assert answer.status_code == 404
         assert "Dieser Link führt zu nichts" in answer.text

@@ -241,7 +241,7 @@ def test_a_mail_is_opened_in_a_frame_that_may_do_nothing(shop, anna):
 
 def test_the_code_on_the_page_is_for_what_is_still_open(shop, anna):
     order = make_order(shop)
-    answer = anna.get(f"/orders/{order.id}/girocode.png")
+    answer = anna.get(f"/orders/{order.id}/qr.png")
     assert answer.data.startswith(b"\x89PNG")
     anna.post(f"/orders/{order.id}/mark-as-paid")
-    assert anna.get(f"/orders/{order.id}/girocode.png").status_code == 404
+    assert anna.get(f"/orders/{order.id}/qr.png").status_code == 404
