@@ -111,7 +111,7 @@ def show_all() -> Response:
         shops=queries.shops(g.merchant_id),
         rows=[(mail, order_mails.fate_of(mail)) for mail in rows],
         numbers=mail_log_queries.numbers_of(g.merchant_id, rows),
-        count=mail_log_queries.mail_count(matching),
+        count=mail_log_queries.mail_count(matching) if has_newer or has_older else len(rows),
         most_counted=mail_log_queries.MOST_COUNTED,
         newer=_page_url("after", rows[0]) if rows and has_newer else None,
         older=_page_url("before", rows[-1]) if rows and has_older else None,

@@ -27,6 +27,7 @@ MAILS_SHOWN_FOR: Final = timedelta(days=3 * 366)
 """36 months; older mails are not shown (S69)."""
 DIGEST_DAYS: Final = 7
 MOST_COUNTED: Final = 1_000
+ORDERS_OF_NUMBER: Final = 20
 READERS: Final = ("customer", "merchant")
 STATES: Final = (
     "wrong",
@@ -155,9 +156,15 @@ def _is_no_news() -> ColumnElement[bool]:
 
 
 def _says(merchant_id: int, text: str) -> ColumnElement[bool]:
-    """A part of the recipient's address, or exactly the number of an order."""
+    """Exactly the number of an order, else a part of the recipient's address.
+
+    Asked beforehand: the mails of an order are found by its index, those of an address are not.
+    """
     numbered = select(Order.id).where(Order.merchant_id == merchant_id, Order.number == text)
-    return or_(Mail.recipient.icontains(text, autoescape=True), Mail.order_id.in_(numbered))
+    order_ids = list(db.session.scalars(numbered.limit(ORDERS_OF_NUMBER)))
+    if order_ids:
+        return Mail.order_id.in_(order_ids)
+    return Mail.recipient.icontains(text, autoescape=True)
 
 
 def mail_page(
@@ -249,7 +256,11 @@ def reports_of(merchant_id: int, mail_id: int) -> list[MailReport]:
     shown = load_only(
         MailReport.kind, MailReport.status_code, MailReport.words, MailReport.received_at
     )
-    return list(db.session.scalars(query.options(shown).order_by(MailReport.id.desc())))
+    return list(
+        db.session.scalars(
+            query.options(shown).order_by(MailReport.received_at.desc(), MailReport.id.desc())
+        )
+    )
 
 
 def failed_this_week(merchant_id: int, at: datetime, limit: int) -> list[Mail]:

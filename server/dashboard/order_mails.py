@@ -64,8 +64,8 @@ def fate_of(mail: Mail) -> Fate:
         return Fate(mail_badge(mail), None, "")
     if word == "unknown":
         return Fate(mail_badge(mail), t("mail_why.unknown"), _one_line(mail.error))
-    key = f"mail_failure.{mail.failure}"
-    why = t(key) if mail.failure and words.has_text(key) else None
+    is_known = words.has_text(f"mail_failure.{mail.failure}")
+    why = t(f"mail_failure.{mail.failure}") if is_known else None
     return Fate(mail_badge(mail), why, _one_line(mail.error))
 
 
