@@ -23,13 +23,22 @@ MAX_TYPED_LENGTH = 500
 YEARS = range(2000, 2200)
 NO_COUNTRIES = frozenset({"EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"})
 """Territories of two letters in CLDR that nobody lives in."""
+OWNER_FIELDS = {
+    "street": "street",
+    "building_number": "building_number",
+    "postcode": "postcode",
+    "city": "city",
+    "owner_country": "country",  # the form's other countries are those of customers
+}
+"""The fields of the account owner's address, and their keys in it."""
 _BETWEEN = re.compile(r"[,;\n]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
     """The fields as they are shown. ``countries`` and ``currencies`` are ticked codes,
-    ``more_countries`` and ``more_currencies`` what was typed beside them."""
+    ``more_countries`` and ``more_currencies`` what was typed beside them. ``street`` to
+    ``owner_country`` are the owner's address for Swiss QR-bills."""
 
     iban: str = ""
     bic: str = ""
@@ -44,6 +53,12 @@ class Entered:
     shops: Sequence[int] = ()
     assign_from: str = ""
     ignores_doubles: bool = False
+    qr_iban: str = ""
+    street: str = ""
+    building_number: str = ""
+    postcode: str = ""
+    city: str = ""
+    owner_country: str = "CH"
 
     @classmethod
     def blank(cls, creditor_name: str) -> Entered:
@@ -51,6 +66,7 @@ class Entered:
 
     @classmethod
     def of_account(cls, account: BankAccount) -> Entered:
+        address = account.creditor_address
         return cls(
             words.iban(account.iban),
             account.bic or "",
@@ -65,6 +81,12 @@ class Entered:
             account.for_shops,
             account.assign_from.isoformat() if account.assign_from else "",
             account.ignores_doubles,
+            words.iban(account.qr_iban or ""),
+            address.get("street", ""),
+            address.get("building_number", ""),
+            address.get("postcode", ""),
+            address.get("city", ""),
+            address.get("country", "CH"),
         )
 
     @classmethod
@@ -84,6 +106,7 @@ class Entered:
             [int(text) for text in request.form.getlist("shop") if _is_id(text)],
             _text("assign_from"),
             "ignores_doubles" in request.form,
+            *(_text(name) for name in ("qr_iban", *OWNER_FIELDS)),
         )
 
     def terms(self, shop_ids: Collection[int], account: BankAccount | None = None) -> AccountTerms:
@@ -107,6 +130,8 @@ class Entered:
             for_shops=[shop_id for shop_id in self.shops if shop_id in shop_ids],
             ignores_doubles=self.ignores_doubles,
             assign_from=_read_date(self.assign_from),
+            creditor_address={key: getattr(self, field) for field, key in OWNER_FIELDS.items()},
+            qr_iban=self.qr_iban,
         )
 
     def payee(self, shop_ids: Collection[int], account: BankAccount | None) -> Payee:

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from server.banking import service
 from server.banking.models import BankAccount
-from server.banking.rules.accounts import Payee, choose_payee
+from server.banking.rules.accounts import QR_BILL_COUNTRIES, Payee, choose_payee
 from server.config import installed
 from server.dashboard import (
     account_queries,
@@ -22,7 +22,13 @@ from server.dashboard import (
     queries,
     words,
 )
-from server.dashboard.account_form import Entered, countries, may_be_payee, sorted_as
+from server.dashboard.account_form import (
+    OWNER_FIELDS,
+    Entered,
+    countries,
+    may_be_payee,
+    sorted_as,
+)
 from server.dashboard.account_queries import AccountRow, KindOfOrder
 from server.dashboard.coverage import CALENDAR_WEEKS, STRIP_WEEKS, Coverage
 from server.dashboard.pages import page, part
@@ -49,7 +55,15 @@ FIELD_OF_PROBLEM = {
     "currencies_invalid": "more_currencies",
     "country_invalid": "more_countries",
     "assign_from_invalid": "assign_from",
+    "creditor_name_not_latin": "creditor_name",
+    "qr_iban_invalid": "qr_iban",
+    "creditor_street_invalid": "street",
+    "creditor_building_number_invalid": "building_number",
+    "creditor_postcode_invalid": "postcode",
+    "creditor_city_invalid": "city",
+    "creditor_country_invalid": "owner_country",
 }
+SWISS_FIELDS = ("qr_iban", *OWNER_FIELDS)
 
 
 # --- the list ---------------------------------------------------------------------------------
@@ -201,13 +215,16 @@ def _form_facts(
     entered: Entered, account: BankAccount | None, problem: str | None
 ) -> dict[str, Any]:
     kinds = _tried(entered, account)
+    wrong_field = FIELD_OF_PROBLEM.get(problem or "")
+    iban = (account.iban if account else entered.iban).upper()
     offered = {one.kind.country for one in kinds if one.kind.country} | set(USUAL_COUNTRIES)
     currencies = {one.kind.currency for one in kinds} | set(USUAL_CURRENCIES)
     return {
         "entered": entered,
         "account": account,
         "problem": problem,
-        "wrong_field": FIELD_OF_PROBLEM.get(problem or ""),
+        "wrong_field": wrong_field,
+        "is_swiss": iban[:2] in QR_BILL_COUNTRIES or wrong_field in SWISS_FIELDS,
         "kinds": kinds,
         "is_payee": entered.is_payee,
         "may_be_payee": may_be_payee(account),

@@ -25,7 +25,7 @@ from server.mail.models import Mail
 from server.merchants.service import settings_of
 from server.orders.ledger import is_any
 from server.orders.models import OWING_STATUSES, Assignment, Invoice, Order, OrderEvent, Reminder
-from server.orders.rules import LATE_CODES, normalise_reference
+from server.orders.rules import LATE_CODES, normalise_reference, reference_in_qr
 from server.shops.models import OrderRequest, PaymentUpdate, Shop
 
 ORDERS_A_PAGE = 50
@@ -122,9 +122,11 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 def _order_contains(text: str) -> ColumnElement[bool]:
-    """Every word somewhere in number, invoice number, name or e-mail; or our own reference."""
+    """Every word somewhere in number, invoice number, name or e-mail; or our own reference, plain
+    or as a QR reference."""
     words = and_(*(Order.search.contains(word, autoescape=True) for word in text.lower().split()))
-    return or_(words, Order.payment_reference == normalise_reference(text))
+    own = reference_in_qr(text) or normalise_reference(text)
+    return or_(words, Order.payment_reference == own)
 
 
 def _has_status(merchant_id: int, word: str) -> ColumnElement[bool]:

@@ -54,6 +54,22 @@ def choose(page, method: str):
     page.get_by_role("button", name="Weiter").click()
 
 
+@pytest.mark.feature("K19")
+def test_a_swiss_iban_opens_what_the_qr_bill_needs(desk):
+    page = desk.open("/bank-accounts/new")
+    expect(page.get_by_label("Hausnummer")).to_be_hidden()
+    page.get_by_label("IBAN", exact=True).fill("CH93 0076 2011 6238 5295 7")
+    page.get_by_label("Währung", exact=True).fill("CHF")
+    page.get_by_label("Straße").fill("Musterweg")
+    page.get_by_label("Hausnummer").fill("7")
+    page.get_by_role("button", name="Konto hinzufügen").click()
+    expect(page.get_by_text("Nennen Sie die Postleitzahl")).to_be_visible()
+    page.get_by_label("Postleitzahl").fill("8000")
+    page.get_by_label("Ort", exact=True).fill("Zürich")
+    page.get_by_role("button", name="Konto hinzufügen").click()
+    expect(page.get_by_text("Musterweg 7, 8000 Zürich, Schweiz")).to_be_visible()
+
+
 def test_the_preview_follows_the_ticks(merchant, desk):
     shop = make_shop(merchant, "Laden")
     make_order(
@@ -63,7 +79,7 @@ def test_the_preview_follows_the_ticks(merchant, desk):
         billing_address={"last_name": "Muster", "country": "CH"},
     )
     page = desk.open("/bank-accounts/new")
-    page.get_by_label("IBAN").fill("CH93 0076 2011 6238 5295 7")
+    page.get_by_label("IBAN", exact=True).fill("CH93 0076 2011 6238 5295 7")
     page.get_by_label("Währung", exact=True).fill("CHF")
     preview = page.get_by_role("status").filter(has_text="Schweiz")
     page.get_by_role("group", name="Länder").get_by_label("Österreich").check()

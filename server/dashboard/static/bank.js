@@ -20,6 +20,13 @@ addEventListener("change", (event) => {
   form.dispatchEvent(new CustomEvent("added"));
 });
 
+// --- the part that only Swiss accounts need opens with their IBAN -------------------------------
+
+addEventListener("input", (event) => {
+  const swiss = event.target.name === "iban" && event.target.form?.querySelector("[data-swiss]");
+  if (swiss && /^\s*(CH|LI)/i.test(event.target.value)) swiss.open = true;
+});
+
 // --- a bank may take half a minute: say so, and ask it once only -------------------------------
 
 addEventListener("submit", (event) => {
