@@ -28,7 +28,7 @@ from server.mail.rules import KINDS, FactError, Message
 from server.mail.service import preview_mail
 from server.mail.texts import own_templates
 from server.mail.typos import suggest
-from server.orders import mail_actions
+from server.orders import lifecycle, mail_actions
 from server.orders.ledger import NotPossible
 from server.orders.models import Order
 
@@ -95,11 +95,22 @@ def mail_page(mail: Mail, problem: NotPossible | None = None, typed: str = "") -
         reports=mail_log_queries.reports_of(g.merchant_id, mail.id),
         acts=mail_actions.actions_of_mail(mail, at),
         suggestion=suggest(mail.recipient) if KINDS[mail.kind].reader == "customer" else None,
+        use_url=_use_url(mail, order, at),
         view=view if view in VIEWS else VIEWS[0],
         views=VIEWS,
         problem=problem,
         typed=typed,
     )
+
+
+def _use_url(mail: Mail, order: Order | None, at: datetime) -> str | None:
+    """Where one click uses the address that was meant: of the mail, or while it waits of the
+    order; None where neither can be."""
+    if "readdress" in mail_actions.actions_of_mail(mail, at):
+        return url_for("dashboard.mails.readdress", mail_id=mail.id)
+    if order is not None and "edit" in lifecycle.actions_of(order):
+        return url_for("dashboard.orders.use_address", order_id=order.id)
+    return None
 
 
 def _message(mail: Mail) -> Message | None:

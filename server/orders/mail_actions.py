@@ -26,7 +26,9 @@ from server.orders.links import unsubscribe_url
 from server.orders.models import Order
 from server.orders.service import no_longer_asked
 
-UNDER_WAY: Final = ("queued", "running")
+GONE: Final = ("done", "failed")
+"""What waits is not repeated, and what was withheld had its reason; an edit of the order, and the
+next run, write what is true then."""
 
 
 def mail_of(merchant_id: int, mail_id: int) -> Mail | None:
@@ -48,10 +50,10 @@ def actions_of_mail(mail: Mail, at: datetime) -> set[str]:
         return fits
     if mail.status == "unknown":
         fits |= {"send_again", "let_rest"}
-    elif mail.facts and mail.status not in UNDER_WAY:
+    elif mail.facts and (mail.status in GONE or mail.error == mails.LEFT_TO_REST):
         fits.add("resend")
     is_to_customer = mail.kind in CUSTOMER_KINDS and bool(mail.recipient)
-    if is_to_customer and mail.facts and mail.order_id is not None and mail.status != "running":
+    if is_to_customer and mail.order_id is not None and fits:
         fits.add("readdress")
     if is_to_customer and suppression.is_optional(mail.kind):
         out = suppression.has_opted_out(mail.merchant_id, mail.recipient, mail.kind, at)
@@ -83,8 +85,6 @@ def readdress_mail(merchant_id: int, mail_id: int, email: str, *, actor: str, at
         written = _written_instead(mail, email)
         if written is not None:
             return written
-    if mail.status == "queued":
-        mail.withhold("it was sent to another address instead")
     return _sent_once_more(mail, email, actor, at)
 
 

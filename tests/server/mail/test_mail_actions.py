@@ -138,6 +138,19 @@ def test_a_mail_of_which_nobody_knows_is_decided(order: Order, again: bool, stat
         decide_mail(order.merchant_id, mail.id, again=again, actor=ANNA, at=LATER)
 
 
+@pytest.mark.feature("S70")
+def test_what_waits_or_was_withheld_is_not_repeated(order: Order) -> None:
+    """The edit of the order writes what waits anew, and the next run what was withheld."""
+    (mail,) = mails_of(order)
+    assert actions_of_mail(mail, LATER) == set()
+    mail.withhold("the order was paid before it was sent")
+    assert actions_of_mail(mail, LATER) == set()
+    mail.status = "unknown"
+    db.session.commit()
+    decide_mail(order.merchant_id, mail.id, again=False, actor=ANNA, at=LATER)
+    assert "resend" in actions_of_mail(mail, LATER)
+
+
 # --- another address ----------------------------------------------------------------------------
 
 
