@@ -60,12 +60,13 @@ SELECT o.id, o.shop_id, o.payment_code, o.payment_status, o.total, o.ordered_at,
     EXISTS (SELECT FROM invoice WHERE order_id = o.id) AS has_invoice,
     (SELECT facts ->> 'day' FROM order_event WHERE order_id = o.id AND kind = 'base_date_set'
         ORDER BY id DESC LIMIT 1) AS base_by_hand,
-    (SELECT min(created_at) FROM mail WHERE order_id = o.id AND kind = 'payment_information'
-        AND status <> 'withheld') AS asked_at,
+    (SELECT coalesce(finished_at, created_at) FROM mail WHERE order_id = o.id
+        AND kind = 'payment_information' AND status <> 'withheld' ORDER BY id LIMIT 1) AS asked_at,
     (SELECT max(at) FROM order_event WHERE order_id = o.id
         AND kind IN ('reopened', 'open_again', 'taken_over', 'imported')) AS resumed_at,
-    (SELECT json_agg(json_build_array(once, created_at)) FROM mail WHERE order_id = o.id
-        AND kind IN ('reminder', 'dunning_notice') AND status <> 'withheld') AS reminded,
+    (SELECT json_agg(json_build_array(once, coalesce(finished_at, :now))) FROM mail
+        WHERE order_id = o.id AND kind IN ('reminder', 'dunning_notice')
+            AND status <> 'withheld') AS reminded,
     EXISTS (SELECT FROM suggestion s JOIN posting p ON p.id = s.posting_id AND p.is_open
         WHERE s.probability >= 0.1 AND s.returns_id IS NULL
             AND s.orders::text ~ ('"order_id": ' || o.id || '[,}]')) AS maybe_paid
@@ -100,7 +101,8 @@ def reminders_now(world: World, merchant_id: int) -> Told:
     unlooked = bool(db.session.scalar(text(UNLOOKED), {"merchant_id": merchant_id}))
     due: set[tuple[int, int]] = set()
     unsure: set[int] = set()
-    for row in db.session.execute(text(OPEN_ORDERS), {"merchant_id": merchant_id}):
+    values = {"merchant_id": merchant_id, "now": world.now}
+    for row in db.session.execute(text(OPEN_ORDERS), values):
         level = _level_now(world, merchant_id, row)
         if level is None or row.maybe_paid or hindrance(world, merchant_id, row.shop_id, row.sync):
             continue
