@@ -512,9 +512,9 @@ class World:
         db.session.rollback()
         nexts = [row[2] for row in rows if row[2] is not None]
         if nexts:
-            wake = min(nexts) - self.skew
+            wake = max(min(nexts) - self.skew, self.time) + timedelta(seconds=1)
             if self._wake_at is None or not self.time < self._wake_at <= wake:
-                self._wake_at = max(wake, self.time) + timedelta(seconds=1)
+                self._wake_at = wake
                 self._put(self._wake_at, "wake", self._look)
         return [row[0] for row in rows if row[1]]
 
