@@ -66,6 +66,7 @@ PUBLIC = {
     ("customer_choices.why", "GET"),
     ("customer_choices.ask_stop", "GET"),
     ("customer_choices.stop", "POST"),
+    ("customer_pictures.show", "GET"),
 }
 """What answers without a key or a session."""
 
