@@ -59,6 +59,15 @@ class Mail(WorkItem, Base):
     def __table_args__(cls) -> Any:
         return (
             Index("ix_mail_merchant_id_created_at", "merchant_id", "created_at"),
+            Index("ix_mail_merchant_id_kind", "merchant_id", "kind", "created_at"),
+            Index(
+                "ix_mail_wrong",
+                "merchant_id",
+                "created_at",
+                postgresql_where=text(
+                    "status IN ('failed', 'unknown') OR delivery IN ('bounced', 'complained')"
+                ),
+            ),
             Index("ix_mail_order_id", "order_id"),
             *work_indexes("mail"),
         )
@@ -302,7 +311,7 @@ class MailText(Base):
     """A merchant's own words of one kind and language (K39). Append-only: the newest counts.
 
     ``shop_id`` None is for all shops. ``words`` are {block: text}; None goes back to what is
-    inherited. ``subject``, ``html`` and ``text`` are what ``build`` made of them.
+    inherited.
     """
 
     __tablename__ = "mail_text"
@@ -316,8 +325,6 @@ class MailText(Base):
     kind: Mapped[str] = mapped_column(String(48))
     language: Mapped[str] = mapped_column(String(8))
     words: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
-    html: Mapped[str] = mapped_column(Text, default="")
-    text: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[Time] = mapped_column(default=now)
     created_by: Mapped[str] = mapped_column(String(320), default="")
 

@@ -10,6 +10,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+WRONG = "status IN ('failed', 'unknown') OR delivery IN ('bounced', 'complained')"
+
 
 def upgrade() -> None:
     op.create_table(
@@ -30,8 +32,6 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=48), nullable=False),
         sa.Column("language", sa.String(length=8), nullable=False),
         sa.Column("words", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("html", sa.Text(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_by", sa.String(length=320), nullable=False),
         sa.ForeignKeyConstraint(
@@ -203,8 +203,21 @@ def upgrade() -> None:
     )
     op.add_column("bank_account", sa.Column("qr_iban", sa.String(length=34), nullable=True))
 
+    op.create_index(
+        "ix_mail_merchant_id_kind", "mail", ["merchant_id", "kind", "created_at"], unique=False
+    )
+    op.create_index(
+        "ix_mail_wrong",
+        "mail",
+        ["merchant_id", "created_at"],
+        unique=False,
+        postgresql_where=sa.text(WRONG),
+    )
+
 
 def downgrade() -> None:
+    op.drop_index("ix_mail_wrong", table_name="mail", postgresql_where=sa.text(WRONG))
+    op.drop_index("ix_mail_merchant_id_kind", table_name="mail")
     op.drop_column("bank_account", "qr_iban")
     op.drop_column("bank_account", "creditor_address")
     op.drop_column("shop", "look")
