@@ -14,8 +14,8 @@ from server.dunning.calendar import Calendar
 from server.dunning.fees import half_year_of
 from server.dunning.models import BaseRate
 from server.dunning.service import send_reminder
-from server.mail.models import Mail
 from server.mail.languages import money
+from server.mail.models import Mail
 from server.merchants.service import change_setting
 from server.orders import claims, lifecycle, service
 from server.orders.models import Order, OrderEvent, Reminder
