@@ -20,6 +20,10 @@ from server.dashboard import order_bulk
 from server.db import db, now
 from server.dunning.models import DunningRun
 from server.mail import domains, suppression
+from server.mail.models import Mail
+from server.mail.samples import sample_facts
+from server.mail.service import queue_mail
+from server.mail.theme import Theme
 from server.merchants import service as merchants
 from server.merchants.models import SettingChange, UserSession
 from server.merchants.rules import token_hash
@@ -186,7 +190,7 @@ class Victim(Party):
         domain.checked_at = at  # nobody asks the DNS
         db.session.commit()
         guest, message_id = self.share(posting.account_id)
-        mail = db.session.execute(text("select id from mail where order_id = :o"), {"o": order.id})
+        mail = self.sent_mail(at)
         self.posting, self.booked = posting, booked
         self.ids = {
             "order_id": order.id,
@@ -196,7 +200,7 @@ class Victim(Party):
             "statement_id": statement.id,
             "assignment_id": booked.id,
             "invoice_id": invoice.id,
-            "mail_id": mail.scalars().first(),
+            "mail_id": mail.id,
             "posting_id": posting.id,
             "shop_id": self.shop.id,
             "rule_id": rule.id,
@@ -210,6 +214,28 @@ class Victim(Party):
             "suppression_id": blocked.id,
             "proof_id": proofs_of(self.open_order.id)[0].id,
         }
+
+    def sent_mail(self, at):
+        """One that has left, of no order: whatever is done to orders, it stays."""
+        queue_mail(
+            "payment_received",
+            merchant_id=self.merchant.id,
+            shop_id=self.shop.id,
+            order_id=None,
+            language="de",
+            recipient=f"{MARK.lower()}@example.org",
+            once=f"sent:{MARK}",
+            facts=sample_facts("payment_received", "de", at.date()),
+            theme=Theme(),
+            sender_name=MARK,
+            sender_address=None,
+        )
+        mail = db.session.query(Mail).filter_by(once=f"sent:{MARK}").one()
+        mail.succeed(at)
+        mail.subject = mail.text = mail.html = MARK
+        mail.headers = f"Subject: {MARK}"
+        db.session.commit()
+        return mail
 
     def share(self, account_id):
         """The victim runs the installation, and another merchant uses the account too."""
