@@ -150,11 +150,8 @@ def overpaid_as_csv() -> Response:
 
 
 def _csv(name: str, rows: Iterable[list[export.Cell]]) -> Response:
-    text = "".join(export.csv_lines(rows))
-    response = Response(text, content_type="text/csv; charset=utf-8")
     filename = f"{words.t(f'credit.file_{name}')}-{words.today().isoformat()}.csv"
-    response.headers.set("Content-Disposition", "attachment", filename=filename)
-    return response
+    return export.csv_download(rows, filename)
 
 
 def _credit_lines() -> Iterator[list[export.Cell]]:

@@ -14,6 +14,7 @@ from datetime import date
 from decimal import Decimal
 
 import xlsxwriter
+from flask import Response, stream_with_context
 
 from server.dashboard import words
 
@@ -64,6 +65,14 @@ def csv_lines(rows: Iterable[list[Cell]]) -> Iterator[str]:
             lines.seek(0)
             lines.truncate()
     yield lines.getvalue()
+
+
+def csv_download(rows: Iterable[list[Cell]], filename: str) -> Response:
+    """A CSV file that is written while its rows are read."""
+    lines = stream_with_context(csv_lines(rows))
+    response = Response(lines, content_type="text/csv; charset=utf-8")
+    response.headers.set("Content-Disposition", "attachment", filename=filename)
+    return response
 
 
 def _as_text(cell: Cell, *, decimal_comma: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import Blueprint, Response, g, request, stream_with_context, url_for
+from flask import Blueprint, Response, g, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import export, mail_log_queries, order_mails, queries, words
@@ -152,11 +152,8 @@ def _chart(days: list[DayOfMails]) -> dict[str, Any]:
 @pages.get("/mails/export.csv")
 def as_csv() -> BaseResponse:
     """The filtered mails for a spreadsheet, written while they are read; the newest first."""
-    lines = export.csv_lines(_exported())
-    response = Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
     name = f"{words.t('mail_log.filename')}-{words.today().isoformat()}.csv"
-    response.headers.set("Content-Disposition", "attachment", filename=name)
-    return response
+    return export.csv_download(_exported(), name)
 
 
 def _exported() -> Iterator[list[export.Cell]]:

@@ -15,7 +15,6 @@ from flask import (
     redirect,
     request,
     send_file,
-    stream_with_context,
     url_for,
 )
 from werkzeug.wrappers import Response as BaseResponse
@@ -184,10 +183,7 @@ def as_csv(account_id: int) -> BaseResponse:
     account = _account_or_404(account_id)
     if _is_too_much(account):
         return _list_page(account, export_problem="export_too_large")
-    lines = export.csv_lines(_exported(account))
-    response = Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
-    response.headers.set("Content-Disposition", "attachment", filename=_filename("csv"))
-    return response
+    return export.csv_download(_exported(account), _filename("csv"))
 
 
 @pages.get("/bank-accounts/<int:account_id>/movements/export.xlsx")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from flask import Response, g, send_file, stream_with_context
+from flask import g, send_file
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import export, order_filter, order_list, order_queries, status, words
@@ -39,10 +39,7 @@ def as_csv() -> BaseResponse:
     """Written while the orders are read."""
     if _is_too_much():
         return order_list.list_page("export_too_large")
-    lines = export.csv_lines(_exported())
-    response = Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
-    response.headers.set("Content-Disposition", "attachment", filename=_filename("csv"))
-    return response
+    return export.csv_download(_exported(), _filename("csv"))
 
 
 def as_xlsx() -> BaseResponse:

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from flask import Blueprint, Response, g, redirect, request, send_file, stream_with_context, url_for
+from flask import Blueprint, Response, g, redirect, request, send_file, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.banking.models import Posting
@@ -227,10 +227,7 @@ def as_csv() -> BaseResponse:
     """The filtered postings for a spreadsheet, written while they are read."""
     if _is_too_much():
         return table_page("export_too_large")
-    lines = export.csv_lines(_exported())
-    response = Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
-    response.headers.set("Content-Disposition", "attachment", filename=_filename("csv"))
-    return response
+    return export.csv_download(_exported(), _filename("csv"))
 
 
 @pages.get("/postings/export.xlsx")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask import Blueprint, Response, abort, g, redirect, request, stream_with_context, url_for
+from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import export, words
@@ -92,11 +92,8 @@ def end(suppression_id: int) -> BaseResponse:
 @pages.get("/settings/suppressions.csv")
 def as_csv() -> BaseResponse:
     """All that hold, written while they are read."""
-    lines = export.csv_lines(_exported())
-    response = Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
     name = f"{words.t('suppressions.filename')}-{words.today().isoformat()}.csv"
-    response.headers.set("Content-Disposition", "attachment", filename=name)
-    return response
+    return export.csv_download(_exported(), name)
 
 
 def _exported() -> Iterator[list[export.Cell]]:
