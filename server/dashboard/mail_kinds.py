@@ -26,10 +26,9 @@ from server.dashboard.mail_preview import (
     as_columns,
     asked_sample,
     asked_scheme,
-    asked_shop,
     preview_frame,
 )
-from server.dashboard.pages import page, typed_id
+from server.dashboard.pages import asked_shop, page, typed_id
 from server.db import db, now
 from server.mail import texts
 from server.mail.kinds import KINDS

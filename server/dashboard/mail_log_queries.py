@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
 from sqlalchemy.orm import load_only
 
+from server.dashboard import queries
 from server.db import db
 from server.mail.kinds import KINDS
 from server.mail.models import Mail, MailReport
@@ -109,7 +110,7 @@ def matching_mails(merchant_id: int, wanted: MailFilter, zone: ZoneInfo, at: dat
     """The mails that the filter asks for, unordered."""
     oldest = at - MAILS_SHOWN_FOR
     if wanted.first_date is not None:
-        oldest = max(oldest, _begins(wanted.first_date, zone))
+        oldest = max(oldest, queries.midnight(wanted.first_date, zone))
     query = select(Mail).where(
         Mail.merchant_id == merchant_id,
         Mail.created_at >= oldest,
@@ -127,10 +128,6 @@ def matching_mails(merchant_id: int, wanted: MailFilter, zone: ZoneInfo, at: dat
     if wanted.text:
         query = query.where(_says(merchant_id, wanted.text))
     return query
-
-
-def _begins(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def _in_state(state: str) -> ColumnElement[bool]:
@@ -224,7 +221,7 @@ def mails_by_day(merchant_id: int, today: date, days: int, zone: ZoneInfo) -> li
         )
         .where(
             Mail.merchant_id == merchant_id,
-            Mail.created_at >= _begins(first, zone),
+            Mail.created_at >= queries.midnight(first, zone),
             Mail.kind.in_(CUSTOMER_KINDS),
         )
         .group_by(day)

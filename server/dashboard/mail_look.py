@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import queries
 from server.dashboard.access import require_administrator
-from server.dashboard.mail_preview import Sample, asked_scheme, asked_shop, preview_frame
-from server.dashboard.pages import page
+from server.dashboard.mail_preview import Sample, asked_scheme, preview_frame
+from server.dashboard.pages import asked_shop, page
 from server.db import db, now
 from server.mail.domains import proven_names
 from server.mail.languages import LANGUAGES

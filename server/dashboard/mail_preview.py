@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import Response, abort, g, request
+from flask import Response, g, request
 
-from server.dashboard import queries, words
+from server.dashboard import words
 from server.dashboard.order_mails import framed
-from server.dashboard.pages import typed_id
 from server.mail.kinds import KINDS
 from server.mail.languages import editions_for
 from server.mail.rules import Facts, Message, Template, compose
@@ -65,16 +64,6 @@ class Sample:
         """What it says, with a merchant's own words and colours or with those in force."""
         shown = theme or self.identity.theme
         return compose(self.kind, self.edition, self.facts, shown, template)
-
-
-def asked_shop() -> Shop | None:
-    """The shop of the URL or form; None if it names none. 404 if it is another's."""
-    wanted = request.values.get("shop")
-    if not wanted:
-        return None
-    shop_id = typed_id(wanted)
-    found = next((shop for shop in queries.shops(g.merchant_id) if shop.id == shop_id), None)
-    return found or abort(404)
 
 
 def asked_sample(shop: Shop | None) -> Sample:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,6 +20,7 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.sql import ColumnElement
 
 from server.banking.models import Posting
+from server.dashboard import queries
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import settings_of
@@ -109,16 +110,12 @@ def matching_orders(merchant_id: int, wanted: OrderFilter, zone: ZoneInfo) -> Se
     if wanted.status:
         query = query.where(_has_status(merchant_id, wanted.status))
     if wanted.first_date:
-        query = query.where(Order.ordered_at >= _midnight(wanted.first_date, zone))
+        query = query.where(Order.ordered_at >= queries.midnight(wanted.first_date, zone))
     if wanted.last_date:
         query = query.where(
-            Order.ordered_at < _midnight(wanted.last_date + timedelta(days=1), zone)
+            Order.ordered_at < queries.midnight(wanted.last_date + timedelta(days=1), zone)
         )
     return query
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def _order_contains(text: str) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, g, make_response, render_template, request, url_for
+from flask import Flask, Response, abort, g, make_response, render_template, request, url_for
 from markupsafe import Markup
 
 from server.dashboard import bank_queries, queries, sentences, settings_queries, status, words
@@ -17,6 +17,7 @@ from server.dashboard.access import FORM_TOKEN_FIELD, THEMES, form_token, prefer
 from server.db import now
 from server.merchants.service import settings_of
 from server.orders.models import Assignment, Order, OrderEvent
+from server.shops.models import Shop
 
 STATIC = Path(__file__).parent / "static"
 MAX_PAGE_PARAMETER = 200
@@ -91,6 +92,16 @@ def typed_id(text: str | None) -> int:
     """An id as it came with a form or URL; 0, which nothing has, where it is none."""
     is_id = text is not None and text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS
     return int(text) if is_id and text else 0
+
+
+def asked_shop() -> Shop | None:
+    """The shop of the URL or form; None if it names none. 404 if it is another's."""
+    wanted = request.values.get("shop")
+    if not wanted:
+        return None
+    shop_id = typed_id(wanted)
+    found = next((shop for shop in queries.shops(g.merchant_id) if shop.id == shop_id), None)
+    return found or abort(404)
 
 
 def plain(text: str) -> str:

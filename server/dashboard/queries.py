@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
@@ -33,6 +34,11 @@ CHART_DAYS = 30
 SHORTEST_IBAN = 15
 ZERO = Decimal(0)
 LIKELY = Decimal("0.5")
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """When that day begins for the merchant."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def assigned() -> ColumnElement[Any]:

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import queries, settings_form, settings_log, settings_queries
-from server.dashboard.pages import page, typed_id
+from server.dashboard.pages import asked_shop, page
 from server.dashboard.settings_form import TABS, say_value, tab_of, text_key
 from server.dashboard.settings_timeline import timeline
 from server.db import db, now
@@ -29,18 +29,8 @@ SHOWN = "shown:"
 """Before the name of a field: what it held when the page was shown."""
 
 
-def _shop() -> Shop | None:
-    """The shop that the form is about; 404 if it is nobody's or another's."""
-    wanted = request.values.get("shop")
-    if not wanted:
-        return None
-    shop_id = typed_id(wanted)
-    found = next((shop for shop in queries.shops(g.merchant_id) if shop.id == shop_id), None)
-    return found or abort(404)
-
-
 def _show(tab: str) -> Response:
-    return _page(tab, _shop(), {})
+    return _page(tab, asked_shop(), {})
 
 
 def _page(tab: str, shop: Shop | None, problems: Mapping[str, str]) -> Response:
@@ -73,7 +63,7 @@ def _page(tab: str, shop: Shop | None, problems: Mapping[str, str]) -> Response:
 def _save(tab: str) -> BaseResponse:
     """All fields or none. A field that nobody touched, or that says what is in force already,
     sets nothing."""
-    shop = _shop()
+    shop = asked_shop()
     in_use = merchants.settings_of(g.merchant_id, shop.id if shop else None)
     problems, changed, waits = {}, set(), False
     for name in _names_of(tab, shop):
@@ -113,7 +103,7 @@ for _tab in TABS:
 @pages.post("/settings/reset")
 def reset() -> BaseResponse:
     """Back to what is inherited."""
-    shop, name = _shop(), request.form.get("name", "")
+    shop, name = asked_shop(), request.form.get("name", "")
     if name not in SCHEMA or (shop is not None and not SCHEMA[name].per_shop):
         abort(404)
     waits = _change(name, None, shop)

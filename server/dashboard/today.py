@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -48,7 +48,7 @@ def show() -> Response:
             *sending_domains.lines(merchant_id),
         ],
         sums=sums,
-        received=queries.received_since(merchant_id, _midnight()),
+        received=queries.received_since(merchant_id, queries.midnight(words.today(), words.zone())),
         automatic=queries.automatic_share(merchant_id, at - AUTOMATIC_OVER),
         currency=currency,
         days=days,
@@ -56,10 +56,6 @@ def show() -> Response:
         latest=_latest(merchant_id),
         is_new=not sums and not queries.has_statement(merchant_id),
     )
-
-
-def _midnight() -> datetime:
-    return datetime.combine(words.today(), time(), words.zone()).astimezone(UTC)
 
 
 # --- the first steps --------------------------------------------------------------------------

@@ -42,6 +42,7 @@ def hold_back(mails: Sequence[Mail]) -> list[Mail]:
     """
     held: list[Mail] = []
     known: dict[tuple[int, int | None], MerchantSettings] = {}
+    testers: dict[int, str | None] = {}
     for mail in mails:
         if mail.kind not in CUSTOMER_KINDS or mail.is_test:
             continue  # what somebody sends to try it reaches no customer
@@ -53,7 +54,7 @@ def hold_back(mails: Sequence[Mail]) -> list[Mail]:
         elif not known[whose].sends(mail.kind):
             mail.withhold(SWITCHED_OFF)
         elif known[whose].mode == "test":
-            _redirect(mail)
+            _redirect(mail, testers)
         else:
             mail.redirected_to = None
         if mail.status == "withheld":
@@ -61,12 +62,16 @@ def hold_back(mails: Sequence[Mail]) -> list[Mail]:
     return held
 
 
-def _redirect(mail: Mail) -> None:
-    people = administrators(mail.merchant_id)
-    if people:
-        mail.redirected_to = people[0].email
-    else:
+def _redirect(mail: Mail, testers: dict[int, str | None]) -> None:
+    """``testers`` are the addresses of the merchants that were asked for already."""
+    if mail.merchant_id not in testers:
+        people = administrators(mail.merchant_id)
+        testers[mail.merchant_id] = people[0].email if people else None
+    tester = testers[mail.merchant_id]
+    if tester is None:
         mail.withhold(NOBODY_TO_TEST)
+    else:
+        mail.redirected_to = tester
 
 
 def release_stopped(merchant_id: int, at: datetime) -> int:

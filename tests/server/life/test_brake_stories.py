@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
+from sqlalchemy import event
 
 from server.db import db
 from server.mail.models import Mail
@@ -50,6 +51,27 @@ def test_in_test_mode_mails_go_to_the_merchant_and_the_shop_hears_nothing(mercha
     wishes(merchant, shop, mode="live")
     hold_back([mail])
     assert mail.redirected_to is None
+
+
+@pytest.mark.feature("K66")
+def test_whoever_gets_the_tests_of_a_batch_is_asked_for_once(merchant, shop):
+    wishes(merchant, shop, mode="test")
+    stranger = make_merchant("Bobs Laden")
+    other = make_shop(stranger, "Bob")
+    wishes(stranger, other, mode="test")
+    batch = [mail for one in (shop, shop, other, other) for mail in mails(pushed(one)[1])]
+    asked_for: list[str] = []
+
+    def note(connection, cursor, statement, *rest):
+        asked_for.extend([statement] if 'FROM "user"' in statement else [])
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        assert hold_back(batch) == batch[2:]
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
+    assert [mail.redirected_to for mail in batch] == [ANNA, ANNA, None, None]
+    assert len(asked_for) == 2, "once a merchant"
 
 
 @pytest.mark.feature("K66")

@@ -14,6 +14,7 @@ from server.forgetting.service import erase_personal_data
 from server.mail.service import preview_mail
 from server.matching.service import match_postings
 from server.orders.claims import ProofFile, claim_paid
+from server.orders.failed_mails import tell_of_failed_mails
 from server.orders.ledger import NotPossible
 from server.orders.lifecycle import mark_as_unpaid
 from server.orders.models import Order
@@ -174,6 +175,20 @@ def test_mails_to_an_address_that_he_had_before_are_his_too(merchant, shop):
     db.session.commit()
     db.session.expire_all()
     assert [mail.recipient for mail in mails(order)] == ["", ""]
+
+
+@pytest.mark.feature("S86", "K41")
+def test_a_digest_does_not_keep_the_address_that_he_had_before(merchant, shop):
+    raw, order = pushed(shop)
+    for mail in mails(order):
+        mail.status, mail.finished_at, mail.failure = "failed", LATER, "no_such_domain"
+    db.session.commit()
+    assert tell_of_failed_mails(merchant.id, LATER)
+    push(shop, {**raw, "customer": {"email": "mustermann@example.com"}}, LATER)
+    assert "erika@example.org" in everything_stored()
+    erase_personal_data(merchant.id, order.id, actor=ANNA, at=PAID_AT)
+    db.session.commit()
+    assert "erika@example.org" not in everything_stored()
 
 
 @pytest.mark.feature("S86")
