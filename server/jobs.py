@@ -96,7 +96,8 @@ def drain_mail() -> bool:
                         return False
                 rounds.step()
     finally:
-        _put_back([mail for mail in taken if mail.status == "running"])
+        not_begun = [mail for mail in taken if mail not in rounds.in_doubt]
+        _put_back([mail for mail in not_begun if mail.status == "running"])
     return True
 
 
@@ -369,7 +370,7 @@ def act(item: Any, action: Callable[[Any], None]) -> None:
 def _failed(item: Any, error: Exception) -> None:
     """A bug is loud, and the row survives it."""
     db.session.rollback()
-    item.retry(f"unexpected: {error!r}"[:1000], now())
+    item.break_off(f"unexpected: {error!r}"[:1000], now())
     db.session.commit()
 
 

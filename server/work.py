@@ -111,6 +111,10 @@ class WorkItem:
         """Not finished, nothing wrong: the next drain goes on with it, and nothing is counted."""
         self.status, self.due_at, self.attempts = "queued", at, max(self.attempts - 1, 0)
 
+    def break_off(self, why: str, at: datetime) -> None:
+        """An error that nobody foresaw ended the work on it."""
+        self.retry(why, at)
+
     def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
         """Back on the schedule; past its end the row fails."""
         if self.attempts > len(self.schedule):

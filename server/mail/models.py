@@ -139,6 +139,13 @@ class Mail(WorkItem, Base):
         else:
             self.status, self.error = "unknown", why
 
+    def break_off(self, why: str, at: datetime) -> None:
+        """``sent_via`` tells, as in ``release_abandoned``, whether it may have arrived."""
+        if self.sent_via is None:
+            self.retry(why, at)
+        else:
+            self.in_doubt(why, at)
+
     def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
         """Back on the schedule; past its end, or after three days, the mail is given up."""
         if self.attempts > len(self.schedule) or (self._is_old(at) and self.attempts > 1):

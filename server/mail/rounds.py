@@ -71,7 +71,8 @@ class Rounds:
                 rounds.step()
 
     ``may_begin`` False lets what is under way end and begins nothing; mails that were taken and
-    not begun are still `running` then. For one thread.
+    not begun are still `running` then. So are those ``in_doubt``: handed over, and the outcome
+    could not be written. They are for ``Mail.release_abandoned``. For one thread.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Rounds:
         self._lanes: dict[str, _Lane] = {}
         self._asking: dict[str, list[tuple[Mail, Desk]]] = {}
         self._under_way: dict[Future[Any], Callable[[Future[Any]], None]] = {}
+        self.in_doubt: set[Mail] = set()
         self._took_at, self._was_much = -LONGEST_WAIT_SECONDS, True
         self._pool = ThreadPoolExecutor(DIALOGUES_AT_ONCE, thread_name_prefix="mail")
 
@@ -245,6 +247,7 @@ class Rounds:
                 mail.sent_via = lane.host  # so that a crash tells it from those not begun
                 self._commit()
             lane.is_busy = True
+            self.in_doubt.add(mail)
             self._start(
                 partial(lane.session.send, letter.sender, letter.recipient, letter.raw),
                 partial(self._answered, lane, mail, letter),
@@ -254,6 +257,7 @@ class Rounds:
     def _answered(self, lane: _Lane, mail: Mail, letter: Letter, future: Future[str]) -> None:
         lane.is_busy = False
         self._act(mail, lambda row: _conclude(row, lane, letter, future))
+        self.in_doubt.discard(mail)
         if lane.pause is not None:
             self._hold(lane, lane.pause)
             lane.pause = None

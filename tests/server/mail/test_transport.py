@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from server import jobs
 from server.clock import release
@@ -32,6 +33,10 @@ from tests.unit.mail.samples import ANTIQUARIAT, facts_for
 Configure = Callable[..., Settings]
 NUMBERS = count()
 IMPORTANT, OPTIONAL = "order_cancelled", "payment_received"
+CLOSE_ALL_OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 @pytest.fixture
@@ -491,6 +496,32 @@ def test_a_mail_is_marked_before_it_is_handed_over(
     monkeypatch.setattr(relay, "_answer", look)
     drain()
     assert seen == {OPTIONAL: "127.0.0.1", IMPORTANT: None}
+
+
+@pytest.mark.real_commits
+@pytest.mark.parametrize(("kind", "status"), [(IMPORTANT, "queued"), (OPTIONAL, "unknown")])
+def test_a_database_that_restarts_while_a_mail_is_under_way(
+    merchant_id: int, relay: Sink, monkeypatch: pytest.MonkeyPatch, kind: str, status: str
+) -> None:
+    """The worker lives on, and knows as little of that mail as one that was killed."""
+    mail_id = queue(merchant_id, "erika@example.org", kind).id
+    db.session.add(MailHost(host="127.0.0.1", failures=1))
+    db.session.commit()
+    answer, engine = relay._answer, db.engine
+
+    def restart(server: Any, verb: str, good: str) -> str:
+        if verb == "DOT":
+            with engine.connect() as other:
+                other.execute(text(CLOSE_ALL_OTHERS))
+        return answer(server, verb, good)
+
+    monkeypatch.setattr(relay, "_answer", restart)
+    with pytest.raises(OperationalError):
+        jobs.drain_mail()
+    db.session.remove()
+    mail = db.session.get_one(Mail, mail_id)
+    assert mail.status == status
+    assert len(relay.received) == 1
 
 
 def test_a_person_decides_what_nobody_knows(merchant_id: int, relay: Sink) -> None:
