@@ -311,16 +311,24 @@ def _domain(address: str) -> str:
 def _extra_headers(mail: Mail) -> dict[str, str]:
     """What mail programs and mailbox providers act on (RFC 2369, RFC 8058).
 
-    Only what a customer can do without has a link to unsubscribe (S11, S12). Feedback-ID lets a
+    What a customer can do without has a link to unsubscribe (S11, S12), a merchant's notice one
+    that stops it (K38); who tries a mail out is not offered the customer's. Feedback-ID lets a
     provider count complaints for each kind and shop.
     """
     headers = {"Feedback-ID": f"{mail.kind}:{mail.merchant_id}:{mail.shop_id or 0}:kontor"}
-    unsubscribe = str(mail.facts.get("unsubscribe_url", ""))
+    unsubscribe = _unsubscribe_url(mail)
     help_page = str(mail.facts.get("help_url", ""))
     if help_page:
         headers["List-Help"] = f"<{help_page}>"
-    if unsubscribe and KINDS[mail.kind].is_optional:
+    if unsubscribe:
         headers["List-Unsubscribe"] = f"<{unsubscribe}>"
         if unsubscribe.startswith("https://"):
             headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return headers
+
+
+def _unsubscribe_url(mail: Mail) -> str:
+    if mail.is_test or mail.redirected_to is not None:
+        return ""
+    fact = {"optional": "unsubscribe_url", "notice": "stop_url"}.get(KINDS[mail.kind].footer, "")
+    return str(mail.facts.get(fact, ""))

@@ -257,6 +257,29 @@ def test_one_click_is_only_offered_where_it_is_safe() -> None:
     assert said["List-Unsubscribe-Post"] is None
 
 
+@pytest.mark.feature("K38")
+@pytest.mark.parametrize(
+    "kind", [name for name, kind in KINDS.items() if kind.reader == "merchant"]
+)
+def test_a_notice_is_stopped_by_one_click_in_the_mail_program(kind: str) -> None:
+    stop = "https://kontor.example.org/stop-notice/8fQ2vX7nR4kT"
+    is_notice = "stop_url" in KINDS[kind].facts
+    facts = facts_for(kind, "de") | ({"stop_url": stop} if is_notice else {})
+    said = read(write_letter(of_shop(kind, facts=facts), SHOP_PROVEN).raw)
+    assert said["List-Unsubscribe"] == (f"<{stop}>" if is_notice else None)
+    assert said["List-Unsubscribe-Post"] == ("List-Unsubscribe=One-Click" if is_notice else None)
+
+
+@pytest.mark.feature("K66", "S9")
+@pytest.mark.parametrize("over", [{"redirected_to": "anna@example.org"}, {"once": "test:1"}])
+def test_the_tester_is_not_offered_to_unsubscribe_the_customer(over: dict[str, str]) -> None:
+    link = {"unsubscribe_url": "https://kontor.example.org/u/4nB8wK2t"}
+    facts = {**facts_for("payment_received", "de"), **link}
+    said = read(write_letter(of_shop("payment_received", facts=facts, **over), SHOP_PROVEN).raw)
+    assert said["List-Unsubscribe"] is None
+    assert said["List-Unsubscribe-Post"] is None
+
+
 def test_machines_are_told_that_a_machine_wrote() -> None:
     said = read(write_letter(of_shop(), SHOP_PROVEN).raw)
     assert said["Auto-Submitted"] == "auto-generated"
