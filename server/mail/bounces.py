@@ -152,12 +152,9 @@ def _tell(mail: Mail, report: Report, at: datetime) -> None:
         mail.delivery, mail.delivery_words = news, report.words
     if news == "delivered":
         mail.delivered_at = at
-    address = mail.redirected_to or mail.recipient
     reason = _reason(report)
-    if reason is not None and address:
-        suppression.suppress(
-            mail.merchant_id, address, reason, at=at, evidence=report.words, mail_id=mail.id
-        )
+    if reason is not None:
+        suppression.suppress_reader(mail, reason, at=at, evidence=report.words)
 
 
 def _reason(report: Report) -> str | None:

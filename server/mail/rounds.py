@@ -19,7 +19,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from server.db import now
@@ -35,7 +34,7 @@ from server.mail.delivery import (
 from server.mail.models import Mail
 from server.mail.routes import Route, Routes
 from server.mail.smtp import NotEver, NotNow, NotSent, NotSetUp, SmtpSession
-from server.mail.suppression import suppress
+from server.mail.suppression import suppress_reader
 
 DIALOGUES_AT_ONCE = 16
 MAX_WAITING = 200
@@ -101,12 +100,7 @@ class Rounds:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """What is under way ends and is written down, whatever happened."""
         self._may_begin = _never
         try:
@@ -297,15 +291,8 @@ def _conclude(mail: Mail, lane: _Lane, letter: Letter, future: Future[str]) -> N
     except (NotNow, NotEver, NotSetUp) as problem:
         note_failure(mail, problem, letter)
         verdict, at = problem.verdict, now()
-        if verdict.suppress and mail.redirected_to is None:
-            suppress(
-                mail.merchant_id,
-                mail.recipient,
-                "bounced",
-                at=at,
-                evidence=str(problem),
-                mail_id=mail.id,
-            )
+        if verdict.suppress:
+            suppress_reader(mail, "bounced", at=at, evidence=str(problem))
         if verdict.pause_host:
             lane.has_failed = True
             wish = timedelta(seconds=verdict.retry_after_seconds or 0)

@@ -15,9 +15,9 @@ from contextlib import suppress as suppress_error
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
 
 from server.db import db
 from server.mail.kinds import KINDS
@@ -109,15 +109,18 @@ def in_force(at: datetime) -> ColumnElement[bool]:
 
 def has_opted_out(merchant_id: int, address: str, kind: str, at: datetime) -> bool:
     """Whether this address gets no more mails of this optional kind."""
-    return db.session.scalar(_opt_outs(merchant_id, address, kind, at).limit(1)) is not None
+    standing = _standing(merchant_id, address, "opt_out", kind, at=at)
+    return db.session.scalar(standing.limit(1)) is not None
 
 
-def _opt_outs(merchant_id: int, address: str, kind: str, at: datetime) -> Any:
+def _standing(
+    merchant_id: int, address: str, reason: str, kind: str | None = None, *, at: datetime
+) -> Select[Suppression]:
     return select(Suppression).where(
         Suppression.merchant_id == merchant_id,
         Suppression.address_hash == address_hash(address),
-        Suppression.kind == kind,
-        Suppression.reason == "opt_out",
+        Suppression.kind == kind,  # IS NULL for None
+        Suppression.reason == reason,
         in_force(at),
     )
 
@@ -170,20 +173,12 @@ def suppress(
     Where that very reason is in force already, its row is renewed.
     """
     assert reason in REASONS and reason != "opt_out", reason
-    hashed = address_hash(address)
-    _lock(hashed)
-    standing = select(Suppression).where(
-        Suppression.merchant_id == merchant_id,
-        Suppression.address_hash == hashed,
-        Suppression.kind.is_(None),
-        Suppression.reason == reason,
-        in_force(at),
-    )
-    row = db.session.scalar(standing.limit(1))
+    _lock(address)
+    row = db.session.scalar(_standing(merchant_id, address, reason, at=at).limit(1))
     if row is None:
         row = Suppression(
             merchant_id=merchant_id,
-            address_hash=hashed,
+            address_hash=address_hash(address),
             address=address,
             reason=reason,
             created_at=at,
@@ -195,6 +190,23 @@ def suppress(
     row.expires_at = at + BOUNCE_LIFETIME if reason == "bounced" else None
     db.session.flush()
     return row
+
+
+def suppress_reader(mail: Mail, reason: str, *, at: datetime, evidence: str) -> None:
+    """Of a mail that came back: as ``suppress``, the address that it was for.
+
+    Nobody where a tester got it: that says nothing about the customer, and the tester gets other
+    mails too. Nobody where the address was erased.
+    """
+    if mail.recipient and mail.redirected_to is None:
+        suppress(
+            mail.merchant_id,
+            mail.recipient,
+            reason,
+            at=at,
+            evidence=evidence,
+            mail_id=mail.id,
+        )
 
 
 def opt_out(
@@ -212,14 +224,13 @@ def opt_out(
     """
     if not is_optional(kind):
         raise ValueError(f"nobody can opt out of {kind}")
-    hashed = address_hash(address)
-    _lock(hashed)
+    _lock(address)
     if has_opted_out(merchant_id, address, kind, at):
         return False
     db.session.add(
         Suppression(
             merchant_id=merchant_id,
-            address_hash=hashed,
+            address_hash=address_hash(address),
             address=address,
             kind=kind,
             reason="opt_out",
@@ -234,11 +245,10 @@ def opt_out(
 
 def opt_in(merchant_id: int, address: str, kind: str, *, at: datetime, by: str = "") -> bool:
     """Takes an opt-out back; False if there was none."""
-    _lock(address_hash(address))
-    rows = list(db.session.scalars(_opt_outs(merchant_id, address, kind, at)))
+    _lock(address)
+    rows = list(db.session.scalars(_standing(merchant_id, address, "opt_out", kind, at=at)))
     for row in rows:
-        row.ended_at, row.ended_by = at, by
-    db.session.flush()
+        _end(row, at, by)
     return bool(rows)
 
 
@@ -252,12 +262,16 @@ def end(merchant_id: int, suppression_id: int, *, at: datetime, by: str) -> Supp
         .with_for_update()
     )
     if row is not None:
-        row.ended_at, row.ended_by = at, by
-        db.session.flush()
+        _end(row, at, by)
     return row
 
 
-def _lock(hashed: bytes) -> None:
+def _end(row: Suppression, at: datetime, by: str) -> None:
+    row.ended_at, row.ended_by = at, by
+    db.session.flush()
+
+
+def _lock(address: str) -> None:
     """Two reports of one address at once write one row, not two."""
-    key = int.from_bytes(hashed[:8], "big", signed=True)
+    key = int.from_bytes(address_hash(address)[:8], "big", signed=True)
     db.session.execute(select(func.pg_advisory_xact_lock(key)))

@@ -184,10 +184,15 @@ def test_nobody_can_fill_our_disk_with_reports_of_one_mail(mail):
     assert {len(row.raw) for row in bounces.reports_of(mail)} == {bounces.KEPT_BYTES}
 
 
-def test_of_a_shop_in_test_mode_it_is_the_address_that_bounced(merchant):
+@pytest.mark.feature("K66", "S10")
+@pytest.mark.parametrize(
+    ("name", "known"), [("postfix_unknown_user", "bounced"), ("arf_abuse", "complained")]
+)
+def test_of_a_shop_in_test_mode_it_is_shown_and_blocks_nobody(merchant, name, known):
     mail = sent_mail(merchant.id, redirected_to="anna@example.org")
-    report("postfix_unknown_user", mail)
-    assert [block.address for block in blocks()] == ["anna@example.org"]
+    report(name, mail)
+    assert mail.delivery == known and mail.delivery_words
+    assert not blocks()
 
 
 def test_a_mail_that_was_erased_keeps_its_bounce_and_blocks_nobody(merchant):
