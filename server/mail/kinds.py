@@ -49,9 +49,25 @@ _OF_DEMAND = (
     | _names("bic payable_until prepayment page_url bank_as_of")
     | _names("invoice_number invoice_date received_total open_amount fees_total interest")
 )
-_PAYMENT = _names("shop_name order_number amount booked_on order_url posting_url")
+_PAYMENT = "shop_name order_number amount booked_on order_url posting_url"
 _NOTICE = _names("recipient_name stop_url")
 _OPTIONAL = _ANY | _names("unsubscribe_url")
+
+
+def _notice(
+    tone: str, required: str, optional: str = "", *, items: str = "", is_essential: bool = True
+) -> Kind:
+    """What a merchant's people are told, and each of them can stop (K38)."""
+    return Kind(
+        reader="merchant",
+        tone=tone,
+        footer="notice",
+        required=_names(required),
+        optional=_NOTICE | _names(optional),
+        items=_names(items),
+        is_essential=is_essential,
+    )
+
 
 KINDS: Mapping[str, Kind] = {
     "payment_information": Kind(
@@ -163,177 +179,80 @@ KINDS: Mapping[str, Kind] = {
         optional=_ANY | _names("creditor debtor_iban invoice_number"),
         is_important=True,
     ),
-    "order_received": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("shop_name order_number amount order_url"),
-        optional=_NOTICE | _names("customer payment_method"),
+    "order_received": _notice(
+        "info",
+        "shop_name order_number amount order_url",
+        "customer payment_method",
         is_essential=False,
     ),
-    "order_paid": Kind(
-        reader="merchant",
-        tone="good",
-        footer="notice",
-        required=_names("shop_name order_number amount order_url"),
-        optional=_NOTICE | _names("customer booked_on"),
+    "order_paid": _notice(
+        "good", "shop_name order_number amount order_url", "customer booked_on", is_essential=False
+    ),
+    "order_partially_paid": _notice(
+        "info",
+        "shop_name order_number amount amount_open order_url",
+        "customer booked_on",
         is_essential=False,
     ),
-    "order_partially_paid": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("shop_name order_number amount amount_open order_url"),
-        optional=_NOTICE | _names("customer booked_on"),
+    "order_overpaid": _notice(
+        "info",
+        "shop_name order_number amount surplus order_url",
+        "customer booked_on",
         is_essential=False,
     ),
-    "order_overpaid": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("shop_name order_number amount surplus order_url"),
-        optional=_NOTICE | _names("customer booked_on"),
-        is_essential=False,
+    "payment_for_manual_order": _notice(
+        "good",
+        "shop_name order_number amount order_url",
+        "customer payer booked_on amount_open posting_url",
     ),
-    "payment_for_manual_order": Kind(
-        reader="merchant",
-        tone="good",
-        footer="notice",
-        required=_names("shop_name order_number amount order_url"),
-        optional=_NOTICE | _names("customer payer booked_on amount_open posting_url"),
+    "mails_failed": _notice(
+        "warn", "count mails mails_url", "single rest", items="recipient kind words mail_url"
     ),
-    "mails_failed": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("count mails mails_url"),
-        optional=_NOTICE | _names("single rest"),
-        items=_names("recipient kind words mail_url"),
+    "domain_broken": _notice("warn", "domain problem page_url", "since"),
+    "transfer_failed": _notice(
+        "warn", "shop_name order_number payment_status since order_url", "reason"
     ),
-    "domain_broken": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("domain problem page_url"),
-        optional=_NOTICE | _names("since"),
+    "shop_error": _notice("warn", "shop_name since shop_settings_url", "reason"),
+    "payment_for_cancelled": _notice(
+        "warn", _PAYMENT, "customer payer overdue is_assigned shop_told"
     ),
-    "transfer_failed": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("shop_name order_number payment_status since order_url"),
-        optional=_NOTICE | _names("reason"),
+    "payment_for_removed": _notice("warn", _PAYMENT, "customer payer is_assigned"),
+    "payment_returned": _notice("warn", _PAYMENT, "customer payer reason amount_open shop_told"),
+    "postings_need_you": _notice(
+        "warn",
+        "count postings postings_url",
+        "single rest",
+        items="booked_on payer amount purpose likely_order posting_url",
     ),
-    "shop_error": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("shop_name since shop_settings_url"),
-        optional=_NOTICE | _names("reason"),
+    "differences_booked": _notice(
+        "info",
+        "count differences orders_url",
+        "single rest",
+        items="order_number customer amount difference because order_url",
     ),
-    "payment_for_cancelled": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_PAYMENT,
-        optional=_NOTICE | _names("customer payer overdue is_assigned shop_told"),
+    "orders_cancelled": _notice(
+        "info",
+        "count orders orders_url",
+        "single rest",
+        items="order_number customer amount order_url is_overdue",
     ),
-    "payment_for_removed": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_PAYMENT,
-        optional=_NOTICE | _names("customer payer is_assigned"),
+    "orders_to_collection": _notice(
+        "warn",
+        "count orders orders_url",
+        "single rest",
+        items="order_number customer amount order_url",
     ),
-    "payment_returned": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_PAYMENT,
-        optional=_NOTICE | _names("customer payer reason amount_open shop_told"),
+    "run_waits": _notice("warn", "count usual run_url"),
+    "reminders_held": _notice("warn", "reasons waiting_count settings_url", items="subject since"),
+    "customer_says_paid": _notice(
+        "info",
+        "shop_name order_number amount order_url",
+        "customer paid_on message has_proof paused_until",
     ),
-    "postings_need_you": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("count postings postings_url"),
-        optional=_NOTICE | _names("single rest"),
-        items=_names("booked_on payer amount purpose likely_order posting_url"),
-    ),
-    "differences_booked": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("count differences orders_url"),
-        optional=_NOTICE | _names("single rest"),
-        items=_names("order_number customer amount difference because order_url"),
-    ),
-    "orders_cancelled": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("count orders orders_url"),
-        optional=_NOTICE | _names("single rest"),
-        items=_names("order_number customer amount order_url is_overdue"),
-    ),
-    "orders_to_collection": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("count orders orders_url"),
-        optional=_NOTICE | _names("single rest"),
-        items=_names("order_number customer amount order_url"),
-    ),
-    "run_waits": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("count usual run_url"),
-        optional=_NOTICE,
-    ),
-    "reminders_held": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("reasons waiting_count settings_url"),
-        optional=_NOTICE,
-        items=_names("subject since"),
-    ),
-    "customer_says_paid": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("shop_name order_number amount order_url"),
-        optional=_NOTICE | _names("customer paid_on message has_proof paused_until"),
-    ),
-    "removals_wait": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("shop_name count open_count review_url"),
-        optional=_NOTICE,
-    ),
-    "bank_needs_you": Kind(
-        reader="merchant",
-        tone="warn",
-        footer="notice",
-        required=_names("bank_name bank_url"),
-        optional=_NOTICE,
-    ),
-    "postings_recognised": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("pattern count received_total postings_url"),
-        optional=_NOTICE,
-    ),
-    "bank_consent_ends": Kind(
-        reader="merchant",
-        tone="info",
-        footer="notice",
-        required=_names("bank_name ends_on bank_url"),
-        optional=_NOTICE,
-    ),
+    "removals_wait": _notice("warn", "shop_name count open_count review_url"),
+    "bank_needs_you": _notice("warn", "bank_name bank_url"),
+    "postings_recognised": _notice("info", "pattern count received_total postings_url"),
+    "bank_consent_ends": _notice("info", "bank_name ends_on bank_url"),
     "password_reset": Kind(
         reader="merchant",
         tone="info",

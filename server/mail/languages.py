@@ -66,10 +66,6 @@ def is_swiss(edition: str) -> bool:
     return "CH" in edition.split("-")
 
 
-def is_informal(edition: str) -> bool:
-    return "du" in edition.split("-")
-
-
 def editions_for(reader: str) -> tuple[str, ...]:
     """The editions of a kind's mails; ``reader`` is ``customer`` or ``merchant``."""
     return EDITIONS if reader == "customer" else MERCHANT_LANGUAGES
