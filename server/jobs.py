@@ -8,6 +8,7 @@ when a job is lost, the rows are still due and the clock rings again.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -66,6 +67,8 @@ RESULT_SECONDS = 60
 WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
 WORKER_NICENESS = 5
+SWITCH_SECONDS = 0.0005
+"""A mail that is being written lets go that soon when the dialogue of another has an answer."""
 RUNG = "kontor:rung:"
 
 STOPPING = threading.Event()
@@ -458,6 +461,7 @@ class Worker(SimpleWorker):
 def work(app: Any, kind: str) -> None:
     """Run the worker of one kind until it is told to stop. Requests go first on the processor."""
     os.nice(WORKER_NICENESS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     redis = Redis.from_url(app.config["SETTINGS"].redis_url)
     with app.app_context():
         queue = Queue(kind, connection=redis, serializer="json")

@@ -81,13 +81,14 @@ def _modules(payload: str, most_bytes: int, name: str) -> Sequence[bytes]:
 
 def _pixel_rows(rows: Sequence[bytes]) -> list[str]:
     """One row of pixels for each row of modules, "1" is white, with the quiet zone."""
-    quiet = "1" * QUIET_ZONE_MODULES
-    blank = ["1" * (len(rows) + 2 * QUIET_ZONE_MODULES)] * QUIET_ZONE_MODULES
-    inner = [quiet + row.translate(_WHITE_BITS).decode() + quiet for row in rows]
-    return ["".join(one * PIXELS_PER_MODULE for one in row) for row in blank + inner + blank]
+    quiet = _PIXELS[0] * QUIET_ZONE_MODULES
+    blank = [_PIXELS[0] * (len(rows) + 2 * QUIET_ZONE_MODULES)] * QUIET_ZONE_MODULES
+    inner = [quiet + row.decode().translate(_PIXELS) + quiet for row in rows]
+    return blank + inner + blank
 
 
-_WHITE_BITS = bytes.maketrans(b"\x00\x01", b"10")
+_PIXELS = {0: "1" * PIXELS_PER_MODULE, 1: "0" * PIXELS_PER_MODULE}
+"""By module."""
 
 
 def _paint_middle(pixels: list[bytearray], width: float, height: float, colour: bytes) -> None:
