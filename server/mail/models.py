@@ -166,8 +166,7 @@ class Mail(WorkItem, Base):
             self.expire(why, at)
             return
         self.put_back(due_at)
-        if why:
-            self.error, self.failure = why, "unreachable"
+        self.error, self.failure = why, "unreachable"
 
     def expire(self, why: str, at: datetime) -> None:
         self.give_up(why, at)

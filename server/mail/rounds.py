@@ -197,18 +197,22 @@ class Rounds:
             self._hold(lane, stands)
 
     def _hold_too_many(self, lane: _Lane) -> None:
-        """More than the host may get in this minute, or than is wise to hold."""
+        """More than the host may get in this minute, or than is wise to hold.
+
+        The limits are ours, so no mail is given up for them, however old it is.
+        """
         at = now()
         too_many = [lane.mails.pop() for _ in range(len(lane.mails) - MAX_WAITING_A_LANE)]
         for mail, _ in too_many:
-            mail.wait_until(at + LANE_IS_FULL, "", at)
+            mail.put_back(at + LANE_IS_FULL)
         if self._mails_a_minute is None or not lane.mails:
             return
         wanted = len(lane.mails)
         granted, more_at = hosts.grant(lane.host, wanted, self._mails_a_minute, at)
         for _ in range(wanted - granted):
             mail, _desk = lane.mails.pop()
-            mail.wait_until(more_at, f"{lane.host} gets no more mails in this minute", at)
+            mail.put_back(more_at)
+            mail.error = f"{lane.host} gets no more mails in this minute"
         self._commit()
 
     def _hold(self, lane: _Lane, stands: hosts.Standing) -> None:

@@ -19,7 +19,7 @@ from server import jobs
 from server.clock import release
 from server.config import Settings
 from server.db import db, now
-from server.mail import hosts, smtp
+from server.mail import hosts, rounds, smtp
 from server.mail.models import MAX_AGE, Mail, MailHost, Suppression
 from server.mail.service import LEFT_TO_REST, let_rest, queue_mail, resend, send_again
 from server.mail.suppression import opt_out, suppress
@@ -254,6 +254,31 @@ def test_a_host_gets_so_many_mails_a_minute(
     assert all(mail.due_at > began + timedelta(seconds=55) for mail in waiting)
     granted, _ = hosts.grant("mx.one.example", 3, 5, waiting[0].due_at)
     assert granted == 3, "in the next minute"
+
+
+@pytest.mark.parametrize("limit", ["a minute", "a lane"])
+def test_what_waits_for_its_turn_is_not_given_up(
+    merchant_id: int,
+    internet: Internet,
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+) -> None:
+    """Not even an old one that was tried before: this host refuses nothing."""
+    if limit == "a minute":
+        configure(mails_a_minute=1)
+    else:
+        monkeypatch.setattr(rounds, "MAX_WAITING_A_LANE", 1)
+    fake = internet.add("shop.example")
+    mails = [queue(merchant_id, f"erika{n}@shop.example") for n in range(3)]
+    for mail in mails:
+        mail.attempts, mail.created_at = 1, now() - MAX_AGE
+    db.session.commit()
+    drain()
+    assert len(fake.received) == 1
+    assert [mail.status for mail in mails] == ["done", "queued", "queued"]
+    assert [mail.attempts for mail in mails] == [2, 1, 1]
+    assert [mail.failure for mail in mails] == [None] * 3
 
 
 # --- the recipient's domain ---------------------------------------------------------------------
