@@ -6,13 +6,10 @@ what a run saw before counts for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
-
-from sqlalchemy import select
 
 from plugin_sdk.schemas import amount_text
 from server.db import db
@@ -38,12 +35,10 @@ from server.dunning.reading import (
     resend_once,
 )
 from server.dunning.rules import ASKED_CODES, Step
-from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.merchants.settings import MOST_REMINDERS
 from server.orders.asking import ask
-from server.orders.brakes import is_waiting
-from server.orders.charges import count_charges, reminders_of
+from server.orders.charges import Levels, count_charges, miscounted, reminders_of
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.lifecycle import cancel_now, collect_now
 from server.orders.models import OWING_STATUSES, Order, Reminder
@@ -54,7 +49,7 @@ from server.orders.settlement import settle
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a level would charge; ``before`` are the fees of the levels before it."""
+    """What a level would charge; ``before`` is what those before it charge that were told of."""
 
     level: int
     fee: Decimal
@@ -69,8 +64,7 @@ def reminder_by_hand(order: Order, at: datetime) -> Charge | None:
     level = one.facts.level + 1
     if level > MOST_REMINDERS:
         return None
-    reached, _ = reminders_of(order.id)
-    return _charge(order, one, level, here, reached, Ledger([order.id]).paid(order.id))
+    return _charge(order, one, level, here, reminders_of(order.id), Ledger([order.id]))
 
 
 def _charge(
@@ -78,15 +72,16 @@ def _charge(
     one: OpenOrder,
     level: int,
     here: Circumstances,
-    reached: Mapping[int, Reminder],
-    paid: Decimal,
+    levels: Levels,
+    ledger: Ledger,
 ) -> Charge:
     settings = here.settings(order.shop_id).of(order.payment_code)
-    before = sum((row.fee for row in reached.values()), ZERO)
-    fee = fee_of(level, one.facts, settings, order.currency, before)
-    open_amount = max(order.total - paid, ZERO)
-    interest = interest_of(level, one.facts, settings, open_amount, here.today, here.base_rates)
-    return Charge(level, fee, interest, before)
+    told = tuple(sent for sent in one.facts.reminders if sent[0] not in levels.lost)
+    facts = replace(one.facts, reminders=told)  # nobody is in default by a mail that got lost
+    fee = fee_of(level, facts, settings, order.currency, levels.fees)
+    open_amount = max(order.total - ledger.paid(order.id), ZERO)
+    interest = interest_of(level, facts, settings, open_amount, here.today, here.base_rates)
+    return Charge(level, fee, interest, levels.fees)
 
 
 # --- by a person -------------------------------------------------------------------------------
@@ -231,23 +226,24 @@ def remind(
     """
     ledger = ledger or Ledger([order.id])
     settings = here.settings(order.shop_id).of(order.payment_code)
-    reached, untold = reminders_of(order.id)
-    paid = ledger.paid(order.id)
-    charge = _charge(order, one, level, here, reached, paid)
-    fee, interest, charged = charge.fee, charge.interest, charge.before
+    levels = reminders_of(order.id)
+    charge = _charge(order, one, level, here, levels, ledger)
+    fee, interest, fees = charge.fee, charge.interest, charge.before + charge.fee
     is_last = level >= settings.reminders
-    claim = Claim(level, order.total, paid, fee, charged + fee, interest, is_last)
+    claim = Claim(level, order.total, ledger.paid(order.id), fee, fees, interest, is_last)
     once = reminder_once(order.id, level)
     mail_id = write_reminder(order, claim, once, here, payable_until(order, here))
     if mail_id is None:
         return None
-    row = untold.get(level) or Reminder(
+    for lost in levels.lost.values():  # it was reckoned without them, so they are over
+        lost.fee = lost.interest = ZERO
+    row = levels.untold.get(level) or Reminder(
         merchant_id=order.merchant_id, order_id=order.id, level=level
     )
     db.session.add(row)
     row.sent_on, row.fee, row.interest = here.today, fee, interest
     row.mail_id, row.run_id, row.actor, row.created_at = mail_id, run_id, actor, here.at
-    order.fee_total = charged + fee + interest
+    order.fee_total = fees + interest
     facts = {"fee": amount_text(fee)} if fee else {}
     facts |= {"interest": amount_text(interest)} if interest else {}
     note(order, "reminder_sent", actor, here.at, level=level, **facts)
@@ -255,28 +251,16 @@ def remind(
     return row
 
 
-# --- what was never sent is not charged ----------------------------------------------------------
+# --- what nobody was told of is not charged ------------------------------------------------------
 
 RECOUNTED_AT_ONCE: Final = 500
 
 
 def recount_fees(merchant_id: int, at: datetime) -> int:
-    """Take back what reminders charged whose mails the worker withheld, who may not change orders
-    (N4). Returns of how many orders."""
+    """Take back what reminders charged whose mails were withheld, failed or came back: the worker
+    may not change orders (N4). Returns of how many orders."""
     lock_merchant(merchant_id)
-    untold = (
-        select(Reminder.order_id)
-        .join(Mail, Mail.id == Reminder.mail_id)
-        .where(
-            Reminder.merchant_id == merchant_id,
-            Mail.status == "withheld",
-            ~is_waiting(),
-            (Reminder.fee > 0) | (Reminder.interest > 0),
-        )
-        .distinct()
-        .limit(RECOUNTED_AT_ONCE)
-    )
-    order_ids = sorted(db.session.scalars(untold))
+    order_ids = miscounted(merchant_id, RECOUNTED_AT_ONCE)
     for order_id in order_ids:
         order = order_now(merchant_id, order_id)
         count_charges(order)

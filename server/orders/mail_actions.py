@@ -20,6 +20,7 @@ from server.mail.models import Mail
 from server.merchants.service import lock_merchant, settings_of
 from server.orders.asking import PAYMENT_INFORMATION
 from server.orders.brakes import CUSTOMER_KINDS
+from server.orders.charges import follow_resent
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.lifecycle import actions_of, check_email, edit_order
 from server.orders.links import unsubscribe_url
@@ -64,6 +65,7 @@ def actions_of_mail(mail: Mail, at: datetime) -> set[str]:
 def resend_mail(merchant_id: int, mail_id: int, *, actor: str, at: datetime) -> Mail:
     """The same words as a new mail (S70). Raises NotPossible where it would not go out, or would
     ask for what is not owed any more."""
+    lock_merchant(merchant_id)
     mail = _checked(merchant_id, mail_id, "resend", at)
     return _sent_once_more(mail, mail.recipient, actor, at)
 
@@ -202,6 +204,7 @@ def _sent_once_more(mail: Mail, recipient: str, actor: str, at: datetime) -> Mai
     if "unsubscribe_url" in new.facts and new.order_id is not None:
         url = unsubscribe_url(new.order_id, recipient, new.kind)  # of this address, not the other
         new.facts = new.facts | {"unsubscribe_url": url}
+    follow_resent(mail, new)
     _note(mail, "mail_resent", actor, at)
     return new
 

@@ -243,7 +243,7 @@ class Reminder(Base):
     ``sent_on`` is the merchant's local date: the next level counts from it. ``fee`` and
     ``interest`` are what this one charged, in the order's currency; interest replaces that of the
     level before, fees add up. A level whose mail was withheld is not reached, charges nothing and
-    may come again.
+    may come again. One whose mail did not arrive is reached; what it charged waits for a resend.
     """
 
     __tablename__ = "reminder"
