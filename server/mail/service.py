@@ -42,7 +42,7 @@ RANDOM_BYTES = 15
 LEFT_TO_REST = "nobody knows whether it arrived, and it was decided not to send it again"
 REPEATABLE = ("unknown", "failed")
 COPIED = (
-    "merchant_id shop_id order_id kind language facts theme sender_name sender_address reply_to"
+    "merchant_id shop_id order_id kind language theme sender_name sender_address reply_to"
 ).split()
 
 log = logging.getLogger(__name__)
@@ -161,9 +161,17 @@ def let_rest(mail: Mail, at: datetime) -> None:
     mail.finished_at = at
 
 
-def resend(mail: Mail, *, recipient: str | None = None, actor: str, at: datetime) -> Mail:
+def resend(
+    mail: Mail,
+    *,
+    recipient: str | None = None,
+    links: Mapping[str, str] | None = None,
+    actor: str,
+    at: datetime,
+) -> Mail:
     """The same words as a new mail with a Message-ID of its own, also to another address (S70).
 
+    ``links`` are the facts that are each recipient's own, such as where to unsubscribe.
     Twice to one address within a minute is once: the mail of the first click is returned. Raises
     ValueError if the content was erased.
     """
@@ -173,6 +181,7 @@ def resend(mail: Mail, *, recipient: str | None = None, actor: str, at: datetime
     values = {name: getattr(mail, name) for name in COPIED}
     digest = sha256(to.lower().encode("utf-8", "surrogatepass")).hexdigest()[:16]
     once = f"mail:{mail.id}:again:{digest}:{at:%Y%m%d%H%M}"
+    values["facts"] = mail.facts | dict(links or {})
     values |= {"recipient": to, "once": once, "created_at": at, "due_at": at}
     values["message_id"] = _new_message_id(mail.sender_address)
     if insert_mail(values):

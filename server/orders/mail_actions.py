@@ -200,10 +200,11 @@ def _written_instead(mail: Mail, email: str) -> Mail | None:
 
 
 def _sent_once_more(mail: Mail, recipient: str, actor: str, at: datetime) -> Mail:
-    new = mails.resend(mail, recipient=recipient, actor=actor, at=at)
-    if "unsubscribe_url" in new.facts and new.order_id is not None:
-        url = unsubscribe_url(new.order_id, recipient, new.kind)  # of this address, not the other
-        new.facts = new.facts | {"unsubscribe_url": url}
+    links = {}
+    if "unsubscribe_url" in mail.facts and mail.order_id is not None:
+        url = unsubscribe_url(mail.order_id, recipient, mail.kind)  # of this address, not the other
+        links["unsubscribe_url"] = url
+    new = mails.resend(mail, recipient=recipient, links=links, actor=actor, at=at)
     follow_resent(mail, new)
     _note(mail, "mail_resent", actor, at)
     return new

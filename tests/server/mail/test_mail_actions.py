@@ -99,6 +99,19 @@ def test_once_more_is_a_new_mail_with_the_same_words(order: Order) -> None:
     assert "mail_resent" in events(order)
 
 
+@pytest.mark.feature("S70")
+def test_a_second_click_changes_nothing_of_what_the_first_has_sent(order: Order) -> None:
+    pay(order, "50.00")
+    old = sent(order, "payment_received")
+    new = resend_mail(order.merchant_id, old.id, actor=ANNA, at=LATER)
+    as_sent = new.facts | {"unsubscribe_url": "https://kontor.example.org/unsubscribe/4nB8wK2t"}
+    new.facts = as_sent
+    new.succeed(LATER)
+    db.session.commit()
+    assert resend_mail(order.merchant_id, old.id, actor=ANNA, at=LATER) == new
+    assert new.facts == as_sent
+
+
 @pytest.mark.feature("S70", "S1", "S10", "S11")
 def test_what_would_not_go_out_is_refused_with_the_reason(order: Order) -> None:
     mail = mails_of(order)[0]
