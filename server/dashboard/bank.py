@@ -185,7 +185,7 @@ def preview(account_id: int) -> str:
 
 
 def _preview(entered: Entered, account: BankAccount | None) -> str:
-    return part("_bank_preview.html", kinds=_tried(entered, account), is_payee=entered.is_payee)
+    return part("_bank_preview.html", kinds=_tried(entered, account))
 
 
 def _tried(entered: Entered, account: BankAccount | None) -> list[Chosen]:
@@ -226,7 +226,6 @@ def _form_facts(
         "wrong_field": wrong_field,
         "is_swiss": iban[:2] in QR_BILL_COUNTRIES or wrong_field in SWISS_FIELDS,
         "kinds": kinds,
-        "is_payee": entered.is_payee,
         "may_be_payee": may_be_payee(account),
         "countries": sorted(
             offered | set(entered.countries), key=lambda code: sorted_as(words.country(code))

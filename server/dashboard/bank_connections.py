@@ -211,7 +211,6 @@ def _page(
         said=said,
         consent_ends=_consent_ends(row),
         poll_seconds=_poll_seconds(row),
-        longest=MAX_TYPED_LENGTH,
         longest_tan=MAX_TAN_LENGTH,
     )
 

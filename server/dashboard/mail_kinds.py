@@ -28,13 +28,21 @@ from server.dashboard.mail_preview import (
     asked_scheme,
     preview_frame,
 )
+from server.dashboard.order_mails import leaves_from
 from server.dashboard.pages import asked_shop, page, typed_id
 from server.db import db, now
 from server.mail import texts
 from server.mail.kinds import KINDS
 from server.mail.languages import editions_for
 from server.mail.models import TEST_ONCE, Mail, MailText
-from server.mail.own_words import BLOCKS, BlockError, blocks_of, build_one, placeholders_of
+from server.mail.own_words import (
+    BLOCKS,
+    MAX_BLOCK_LENGTH,
+    BlockError,
+    blocks_of,
+    build_one,
+    placeholders_of,
+)
 from server.mail.rules import AddressError, Template, checked_address, template_of
 from server.mail.samples import CASES, example_of
 from server.mail.service import queue_mail
@@ -50,8 +58,8 @@ TESTS_SHOWN = 5
 TESTS_SINCE = timedelta(days=1)
 MAX_ADDRESS_LENGTH = 320
 MAX_EXAMPLE_LENGTH = 60
-MAX_BLOCK_LENGTH = 20_000
-"""What a form may bring back; what a block may hold is less, and said at the block."""
+IN_THE_FOOT = frozenset({"legal_line", "help_url", "unsubscribe_url"})
+"""Facts that stand in the foot of every mail that has them, so they are not offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +143,13 @@ def _page(
         editions=editions_for(KINDS[sample.kind].reader),
         cases=CASES.get(sample.kind, ()),
         message=sample.message(template),
+        leaves_from=leaves_from(sample.identity.sender_address),
         blocks=_blocks(
             sample, typed if typed is not None else (row.words if row else {}), problems
         ),
         problems=problems,
         placeholders=_placeholders(sample),
+        longest=MAX_BLOCK_LENGTH,
         origin=place if row is not None and row.words is not None else "kontor",
         version=version,
         versions=texts.versions(*whose),
@@ -168,7 +178,9 @@ def _placeholders(sample: Sample) -> list[tuple[str, str]]:
     if not sample.to_customer:
         return []
     required = KINDS[sample.kind].required
-    names = sorted(placeholders_of(sample.kind), key=lambda name: (name not in required, name))
+    names = sorted(
+        placeholders_of(sample.kind) - IN_THE_FOOT, key=lambda name: (name not in required, name)
+    )
     of = (sample.kind, sample.edition, words.today())
     shown = [(name, example_of(name, *of)[:MAX_EXAMPLE_LENGTH]) for name in names]
     return [(name, example) for name, example in shown if example]
@@ -308,7 +320,7 @@ def _typed(sample: Sample) -> dict[str, str]:
     """The texts of the form by block; a block that it does not hold is as Kontor writes it."""
     default = blocks_of(sample.kind, sample.edition)
     typed = {name: request.form.get(f"block:{name}", text) for name, text in default.items()}
-    return {name: text[:MAX_BLOCK_LENGTH].replace("\r\n", "\n") for name, text in typed.items()}
+    return {name: text.replace("\r\n", "\n") for name, text in typed.items()}
 
 
 def _back(sample: Sample, done: str) -> BaseResponse:

@@ -10,6 +10,8 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from email import policy
+from email.parser import HeaderParser
 from io import BytesIO
 
 from flask import Response, abort, g, redirect, request, send_file, url_for
@@ -22,6 +24,7 @@ from server.dashboard.status import Badge, mail_badge, mail_word
 from server.dashboard.words import t
 from server.db import db, now
 from server.mail.delivery import source_of
+from server.mail.domains import proven_names
 from server.mail.models import Mail
 from server.mail.pictures import with_own_pictures
 from server.mail.rules import KINDS, FactError, Message
@@ -29,6 +32,7 @@ from server.mail.service import preview_mail
 from server.mail.texts import own_templates
 from server.mail.typos import suggest
 from server.orders import lifecycle, mail_actions
+from server.orders.identity import system_address
 from server.orders.ledger import NotPossible
 from server.orders.models import Order
 
@@ -90,6 +94,7 @@ def mail_page(mail: Mail, problem: NotPossible | None = None, typed: str = "") -
         mail=mail,
         order=order,
         fate=fate_of(mail),
+        sender=_sender(mail),
         waits=mail_word(mail) in WAITS,
         message=_message(mail),
         reports=mail_log_queries.reports_of(g.merchant_id, mail.id),
@@ -101,6 +106,34 @@ def mail_page(mail: Mail, problem: NotPossible | None = None, typed: str = "") -
         problem=problem,
         typed=typed,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Under whose name a mail leaves; ``address`` and ``reply_to`` may be empty."""
+
+    name: str
+    address: str
+    reply_to: str
+
+
+def _sender(mail: Mail) -> Sender:
+    """As it was sent, or as it would be now: an address that is not proven is not in From."""
+    if mail.headers is None:
+        address = leaves_from(mail.sender_address)
+        is_other = bool(mail.sender_address) and address != mail.sender_address
+        reply_to = mail.reply_to or (mail.sender_address if is_other else "")
+        return Sender(mail.sender_name, address, reply_to)
+    head = HeaderParser(policy=policy.default).parsestr(mail.headers)
+    sender = head["From"].addresses[0]
+    answers = head["Reply-To"].addresses[0].addr_spec if head["Reply-To"] else ""
+    return Sender(sender.display_name, sender.addr_spec, answers)
+
+
+def leaves_from(address: str) -> str:
+    """What From names: the shop's own address only if its domain is proven (S17)."""
+    is_proven = address.rpartition("@")[2].lower() in proven_names(g.merchant_id)
+    return address if is_proven else system_address()
 
 
 def _use_url(mail: Mail, order: Order | None, at: datetime) -> str | None:

@@ -82,7 +82,7 @@ def test_what_is_changed_is_in_force_and_in_the_log(merchant, anna):
     assert "Erlaubte Abweichung: 5 Cent → 7 Cent" in said
     assert "Erlaubte Abweichung: Vorgabe → 5 Cent" in said
     assert "Bankgebühren einfordern: Vorgabe → ja" in said
-    assert "Wie sicher: Vorgabe → Vorsichtig" in said
+    assert "Sicherheit, ab der gebucht wird: Vorgabe → Vorsichtig" in said
     assert ACTOR in said
 
 

@@ -17,6 +17,7 @@ from server.mail.delivery import composed, preview_mail
 from server.mail.kinds import KINDS
 from server.mail.languages import EDITIONS
 from server.mail.models import Mail, MailText
+from server.mail.own_words import MAX_BLOCK_LENGTH
 from server.merchants.models import User
 from server.merchants.service import change_setting
 from server.orders.brakes import hold_back
@@ -265,6 +266,25 @@ def test_without_a_shop_and_for_notices_there_are_test_mails_too(merchant, anna)
     mail = last_mail()
     assert (mail.sender_name, mail.sender_address) == ("Kontor", "system@kontor.example.org")
     assert installed().mail_from.endswith("<system@kontor.example.org>")
+
+
+@pytest.mark.feature("K39")
+def test_a_field_says_what_it_holds_and_too_much_is_kept_for_its_writer(merchant, anna):
+    page = anna.get(ONE).text
+    assert page.count(f'maxlength="{MAX_BLOCK_LENGTH}"') == page.count("<textarea")
+    assert "Ein Feld fasst 4.000 Zeichen." in page
+    long = "x" * 30_000
+    answer = anna.post(ONE, KIND | {"block:intro": long})
+    assert answer.status_code == 422 and long in answer.text
+    assert words_in_force(merchant) is None
+
+
+@pytest.mark.feature("K39")
+def test_offered_is_what_the_foot_does_not_say_already(anna):
+    page = anna.get(ONE).text
+    assert 'data-insert="{order_number}"' in page
+    for name in ("help_url", "unsubscribe_url", "legal_line"):
+        assert f"{{{name}}}" not in page
 
 
 def test_a_test_mail_needs_an_address_and_there_are_twenty_an_hour(anna, monkeypatch):

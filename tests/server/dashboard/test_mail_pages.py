@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from server.config import installed
 from server.dashboard import words
 from server.dashboard.mail_log_queries import MAILS_A_PAGE, STATES
 from server.dashboard.notices import GROUPS
@@ -147,6 +148,23 @@ def test_text_headers_and_source_of_a_mail(anna: Visitor, shop: Shop) -> None:
     assert mail.text.splitlines()[0] in shown
     assert "<iframe" not in shown
     assert "mx.example.org" in anna.get(f"/mails/{mail.id}").text
+
+
+@pytest.mark.feature("S4", "S17")
+def test_from_is_the_address_that_the_mail_left_with(anna: Visitor, merchant: Merchant) -> None:
+    shop = make_shop(merchant, "Buchladen", sender_address="anna@laden.example")
+    mail = mail_of(new_order(shop))
+    system = installed().mail_from.partition("<")[2].rstrip(">")
+    for _ in range(2):
+        page = text_of(anna.get(f"/mails/{mail.id}").text)
+        assert f"Buchladen <{system}>" in unescape(page).replace("@ ", "@")
+        assert "Antworten gehen an anna@laden.example" in page.replace("@ ", "@")
+        letter = write_letter(mail, Desk.of([mail], now()))
+        note_success(mail, letter, "250 ok", "mx.example.org")
+        mail.succeed(now())
+        db.session.commit()
+    preview = f"/settings/mail-kinds/words?kind=payment_received&shop={shop.id}"
+    assert system in text_of(anna.get(preview).text).replace("@ ", "@")
 
 
 @pytest.mark.feature("S7", "S10")

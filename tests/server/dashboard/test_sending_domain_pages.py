@@ -252,6 +252,15 @@ def test_the_warning_stands_on_today_until_the_domain_is_proven(anna, merchant, 
     assert "Einträge für laden.example im DNS stimmen nicht mehr" in words(anna.get("/"))
 
 
+@pytest.mark.feature("S17")
+def test_the_warning_stands_beside_the_first_steps_as_well(anna, merchant) -> None:
+    make_shop(merchant, "Buchladen", sender_address="anna@laden.example")
+    shown = words(anna.get("/"))
+    assert "Ersten Kontoauszug hochladen" in shown
+    assert "Wartet auf Sie" in shown
+    assert "E-Mails von Buchladen gehen von Kontors Adresse ab" in shown
+
+
 @pytest.mark.feature("S14", "S17")
 def test_a_freemail_sender_is_advised_against(anna, merchant) -> None:
     make_order(make_shop(merchant, "Buchladen", sender_address="anna@gmail.com"))
