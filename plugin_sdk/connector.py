@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_ty
 
 from plugin_sdk.currencies import CURRENCIES
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from plugin_sdk.http import USUAL, ErrorRule, HttpSession, Limits
 from plugin_sdk.schemas import MAX_DISCOVERED, ShopMethodSchema
 from plugin_sdk.types import (
     Acknowledgement,
@@ -52,6 +53,9 @@ class Capability(StrEnum):
     INVOICE_NUMBERS = "invoice_numbers"
     REFUNDS_IN_TOTAL = "refunds_in_total"
     FIND_BY_NUMBER = "find_by_number"
+    INVOICE_PDF = "invoice_pdf"
+    BROWSER_LOGIN = "browser_login"
+    PAYOUTS = "payouts"
 
 
 class Severity(StrEnum):
@@ -94,6 +98,19 @@ class WebhookHint:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginWay:
+    """One log-in in the browser. ``state`` is its unguessable one-time name.
+
+    ``return_url``: where the browser comes back to. ``callback_url``: where the shop's own server
+    may deliver what belongs to the log-in. The state is in both already, as their last part.
+    """
+
+    state: str
+    return_url: str
+    callback_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A write that is about to happen: the status found and the status wanted."""
 
@@ -101,9 +118,30 @@ class Plan:
     target: str
 
 
-def setting(label: str, *, secret: bool = False, help: str = "", default: Any = MISSING) -> Any:
-    """A field of a connector's Config. ``secret`` keeps its value out of ``repr`` and screens."""
-    metadata = {"label": label, "secret": secret, "help": help}
+def setting(
+    label: str,
+    *,
+    secret: bool = False,
+    help: str = "",
+    de: tuple[str, str] = ("", ""),
+    choices: Sequence[str] = (),
+    from_login: bool = False,
+    default: Any = MISSING,
+) -> Any:
+    """A field of a connector's Config, of the form in the dashboard and of ``kontor.toml``.
+
+    ``secret`` keeps its value out of ``repr`` and screens, and encrypted where it is stored.
+    ``de``: label and help in German. ``choices``: the only values there are. ``from_login``: comes
+    from ``read_login``, so a form does not ask for it where the merchant can log in instead.
+    """
+    metadata = {
+        "label": label,
+        "secret": secret,
+        "help": help,
+        "de": de,
+        "choices": tuple(choices),
+        "from_login": from_login,
+    }
     if default is MISSING:
         return field(metadata=metadata, repr=not secret)
     return field(metadata=metadata, repr=not secret, default=default)
@@ -131,6 +169,10 @@ def config_from(config_class: type[ConfigT], settings: Mapping[str, Any]) -> Con
             values[name] = _read_setting(hints[name], given)
         except ValueError as error:
             complaints.append(f"{name} {error}")
+            continue
+        choices = item.metadata.get("choices")
+        if choices and values[name] not in choices:
+            complaints.append(f"{name} is none of {', '.join(choices)}")
     if complaints:
         raise Misconfigured("Settings: " + "; ".join(complaints) + ".")
     return config_class(**values)
@@ -195,8 +237,49 @@ class Connector(ABC, Generic[ConfigT]):
     default_open_statuses: ClassVar[frozenset[str]] = frozenset()
     cancelled_statuses: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    title: ClassVar[str] = ""
+    """What people call the shop system ("WooCommerce"); empty: the name."""
+
+    def __init__(self, settings: Mapping[str, Any], *, limits: Limits = USUAL) -> None:
         self.config: ConfigT = config_from(self.Config, settings)
+        self.limits = limits
+
+    def http_session(
+        self,
+        peer: str = "the shop",
+        *,
+        rules: Sequence[ErrorRule] = (),
+        secrets: Sequence[str] = (),
+    ) -> HttpSession:
+        """How a connector talks to its shop: within the limits of whoever runs it.
+
+        ``secrets``: what no message may quote, beside the settings marked as secret.
+        """
+        return HttpSession(
+            peer,
+            user_agent=f"Kontor-{self.title or self.name}/{self.version}",
+            rules=rules,
+            secrets=(*secrets_of(self.config), *secrets),
+            limits=self.limits,
+        )
+
+    @classmethod
+    def login_url(cls, settings: Mapping[str, Any], way: LoginWay) -> str:
+        """Where the merchant's browser goes to log in and agree. For Capability.BROWSER_LOGIN.
+
+        ``settings``: what is known so far. Raises Misconfigured if something is missing for it.
+        """
+        raise Misconfigured("This shop system has no log-in in the browser.")
+
+    @classmethod
+    def read_login(
+        cls, settings: Mapping[str, Any], way: LoginWay, given: Mapping[str, Any], limits: Limits
+    ) -> Mapping[str, Any]:
+        """The settings that the log-in gave, from the query or the JSON body that came back.
+
+        Raises Rejected when it was refused or is not what it should be, Temporary, Misconfigured.
+        """
+        raise Rejected("This shop system has no log-in in the browser.")
 
     @abstractmethod
     def check(self) -> list[Finding]:
@@ -232,6 +315,13 @@ class Connector(ABC, Generic[ConfigT]):
         asked so, or has several orders with the number. For Capability.FIND_BY_NUMBER.
         """
         raise Rejected("This shop system cannot be asked for an order number.")
+
+    def get_invoice(self, external_id: str, number: str) -> bytes | None:
+        """The PDF of an invoice; None: the shop has none. For Capability.INVOICE_PDF.
+
+        Raises ConnectorError.
+        """
+        return None
 
     @property
     def is_told(self) -> bool:

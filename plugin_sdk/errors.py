@@ -4,6 +4,7 @@
   + Temporary        try again later (the shop is down, a timeout, a rate limit)
   + Rejected         never try again (the other side refuses this one thing for good)
   + Misconfigured    stop and ask a person (a wrong key, a missing permission)
+    - LoginNeeded    the consent was withdrawn or has run out: the merchant logs in once more
 
 Raised early, where the failure is understood; caught once, by whoever owns the retries.
 """
@@ -29,3 +30,7 @@ class Rejected(ConnectorError):
 
 class Misconfigured(ConnectorError):
     """A person must change something first: a key, a permission, an address."""
+
+
+class LoginNeeded(Misconfigured):
+    """The merchant must log in at the shop system once more; nothing else can help."""

@@ -12,7 +12,7 @@ import json as json_module
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.adapters import BaseAdapter
 from requests.auth import AuthBase
 
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
@@ -74,8 +75,26 @@ GENERAL_RULES = (
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How patient a session is, and where it may go.
+
+    ``adapter`` makes what every connection goes through (None: requests' own): a host that runs
+    connectors for strangers refuses private addresses there, and is less patient.
+    """
+
+    read_timeout_seconds: float | None = None
+    deadline_seconds: float | None = None
+    adapter: Callable[[], BaseAdapter] | None = None
+
+
+USUAL = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """A successful answer: ``body`` is the parsed JSON (None when there was no content)."""
+    """A successful answer: ``body`` is the parsed JSON (None when there was no content), or the
+    bytes as they came where ``fetch`` asked.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -117,8 +136,10 @@ class HttpSession:
         user_agent: str,
         rules: Iterable[ErrorRule] = (),
         secrets: Iterable[str] = (),
+        limits: Limits = USUAL,
     ) -> None:
         self.peer = peer
+        self._limits = limits
         self._rules = (*rules, *GENERAL_RULES)
         self._secrets = tuple(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
         self._user_agent = user_agent
@@ -140,24 +161,52 @@ class HttpSession:
         Raises Temporary (no connection, timeout, 429, 5xx, an answer that is no JSON), Rejected
         (other 4xx, an answer too large), Misconfigured (redirect, 401, 403, a broken address).
         """
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        body = content
         sent_headers = dict(headers or {})
         if json is not None:
-            body = json_module.dumps(json, ensure_ascii=False).encode()
+            content = json_module.dumps(json, ensure_ascii=False).encode()
             sent_headers["Content-Type"] = "application/json; charset=utf-8"
+        response, raw = self._send(method, url, content, sent_headers, auth, read_timeout_seconds)
+        return self._answer(response, raw, url)
+
+    def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        accept: str,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: AuthBase | None = None,
+    ) -> Answer:
+        """As ``request``, for an answer that is no JSON (XML, a PDF): ``body`` is its bytes."""
+        sent_headers = {"Accept": accept, **(headers or {})}
+        response, raw = self._send(method, url, content, sent_headers, auth, None)
+        self._raise_failure(response, raw, url)
+        return Answer(response.status_code, response.headers, raw)
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        auth: AuthBase | None,
+        read_timeout_seconds: float | None,
+    ) -> tuple[requests.Response, bytes]:
+        deadline = time.monotonic() + (self._limits.deadline_seconds or DEADLINE_SECONDS)
+        patience = read_timeout_seconds or self._limits.read_timeout_seconds or READ_TIMEOUT_SECONDS
         try:
             with self._session().request(
                 method,
                 url,
-                data=body,
-                headers=sent_headers,
+                data=content,
+                headers=dict(headers),
                 auth=auth or NoAuth(),
-                timeout=(CONNECT_TIMEOUT_SECONDS, read_timeout_seconds or READ_TIMEOUT_SECONDS),
+                timeout=(min(CONNECT_TIMEOUT_SECONDS, patience), patience),
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                raw = self._read(response, deadline)
+                return response, self._read(response, deadline)
         except ConnectorError:
             raise
         except (
@@ -178,7 +227,6 @@ class HttpSession:
             raise Temporary(
                 f"{_capital(self.peer)} at {_host(url)} cannot be reached ({type(error).__name__})."
             ) from None
-        return self._answer(response, raw, url)
 
     def close(self) -> None:
         """Close the idle connections of this thread."""
@@ -190,6 +238,10 @@ class HttpSession:
             session = requests.Session()
             session.headers["User-Agent"] = self._user_agent
             session.headers["Accept"] = "application/json"
+            if self._limits.adapter is not None:
+                adapter = self._limits.adapter()
+                session.mount("https://", adapter)
+                session.mount("http://", adapter)
             self._of_thread.session = session
         return session
 
@@ -209,18 +261,22 @@ class HttpSession:
         return b"".join(chunks)
 
     def _answer(self, response: requests.Response, raw: bytes, url: str) -> Answer:
-        status = response.status_code
-        if 300 <= status < 400:
-            raise self._redirected(response, url)
-        text = raw.decode("utf-8", errors="replace")
-        if status >= 400:
-            raise self._failure(status, response.headers, text)
+        self._raise_failure(response, raw, url)
+        status, text = response.status_code, raw.decode("utf-8", errors="replace")
         if not text.strip():
             return Answer(status, response.headers, None)
         body = _json_in(text)
         if body is _NO_JSON:
             raise Temporary(self._no_json(text), _retry_after(response.headers))
         return Answer(status, response.headers, body)
+
+    def _raise_failure(self, response: requests.Response, raw: bytes, url: str) -> None:
+        status = response.status_code
+        if 300 <= status < 400:
+            raise self._redirected(response, url)
+        if status >= 400:
+            text = raw.decode("utf-8", errors="replace")
+            raise self._failure(status, response.headers, text)
 
     def _redirected(self, response: requests.Response, url: str) -> ConnectorError:
         target = urlsplit(urljoin(url, response.headers.get("Location", "")))
@@ -289,15 +345,31 @@ def _json_in(text: str) -> Any:
 
 
 def _words_of(body: Any) -> tuple[str, str]:
-    """Code and message of a JSON error: WordPress's {code, message} or a problem of RFC 9457."""
+    """Code and message of a JSON error: WordPress's {code, message}, a problem of RFC 9457, OAuth's
+    {error, error_description} (RFC 6749, 5.2), or the first of {errors: [{code or errorId, ...}]}.
+    """
     if not isinstance(body, dict):
         return "", ""
+    errors = body.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors else None
+    if isinstance(first, dict) and ("code" in first or "errorId" in first):
+        return _words_of_first(first)
+    if isinstance(body.get("error_description"), str):
+        return str(body.get("error", "")), body["error_description"]
     code = body.get("code")
     message = body.get("detail") or body.get("message") or body.get("title") or body.get("error")
     text = message if isinstance(message, str) else ""
     if body.get("errors"):
         text = f"{text} {json_module.dumps(body['errors'], ensure_ascii=False)}".strip()
     return code if isinstance(code, str) else "", text
+
+
+def _words_of_first(error: Mapping[str, Any]) -> tuple[str, str]:
+    """JSON:API's {code, title, detail} and eBay's {errorId, message, longMessage}."""
+    code = error.get("code", error.get("errorId", ""))
+    words = ("detail", "longMessage", "message", "title")
+    message = next((error[each] for each in words if isinstance(error.get(each), str)), "")
+    return str(code), message
 
 
 def _retry_after(headers: Mapping[str, str]) -> int | None:

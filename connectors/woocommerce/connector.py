@@ -37,11 +37,10 @@ from plugin_sdk.connector import (
     Severity,
     WebhookHint,
     problem_of,
-    secrets_of,
     setting,
 )
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
-from plugin_sdk.http import Answer, ErrorRule, HttpSession
+from plugin_sdk.http import USUAL, Answer, ErrorRule, Limits
 from plugin_sdk.types import (
     CodeMapping,
     Discovery,
@@ -199,6 +198,7 @@ class WooCommerce(Connector[WooCommerceConfig]):
     """A WooCommerce shop, over its REST API v3."""
 
     name = "woocommerce"
+    title = "WooCommerce"
     version = VERSION
     Config = WooCommerceConfig
     capabilities = frozenset(
@@ -242,20 +242,21 @@ class WooCommerce(Connector[WooCommerceConfig]):
     default_open_statuses = frozenset({"pending", "on-hold", "failed"})
     cancelled_statuses = frozenset({"cancelled"})
 
-    def __init__(self, settings: Mapping[str, Any], clock: Callable[[], float] = time.time) -> None:
-        super().__init__(settings)
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        limits: Limits = USUAL,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(settings, limits=limits)
         self._clock = clock
         self._base = _checked_address(self.config.shop_url)
         self._plain_permalinks = False
         self._count = itertools.count(time.time_ns())
         self._history = timedelta(days=_checked_days(self.config.history_days))
         self._logins = list(self._possible_logins())
-        self._http = HttpSession(
-            "the shop",
-            user_agent=f"Kontor-WooCommerce/{VERSION}",
-            rules=RULES,
-            secrets=(*secrets_of(self.config), self.config.consumer_key),
-        )
+        self._http = self.http_session(rules=RULES, secrets=(self.config.consumer_key,))
 
     def close(self) -> None:
         self._http.close()
