@@ -22,8 +22,7 @@ from server.mail.kinds import KINDS
 from server.mail.languages import day, money
 from server.mail.models import Mail
 from server.mail.rules import grouped_iban
-from server.mail.service import insert_mail, mail_content
-from server.orders.identity import edition_for, identity_of, stored_country
+from server.mail.service import insert_mail
 from server.orders.ledger import ZERO
 from server.orders.links import help_url, page_url
 from server.orders.merchant_notices import tell_people
@@ -31,6 +30,7 @@ from server.orders.models import Order
 from server.orders.notices import (
     Request,
     facts_of_request,
+    mail_to_customer,
     payee_for,
 )
 from server.orders.told import told_order
@@ -199,25 +199,12 @@ def _write(
 ) -> int | None:
     """The id of the mail; None without an address, if the merchant wants none of its kind (S1), or
     if it was written before and not withheld."""
-    settings = here.settings(order.shop_id)
-    if not order.customer_email or not settings.sends(kind):
+    shop, settings = here.shops[order.shop_id], here.settings(order.shop_id)
+    mail = mail_to_customer(kind, order, shop, settings, facts)
+    if mail is None:
         return None
-    shop = here.shops[order.shop_id]
-    language = edition_for(order.language, stored_country(order.wire), shop, settings)
-    identity = identity_of(shop)
-    content = mail_content(
-        kind,
-        language=language,
-        recipient=order.customer_email,
-        facts=facts(shop, language),
-        theme=identity.theme,
-        sender_name=identity.sender_name,
-        sender_address=identity.sender_address,
-        reply_to=identity.reply_to,
-    )
-    ids = {"merchant_id": order.merchant_id, "shop_id": order.shop_id, "order_id": order.id}
     drop_withheld(once)
-    if not insert_mail(content | ids | {"once": once, "created_at": here.at, "due_at": here.at}):
+    if not insert_mail(mail | {"once": once, "created_at": here.at, "due_at": here.at}):
         return None
     return db.session.scalar(select(Mail.id).where(Mail.once == once))
 

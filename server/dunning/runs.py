@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from server.db import db
 from server.dunning.circumstances import Circumstances, bank_is_busy
 from server.dunning.models import DunningRun
-from server.dunning.notices import tell_of_ended, tell_of_held, tell_of_waiting_run
+from server.dunning.notices import LISTED, tell_of_ended, tell_of_held, tell_of_waiting_run
 from server.dunning.reading import OpenOrder, open_ids, plan_for, read_orders, slices
 from server.dunning.rules import MAILS, Plan, Step
 from server.dunning.service import carry_out, recount_fees
@@ -46,7 +46,6 @@ USUAL_OF_RUNS: Final = 14
 anything, waits for a click."""
 PAUSE_FOR_BANK: Final = timedelta(minutes=1)
 LONGEST_WAIT: Final = timedelta(hours=1)
-LISTED: Final = 20
 HOLDS: Final = ("stale_bank", "shop_away")
 """Why something that is due is held back, of which the merchant hears (N5)."""
 ENDS: Final = {"cancel": "orders_cancelled", "collection": "orders_to_collection"}

@@ -240,6 +240,16 @@ def tell_people(  # noqa: PLR0913  a mail has that many columns
     return is_written
 
 
+def facts_of_order(order: Order, shop: Shop) -> dict[str, str]:
+    """What a notice about a single order says in every language: which it is, and whose."""
+    return {
+        "shop_name": shop.name,
+        "order_number": order.number,
+        "customer": order.customer_name,
+        "order_url": f"{installed().url}/orders/{order.id}",
+    }
+
+
 def people_for(kind: str, merchant_id: int) -> list[User]:
     """Who gets a notice of this kind now."""
     return recipients(merchant_id, kind, is_essential=KINDS[kind].is_essential)
@@ -294,18 +304,14 @@ def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **fac
     rest = order.total - _paid(order)
     shop = db.session.get_one(Shop, order.shop_id)
     booked_on = told_of.booking_date or local_day(order.merchant_id, at)
-    base = installed().url
 
     def told(language: str) -> dict[str, Any]:
         return {
-            "shop_name": shop.name,
-            "order_number": order.number,
-            "customer": order.customer_name,
+            **facts_of_order(order, shop),
             "amount": money(amount, came.currency, language),
             "payer": came.counterparty_name or "",
             "booked_on": day(booked_on, language),
-            "order_url": f"{base}/orders/{order.id}",
-            "posting_url": f"{base}/postings/{told_of.id}",
+            "posting_url": f"{installed().url}/postings/{told_of.id}",
             **_left_and_why(kind, told_of, rest, order.currency, language),
             **marks,
             **facts,
@@ -346,11 +352,8 @@ def tell_of_claim(order: Order, claim: PaymentClaim, *, has_proof: bool, at: dat
 
     def facts(language: str) -> dict[str, Any]:
         return {
-            "shop_name": shop.name,
-            "order_number": order.number,
+            **facts_of_order(order, shop),
             "amount": money(order.total, order.currency, language),
-            "order_url": f"{installed().url}/orders/{order.id}",
-            "customer": order.customer_name,
             "paid_on": day(claim.paid_on, language) if claim.paid_on else "",
             "message": claim.message,
             "has_proof": "yes" if has_proof else "",

@@ -23,7 +23,7 @@ from server.db import db
 from server.mail.kinds import KINDS
 from server.mail.languages import day, money
 from server.mail.rules import MAX_LIST_ITEMS, payment_facts
-from server.mail.service import mail_content, queue_mail
+from server.mail.service import insert_mail, mail_content
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.identity import (
@@ -371,39 +371,60 @@ def _queue_to_customer(
 ) -> bool:
     """A mail about one order in the customer's language; False if it was written before, or if the
     merchant wants none of its kind (S1)."""
-    if not order.customer_email:
-        return False
     shop = db.session.get_one(Shop, order.shop_id)
-    settings = settings or settings_of(order.merchant_id, order.shop_id)
-    if not settings.sends(kind):
-        return False
-    language = edition_for(order.language, stored_country(order.wire), shop, settings)
-    identity = identity_of(shop)
-    zone = zone_of(order.merchant_id)
-    return queue_mail(
-        kind,
-        merchant_id=order.merchant_id,
-        shop_id=order.shop_id,
-        order_id=order.id,
-        language=language,
-        recipient=order.customer_email,
-        once=f"order:{order.id}:{once}",
-        facts={
+    ordered_on = order.ordered_at.astimezone(zone_of(order.merchant_id)).date()
+
+    def all_facts(shop: Shop, language: str) -> dict[str, Any]:
+        return {
             "shop_name": shop.name,
             "order_number": order.number,
-            "order_date": day(order.ordered_at.astimezone(zone).date(), language),
+            "order_date": day(ordered_on, language),
             "recipient_name": order.customer_name,
             "prepayment": "yes" if order.payment_code == "prepayment" else "",
             "help_url": help_url(shop.id, language),
             **_way_out(kind, order),
             **facts(shop, language),
-        },
+        }
+
+    settings = settings or settings_of(order.merchant_id, order.shop_id)
+    mail = mail_to_customer(kind, order, shop, settings, all_facts)
+    if mail is None:
+        return False
+    mail["once"] = f"order:{order.id}:{once}"
+    if outbox is None:
+        return insert_mail(mail)
+    outbox.append(mail)
+    return True
+
+
+def mail_to_customer(
+    kind: str,
+    order: Order,
+    shop: Shop,
+    settings: MerchantSettings,
+    facts: Callable[[Shop, str], dict[str, Any]],
+) -> dict[str, Any] | None:
+    """The columns of a mail about one order in its customer's language, but for ``once``.
+
+    None without an address, or if the merchant wants none of its kind (S1). ``settings`` are those
+    of the order's shop.
+    """
+    if not order.customer_email or not settings.sends(kind):
+        return None
+    language = edition_for(order.language, stored_country(order.wire), shop, settings)
+    identity = identity_of(shop)
+    content = mail_content(
+        kind,
+        language=language,
+        recipient=order.customer_email,
+        facts=facts(shop, language),
         theme=identity.theme,
         sender_name=identity.sender_name,
         sender_address=identity.sender_address,
         reply_to=identity.reply_to,
-        outbox=outbox,
     )
+    ids = {"merchant_id": order.merchant_id, "shop_id": order.shop_id, "order_id": order.id}
+    return content | ids
 
 
 def _way_out(kind: str, order: Order) -> dict[str, str]:

@@ -15,14 +15,13 @@ from sqlalchemy import select
 
 from plugin_sdk import types as wire
 from server.banking.models import Posting
-from server.config import installed
 from server.db import db
 from server.mail.languages import day, money
 from server.mail.service import insert_mails
 from server.merchants.models import User
 from server.merchants.notices import wanting
 from server.orders.ledger import Ledger
-from server.orders.merchant_notices import local_day, tell_people
+from server.orders.merchant_notices import facts_of_order, local_day, tell_people
 from server.orders.models import Order
 from server.shops.models import Shop
 
@@ -50,7 +49,7 @@ def _tell_of_new_order(
 ) -> None:
     def facts(language: str) -> dict[str, Any]:
         return {
-            **_of_order(order, shop),
+            **facts_of_order(order, shop),
             "amount": money(order.total, order.currency, language),
             "payment_method": order.payment_method or "",
         }
@@ -100,7 +99,7 @@ def tell_of_payment(
             "order_overpaid": {"surplus": surplus},
         }
         return {
-            **_of_order(order, shop),
+            **facts_of_order(order, shop),
             "amount": money(came + left_over, order.currency, language),
             "booked_on": day(booked_on, language),
             **{
@@ -130,12 +129,3 @@ def _kind_of(order: Order, ledger: Ledger, surplus: Decimal) -> str:
         return ""
     is_too_much = surplus > ledger.settings(order).tolerance
     return "order_overpaid" if is_too_much else "order_paid"
-
-
-def _of_order(order: Order, shop: Shop) -> dict[str, str]:
-    return {
-        "shop_name": shop.name,
-        "order_number": order.number,
-        "customer": order.customer_name,
-        "order_url": f"{installed().url}/orders/{order.id}",
-    }
