@@ -23,6 +23,7 @@ from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.orders.asking import ASKING, OVERDUE, REMINDERS, ask_first, withhold_mails
+from server.orders.charges import drop_lost_charges
 from server.orders.effects import mapping_changed
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import (
@@ -179,6 +180,7 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
         raise NotPossible("assign_more_than_left", left=amount_text(left))
     if not order.is_managed:
         order.is_managed, order.monitor_at = True, None
+    drop_lost_charges(order)
     row = ledger.write(order, posting.id, amount, origin=origin, actor=actor, at=at)
     row.probability, row.evidence = probability, list(evidence)
     refresh_posting(posting, left - amount, keep_suggestions=origin == "auto")
@@ -241,6 +243,7 @@ def mark_as_paid(merchant_id: int, order_id: int, *, actor: str, at: datetime) -
     lock_merchant(merchant_id)
     order = order_now(merchant_id, order_id)
     withhold_mails(order, REMINDERS, PAID_FIRST)  # before the rest is known, as they may charge
+    drop_lost_charges(order)
     ledger = Ledger([order_id])
     rest = ledger.owed(order) - ledger.paid(order_id)
     if rest < 0 or (rest == 0 and order.payment_status == wire.PaymentStatus.PAID.value):

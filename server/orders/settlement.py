@@ -16,7 +16,6 @@ from server.db import db
 from server.mail.models import Mail
 from server.orders.asking import ASKING, REMINDERS, ask_after_all, drop_mails, withhold_mails
 from server.orders.brakes import is_stopped, is_waiting
-from server.orders.charges import drop_lost_charges
 from server.orders.ledger import ZERO, Ledger, note
 from server.orders.models import Assignment, Order, OrderEvent
 from server.orders.notices import (
@@ -63,7 +62,6 @@ def settle(
     """
     before = order.payment_status
     ledger = ledger or Ledger([order.id])
-    drop_lost_charges(order)
     paid = ledger.paid(order.id)
     after = _status(order, paid, ledger)
     if after == before and row is None:

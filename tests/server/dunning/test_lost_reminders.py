@@ -16,7 +16,7 @@ from server.matching.service import match_postings
 from server.orders.ledger import Ledger
 from server.orders.mail_actions import readdress_mail, resend_mail
 from server.orders.models import Order
-from server.orders.service import assign
+from server.orders.service import assign, mark_as_paid
 from tests.factories import make_posting
 from tests.server.dunning.steps import (
     ANNA,
@@ -103,15 +103,30 @@ def by_matching(order: Order) -> None:
     match_postings(order.merchant_id, day(21))
 
 
+def by_a_persons_word(order: Order) -> None:
+    mark_as_paid(order.merchant_id, order.id, actor=ANNA, at=day(21))
+
+
 @pytest.mark.feature("K28", "N4")
-@pytest.mark.parametrize("pays", [by_hand, by_matching])
+@pytest.mark.parametrize("pays", [by_hand, by_matching, by_a_persons_word])
 def test_who_pays_before_the_next_run_owes_it_neither(merchant, shop, pays):
     order, mail = reminded(shop)
     fail(mail)
     pays(order)
     db.session.commit()
     assert (fresh(order).fee_total, order.payment_status) == (0, "paid")
+    assert Ledger([order.id]).paid(order.id) == Decimal("19.90")
     assert mails_of(order, "partially_paid") == []
+
+
+@pytest.mark.feature("K21", "K28")
+def test_a_lost_fee_is_no_difference(merchant, shop):
+    set_to(shop, tolerance_cents=200)
+    order, mail = reminded(shop)
+    fail(mail)
+    by_hand(order)
+    db.session.commit()
+    assert [row.origin for row in Ledger([order.id]).standing(order.id)] == ["person"]
 
 
 @pytest.mark.feature("K28", "S70")
