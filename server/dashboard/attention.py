@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +22,7 @@ from server.dashboard import (
     words,
 )
 from server.dashboard.words import t
+from server.mail.models import Mail
 
 LINKS_SHOWN = 3
 FAILED_SHOWN = 100
@@ -199,9 +201,15 @@ def _failed_mails(merchant_id: int, at: datetime) -> list[Attention]:
             ),
             href=url_for("dashboard.mails.show_all", state="wrong", reader="customer"),
             action=t("action.look"),
-            links=links(sorted(orders.items(), reverse=True)),
+            links=links(_newest_first(failed, orders)),
         )
     ]
+
+
+def _newest_first(mails: list[Mail], numbers: Mapping[int, str]) -> list[tuple[int, str]]:
+    """The orders of the mails, each once, that of the mail that is named in the text first."""
+    ids = dict.fromkeys(mail.order_id for mail in mails if mail.order_id in numbers)
+    return [(order_id, numbers[order_id]) for order_id in ids if order_id is not None]
 
 
 def links(orders: list[tuple[int, str]]) -> tuple[tuple[str, str], ...]:

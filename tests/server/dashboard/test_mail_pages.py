@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from server.config import installed
 from server.dashboard import words
+from server.dashboard.attention import LINKS_SHOWN
 from server.dashboard.mail_log_queries import MAILS_A_PAGE, STATES
 from server.dashboard.notices import GROUPS
 from server.db import db, now
@@ -357,6 +358,16 @@ def test_today_tells_what_did_not_arrive_in_seven_days(anna: Visitor, shop: Shop
     db.session.commit()
     page = text_of(anna.get("/").text)
     assert "2 E-Mails kamen nicht an" in page
+
+
+def test_today_links_the_order_of_the_mail_that_it_names(anna: Visitor, shop: Shop) -> None:
+    named = sent(new_order(shop, "max@example.com"), status="failed", failure="no_such_mailbox")
+    for _ in range(LINKS_SHOWN):
+        sent(new_order(shop), status="failed").created_at -= timedelta(days=1)
+    db.session.commit()
+    page = anna.get("/").text
+    assert "Zuletzt an max@example.com" in unescape(page)
+    assert f'href="/orders/{named.order_id}"' in page.partition('id="flow"')[0]
 
 
 # --- notices ------------------------------------------------------------------------------------

@@ -224,6 +224,12 @@ def test_only_administrators_come_in(app, anna, row) -> None:
     assert domains.domains_of(row.merchant_id) == [row]
 
 
+@pytest.mark.parametrize("page", ["/settings/domains", "/settings/suppressions", "/settings/look"])
+def test_the_menu_says_that_these_are_settings(anna, page) -> None:
+    link = re.search(r'<a href="/settings/assignment"([^>]*)>', anna.get(page).text)
+    assert link is not None and link[1] == ' aria-current="true"'
+
+
 def test_a_form_without_its_token_does_nothing(anna, row) -> None:
     answer = anna.client.post(path(row, "/remove"), headers={"Origin": "http://localhost"})
     assert answer.status_code == 403
