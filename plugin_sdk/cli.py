@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import json
 import os
 import signal
@@ -25,7 +24,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from plugin_sdk.agent import Agent
 from plugin_sdk.client import Client
 from plugin_sdk.connector import Connector, Finding, Severity
 from plugin_sdk.errors import ConnectorError, Misconfigured
+from plugin_sdk.installed import connector_class, installed_connectors
 from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.types import (
     Acknowledgement,
@@ -44,7 +43,6 @@ from plugin_sdk.types import (
     PaymentUpdate,
 )
 
-ENTRY_POINTS = "kontor.connectors"
 CONFIG_FILE = "kontor.toml"
 STATE_DIRECTORY = "kontor-state"
 MAX_PAGES = 1000
@@ -95,7 +93,7 @@ def read_settings(environment: Mapping[str, str], config: Path | None = None) ->
             raise Misconfigured(f"{path} cannot be read ({type(error).__name__}).") from None
     connector = environment.get("KONTOR_CONNECTOR") or str(written.get("connector", ""))
     if not connector:
-        raise Misconfigured(f"KONTOR_CONNECTOR is missing; known are: {', '.join(_known())}.")
+        raise Misconfigured(f"KONTOR_CONNECTOR is missing; known are: {', '.join(installed_connectors())}.")
     table = written.get(connector, {})
     if not isinstance(table, dict):
         raise Misconfigured(f"{path}: [{connector}] is no table.")
@@ -111,38 +109,6 @@ def read_settings(environment: Mapping[str, str], config: Path | None = None) ->
         state=Path(environment.get("KONTOR_STATE") or written.get("state", STATE_DIRECTORY)),
         fields=values,
     )
-
-
-def connector_class(name: str) -> type[Connector[Any]]:
-    """The connector of this name: an installed one, else a folder of this checkout.
-
-    Raises Misconfigured when there is none.
-    """
-    found: Any = None
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        found = entry.load()
-    if found is None and name.isidentifier():
-        found = _in_checkout(name)
-    if not (isinstance(found, type) and issubclass(found, Connector)):
-        raise Misconfigured(f"There is no connector {name!r}; known are: {', '.join(_known())}.")
-    return found
-
-
-def _in_checkout(name: str) -> Any:
-    module_name = f"connectors.{name}"
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name not in ("connectors", module_name):
-            raise  # the connector is there and misses something else
-        return None
-    classes = (each for each in vars(module).values() if isinstance(each, type))
-    return next((each for each in classes if getattr(each, "name", None) == name), None)
-
-
-def _known() -> list[str]:
-    names = {entry.name for entry in entry_points(group=ENTRY_POINTS)}
-    return sorted(names | {"woocommerce"})
 
 
 def _check(arguments: argparse.Namespace) -> int:
