@@ -30,7 +30,7 @@ from server.merchants.models import Merchant, User
 from server.merchants.notices import recipients
 from server.merchants.service import lock_merchant
 from server.orders.identity import system_address
-from server.orders.ledger import is_standing
+from server.orders.ledger import Ledger, is_standing
 from server.orders.links import stop_url
 from server.orders.models import Assignment, Order, PaymentClaim, Suggestion
 from server.orders.rules import LATE_CODES
@@ -301,7 +301,7 @@ def tell_of_order(kind: str, order: Order, posting: Posting, at: datetime, **fac
     share = -_booked(order, [came, told_of], "return") if told_of is not came else booked
     amount = share if share > ZERO else abs(came.amount)
     marks = _marks(kind, order, booked, at)
-    rest = order.total - _paid(order)
+    rest = Ledger([order.id]).rest(order)
     shop = db.session.get_one(Shop, order.shop_id)
     booked_on = told_of.booking_date or local_day(order.merchant_id, at)
 
@@ -403,12 +403,6 @@ def _marks(kind: str, order: Order, booked: Decimal, at: datetime) -> dict[str, 
     }
     known = KINDS[kind].optional
     return {name: "yes" if is_so else "" for name, is_so in holds.items() if name in known}
-
-
-def _paid(order: Order) -> Decimal:
-    """What the ledger has on the order."""
-    total = select(func.sum(Assignment.amount)).where(Assignment.order_id == order.id)
-    return db.session.scalar(total) or ZERO
 
 
 def _left_and_why(

@@ -16,6 +16,7 @@ from server.db import db
 from server.mail.models import Mail
 from server.mail.service import preview_mail
 from server.merchants.models import Merchant
+from server.merchants.service import change_setting
 from server.orders.merchant_notices import (
     LISTED_DIFFERENCES,
     LISTED_POSTINGS,
@@ -329,6 +330,19 @@ def test_returned_money_stops_the_shipment(merchant: Merchant, shop: Shop, given
         "Ihrem Shop meldet Kontor das auch",
     ):
         assert part in text
+
+
+@pytest.mark.feature("N18", "K28")
+@pytest.mark.parametrize(("claims", "open_now"), [("on", "32,00 €"), ("off", "30,00 €")])
+def test_returned_money_leaves_the_fees_open_where_they_are_claimed(
+    merchant: Merchant, shop: Shop, claims: str, open_now: str
+) -> None:
+    change_setting(merchant.id, "invoice.claim_fees", claims, actor="anna@example.org", at=AT)
+    order = make_order(shop, total="30.00", payment_method="invoice", shop_status="processing")
+    order.fee_total = Decimal("2.00")
+    came = make_posting(merchant, "32.00", return_reason=None)
+    assert tell_of_order("payment_returned", order, came, AT)
+    assert f"Jetzt offen: {open_now}" in text_of(only("payment_returned"))
 
 
 def test_returned_money_that_the_shop_never_heard_of(merchant: Merchant, shop: Shop) -> None:
