@@ -1,8 +1,8 @@
 """From a row to the bytes that leave the house, and what is written down about it.
 
 A file of its own because ``service`` queues and reads, while this is what a worker does with one
-claimed mail. The order is: compose, choose the sender, build, sign, hand over, write down. What a
-batch of mails needs from the database lies on the ``Desk``; nothing here asks it.
+claimed mail. The order is: compose, choose the sender, build, sign; ``rounds`` hands it over; write
+down. What a batch of mails needs from the database lies on the ``Desk``; nothing here asks it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from datetime import datetime
 from email.headerregistry import Address
 from email.utils import parseaddr
 from functools import cache
-from typing import Protocol
 
 from server.config import Settings, installed
 from server.mail.dkim import SigningKey, sign
@@ -33,7 +32,7 @@ from server.mail.rules import (
     marked_as_sample,
     marked_as_test,
 )
-from server.mail.smtp import MayHaveArrived, NotEver, NotNow, NotSent, NotSetUp
+from server.mail.smtp import MayHaveArrived, NotEver, NotSent, NotSetUp
 from server.mail.suppression import Block, blocked
 from server.mail.texts import own_templates
 from server.mail.theme import Theme
@@ -91,36 +90,6 @@ class Letter:
     recipient: str
     raw: bytes
     message: Message
-
-
-class Courier(Protocol):
-    """Whoever hands letters over, such as an ``SmtpSession``; ``host`` is the server's name."""
-
-    @property
-    def host(self) -> str: ...
-
-    def send(self, sender: str, recipient: str, raw: bytes) -> str: ...
-
-
-def deliver_mail(mail: Mail, desk: Desk, courier: Courier) -> None:
-    """Write the letter, hand it over, write down how it went. One SMTP dialogue.
-
-    Raises NotEver (no mail can be made of it, or refused for good), NotNow, MayHaveArrived and
-    NotSetUp, after ``mail.failure`` was set. Subject, html and text are kept on the row in every
-    case that got that far. The caller commits at once: between the server's 250 and that commit
-    lies the only moment in which a crash means a second copy, which then has the same Message-ID.
-    """
-    try:
-        letter = write_letter(mail, desk)
-    except (NotNow, NotEver, NotSetUp) as problem:
-        note_failure(mail, problem)
-        raise
-    try:
-        answer = courier.send(letter.sender, letter.recipient, letter.raw)
-    except (NotNow, NotEver, NotSetUp) as problem:
-        note_failure(mail, problem, letter)
-        raise
-    note_success(mail, letter, answer, courier.host)
 
 
 def destination(mail: Mail) -> str:

@@ -16,16 +16,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from server.config import installed
 from server.db import db
-from server.mail.delivery import deliver_mail, preview_mail, sender_of, source_of
+from server.mail.delivery import preview_mail, sender_of, source_of
 from server.mail.models import Mail
 from server.mail.rules import AddressError, Facts, check_fact_names, checked_address
-from server.mail.smtp import SmtpSession
 from server.mail.theme import Theme
 from server.work import announce
 
 __all__ = [
-    "SmtpSession",
-    "deliver_mail",
     "insert_mail",
     "let_rest",
     "mail_content",

@@ -23,7 +23,7 @@ from server import clock as house_clock
 from server import jobs
 from server.db import db
 from server.dunning.models import DunningRun
-from server.mail.delivery import Desk, deliver_mail
+from server.mail.delivery import Desk
 from server.mail.models import Mail
 from server.merchants.models import Merchant, User
 from server.orders.ledger import NotPossible
@@ -32,6 +32,7 @@ from server.shops.models import Shop
 from server.shops.order_requests import has_expired_requests
 from server.shops.service import has_expired
 from tests.factories import MAPPING, make_account
+from tests.fakes.one_mail import deliver_mail
 from tests.simulator import people
 from tests.simulator.bank import BankModel, german_iban
 from tests.simulator.invariants import Checker

@@ -23,10 +23,11 @@ from server.config import Settings, WrongSetting, install, installed
 from server.db import db, now
 from server.mail.delivery import Desk
 from server.mail.models import Mail, MailReport
-from server.mail.service import SmtpSession, deliver_mail
+from server.mail.smtp import SmtpSession
 from server.mail.suppression import blocked
 from server.mail.verp import return_path
 from tests.factories import make_merchant, make_order, make_shop
+from tests.fakes.one_mail import deliver_mail
 from tests.flows.installation import eventually
 from tests.server.dashboard.visitor import member
 from tests.server.mail.rows import sent_mail

@@ -20,7 +20,7 @@ from flask.testing import FlaskClient
 from server import catcher
 from server.catcher import Mailbox, create_web
 from server.mail.rules import build_mime, compose, mailbox
-from server.mail.service import SmtpSession
+from server.mail.smtp import SmtpSession
 from tests.unit.mail.samples import facts_for, theme_for
 
 ROOT = Path(__file__).parents[3]

@@ -21,13 +21,14 @@ from flask import Flask
 from plugin_sdk.errors import Misconfigured
 from server import vault
 from server.db import db, now
-from server.mail.delivery import Desk, deliver_mail, source_of, write_letter
+from server.mail.delivery import Desk, source_of, write_letter
 from server.mail.dkim import SigningKey, load_key, new_key
 from server.mail.kinds import KINDS
 from server.mail.models import DkimKey, Mail, SendingDomain
 from server.mail.smtp import NotEver, NotSetUp, SmtpSession
 from server.mail.verp import mail_id_of
 from tests.factories import make_merchant
+from tests.fakes.one_mail import deliver_mail
 from tests.server.mail.sink import Sink
 from tests.server.mail.test_mail_deliver import make_mail
 from tests.unit.mail.samples import facts_for

@@ -18,7 +18,9 @@ from server.mail.dkim import load_key, new_key
 from server.mail.languages import MERCHANT_LANGUAGES
 from server.mail.models import Mail
 from server.mail.rules import KINDS, MAX_SUBJECT_LENGTH, FactError
-from server.mail.service import SmtpSession, deliver_mail, preview_mail, sender_of
+from server.mail.service import preview_mail, sender_of
+from server.mail.smtp import SmtpSession
+from tests.fakes.one_mail import deliver_mail
 from tests.server.mail.sink import Sink
 from tests.unit.mail.samples import REFERENCE, facts_for, theme_for
 

@@ -14,8 +14,10 @@ from server.db import db, now
 from server.mail.delivery import Desk
 from server.mail.models import Mail
 from server.mail.rules import FactError
-from server.mail.service import SmtpSession, deliver_mail, queue_mail
+from server.mail.service import queue_mail
+from server.mail.smtp import SmtpSession
 from tests.factories import make_merchant
+from tests.fakes.one_mail import deliver_mail
 from tests.server.mail.sink import Sink
 from tests.unit.mail.samples import ANTIQUARIAT, facts_for
 
