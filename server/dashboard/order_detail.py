@@ -28,7 +28,7 @@ from server.db import db, now
 from server.mail.codes import code_png
 from server.mail.typos import suggest
 from server.merchants.service import settings_of
-from server.orders import claims, credit, lifecycle
+from server.orders import charges, claims, credit, lifecycle
 from server.orders.identity import country_of
 from server.orders.links import page_url
 from server.orders.models import Order
@@ -70,6 +70,7 @@ def order_page(order_id: int, problem: NotPossible | None = None) -> Response:
         mails_shown=MAILS_SHOWN,
         suggestion=suggest(order.customer_email) if order.customer_email else None,
         reminders=order_queries.reminders_of(g.merchant_id, order.id),
+        lost_levels=charges.reminders_of(order.id).lost,
         claims=claims.claims_of(order.id),
         proofs=claims.proofs_of(order.id),
         shown=shown,

@@ -16,6 +16,7 @@ from server.dunning.models import BaseRate
 from server.dunning.service import send_reminder
 from server.mail.languages import money
 from server.mail.models import Mail
+from server.merchants.models import User
 from server.merchants.service import change_setting
 from server.orders import claims, lifecycle, service
 from server.orders.models import Order, OrderEvent, Reminder
@@ -255,6 +256,31 @@ def test_a_reminder_by_hand_is_named_with_its_fee_and_listed(merchant, shop, ann
     assert "1. Mahnung jetzt senden …" in menu(page)
     export = anna.get("/orders/export.csv?period=all").text.splitlines()[1].split(";")
     assert export[-3:] == ["1", "1,50", order.payment_reference]
+
+
+@pytest.mark.feature("S68", "K28")
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("de", "1,50 € E-Mail kam nicht an, Gebühr nicht berechnet"),
+        ("en", "€1.50 mail did not arrive, fee not charged"),
+    ],
+)
+def test_the_fee_of_a_reminder_that_did_not_arrive_is_listed_as_not_charged(
+    merchant, shop, anna, fresh_bank, language, said
+):
+    fees = {"invoice__fee_rule": "own", "invoice__fee_1": "1.50 EUR"}
+    ordered_set(merchant, invoice__charge_fees="on", **fees)
+    order = invoice(shop, days=3)
+    anna.post(f"/orders/{order.id}/send-reminder")
+    db.session.query(User).one().language = language
+    mail = db.session.query(Mail).filter_by(kind="reminder", order_id=order.id).one()
+    mail.succeed(now())
+    db.session.commit()
+    assert said not in words(anna.get(f"/orders/{order.id}"))
+    mail.delivery = "bounced"
+    db.session.commit()
+    assert said in words(anna.get(f"/orders/{order.id}"))
 
 
 @pytest.mark.feature("S83", "K27", "N15")
