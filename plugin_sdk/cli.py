@@ -93,7 +93,8 @@ def read_settings(environment: Mapping[str, str], config: Path | None = None) ->
             raise Misconfigured(f"{path} cannot be read ({type(error).__name__}).") from None
     connector = environment.get("KONTOR_CONNECTOR") or str(written.get("connector", ""))
     if not connector:
-        raise Misconfigured(f"KONTOR_CONNECTOR is missing; known are: {', '.join(installed_connectors())}.")
+        known = ", ".join(installed_connectors())
+        raise Misconfigured(f"KONTOR_CONNECTOR is missing; known are: {known}.")
     table = written.get(connector, {})
     if not isinstance(table, dict):
         raise Misconfigured(f"{path}: [{connector}] is no table.")

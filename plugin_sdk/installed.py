@@ -29,7 +29,8 @@ def connector_class(name: str) -> type[Connector[Any]]:
     if found is None and name.isidentifier():
         found = _in_checkout(name)
     if not (isinstance(found, type) and issubclass(found, Connector)):
-        raise Misconfigured(f"There is no connector {name!r}; known are: {', '.join(installed_connectors())}.")
+        known = ", ".join(installed_connectors())
+        raise Misconfigured(f"There is no connector {name!r}; known are: {known}.")
     return found
 
 
