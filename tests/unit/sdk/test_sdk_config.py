@@ -8,9 +8,9 @@ import pytest
 
 from connectors.woocommerce import WooCommerce
 from plugin_sdk.cli import main, read_settings
-from plugin_sdk.installed import connector_class
 from plugin_sdk.connector import config_from, secrets_of, setting
 from plugin_sdk.errors import Misconfigured
+from plugin_sdk.installed import connector_class
 
 
 @dataclass(frozen=True)
