@@ -1,0 +1,121 @@
+"""Callback addresses and what is told to them, as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
+
+from server.db import Base, Id, Ref, Time, now
+from server.work import LEASE, WorkItem, work_indexes
+
+CALLBACK_LIFETIME = timedelta(hours=168)
+MAX_URL_LENGTH = 500
+
+
+class CallbackUrl(Base):
+    """An address of a merchant that hears of his orders, or of those of one shop (K79).
+
+    ``secret`` signs, sealed by the vault; ``old_secret`` signs beside it until
+    ``old_secret_until``, so that a change loses nothing. ``failing_since``: nothing was delivered
+    since then; ``failures`` counts the attempts in a row that failed, and nothing but one probe
+    is sent before ``paused_until``. ``told_at``: the merchant was told of it. ``off_because`` is
+    `person` or `gone` (the address answered 410); an address that is off hears of nothing.
+    """
+
+    __tablename__ = "callback_url"
+    __table_args__ = (
+        ForeignKeyConstraint(["merchant_id", "shop_id"], ["shop.merchant_id", "shop.id"]),
+        UniqueConstraint("merchant_id", "id"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    shop_id: Mapped[int | None] = mapped_column(BigInteger)
+    url: Mapped[str] = mapped_column(String(MAX_URL_LENGTH))
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    old_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    old_secret_until: Mapped[Time | None]
+    created_at: Mapped[Time] = mapped_column(default=now)
+    created_by: Mapped[str] = mapped_column(String(320), default="")
+    delivered_at: Mapped[Time | None]
+    failing_since: Mapped[Time | None]
+    failures: Mapped[int] = mapped_column(default=0)
+    paused_until: Mapped[Time | None]
+    told_at: Mapped[Time | None]
+    off_at: Mapped[Time | None]
+    off_because: Mapped[str | None] = mapped_column(String(8))
+
+
+class Callback(WorkItem, Base):
+    """One message on its way to a callback address. Lives 168 h, however often it was tried.
+
+    They count from ``queued_at``: when it was written, or when a person wanted it sent again.
+
+    ``kind`` is `order.payment_status_changed` or `callback.test`; ``body`` is the JSON exactly as
+    it is signed and sent. ``message_id`` is the webhook-id and stays the same however often it is
+    sent. ``outcome`` says how the last attempt ended (``rules.OUTCOMES``); ``answer_status`` and
+    ``answer`` are the HTTP status and the first words of the answer.
+    """
+
+    __tablename__ = "callback"
+    schedule: ClassVar[Sequence[timedelta]] = (
+        timedelta(seconds=5),
+        timedelta(minutes=1),
+        timedelta(minutes=5),
+        timedelta(minutes=15),
+    )
+
+    @declared_attr.directive
+    def __table_args__(cls) -> Any:
+        unfinished = text("status IN ('queued', 'running')")
+        return (
+            ForeignKeyConstraint(
+                ["merchant_id", "url_id"],
+                ["callback_url.merchant_id", "callback_url.id"],
+                ondelete="CASCADE",
+            ),
+            UniqueConstraint("message_id"),
+            Index("ix_callback_url_id", "url_id", "id"),
+            Index(
+                "ix_callback_unfinished", "url_id", "order_id", "id", postgresql_where=unfinished
+            ),
+            Index("ix_callback_finished_at", "finished_at"),
+            *work_indexes("callback"),
+        )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    url_id: Mapped[Ref]
+    order_id: Mapped[int | None] = mapped_column(BigInteger)
+    number: Mapped[str] = mapped_column(String(64), default="")
+    kind: Mapped[str] = mapped_column(String(48))
+    payment_status: Mapped[str | None] = mapped_column(String(24))
+    message_id: Mapped[str] = mapped_column(String(48))
+    body: Mapped[str] = mapped_column(Text)
+    queued_at: Mapped[Time] = mapped_column(default=now)
+    queued_by: Mapped[str] = mapped_column(String(320), default="")
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    answer_status: Mapped[int | None]
+    answer: Mapped[str] = mapped_column(Text, default="")
+
+    def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
+        """Attempts never end it, only its age does; the last one is just before the end."""
+        pause = self.schedule[min(max(self.attempts, 1), len(self.schedule)) - 1]
+        self.status, self.error = "queued", why
+        end = self.queued_at + CALLBACK_LIFETIME
+        last = end - LEASE
+        self.due_at = min(at + max(after or pause, pause), last) if at < last else end
