@@ -87,7 +87,7 @@ class Block:
 
     @property
     def is_long(self) -> bool:
-        return len(self.default) > 120 or "\n" in self.default
+        return any(len(text) > 120 or "\n" in text for text in (self.typed, self.default))
 
     @property
     def is_own(self) -> bool:

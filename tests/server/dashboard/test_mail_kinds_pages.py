@@ -68,7 +68,7 @@ def test_the_list_says_of_every_kind_whether_it_goes_out_and_in_whose_words(merc
     page = anna.get(LIST).text
     lines = dict(re.findall(r'<tr><th scope="row">([^<]+)</th>(.*?)</tr>', page, re.DOTALL))
     assert len(lines) == len(PREVIEWED)
-    assert "aus" in lines["Zu viel bezahlt"] and "#set-mail_overpaid" in lines["Zu viel bezahlt"]
+    assert "aus" in lines["Zu viel gezahlt"] and "#set-mail_overpaid" in lines["Zu viel gezahlt"]
     assert ">an<" in lines["Zahlungsinformation"] and "von Kontor" in lines["Zahlungsinformation"]
     assert "eigene" in lines["Zahlungserinnerung"] and "Französisch" in lines["Zahlungserinnerung"]
     assert "Bestellung 10482 ist bezahlt" in lines["Bestellung bezahlt"]

@@ -135,6 +135,7 @@ def test_text_headers_and_source_of_a_mail(anna: Visitor, shop: Shop) -> None:
     mail = mail_of(new_order(shop))
     assert anna.get(f"/mails/{mail.id}/source.eml").status_code == 404
     assert "sobald die E-Mail gesendet ist" in anna.get(f"/mails/{mail.id}?view=headers").text
+    assert "Wie gesendet" not in anna.get(f"/mails/{mail.id}").text
     letter = write_letter(mail, Desk.of([mail], now()))
     note_success(mail, letter, "250 ok", "mx.example.org")
     mail.succeed(now())
@@ -149,6 +150,7 @@ def test_text_headers_and_source_of_a_mail(anna: Visitor, shop: Shop) -> None:
     assert mail.text.splitlines()[0] in shown
     assert "<iframe" not in shown
     assert "mx.example.org" in anna.get(f"/mails/{mail.id}").text
+    assert "Wie gesendet" in anna.get(f"/mails/{mail.id}").text
 
 
 @pytest.mark.feature("S4", "S17")

@@ -132,7 +132,7 @@ def test_the_table_is_exported_and_holds_no_formulas(anna, merchant):
     rows = list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff")), delimiter=";"))
     assert rows[0] == ["Adresse", "Grund", "Art", "Seit", "Bis", "Worte", "Von"]
     assert [row[:3] for row in rows[1:]] == [
-        ["bob@example.org", "Abbestellt", "Zu viel bezahlt"],
+        ["bob@example.org", "Abbestellt", "Zu viel gezahlt"],
         [ERIKA, "Als Spam gemeldet", ""],
     ]
     assert rows[2][5] == "'=cmd()"

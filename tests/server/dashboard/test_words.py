@@ -20,6 +20,7 @@ from server.dashboard.statements import FIELDS
 from server.mail.rules import KINDS
 from server.matching.rules.evidence import SENTENCES, VETOES
 from server.merchants.settings import SCHEMA
+from server.orders.failed_mails import KIND_WORDS
 from server.orders.rules import KeyKind
 
 ROOT = Path(__file__).parents[3]
@@ -154,6 +155,14 @@ def test_every_reason_not_to_book_has_a_text():
 
 
 @pytest.mark.feature("C6", "C9", "K21", "K30", "K32", "N16", "S51")
+@pytest.mark.parametrize("language", words.LANGUAGES)
+def test_a_kind_of_mail_has_one_name(language: str) -> None:
+    known = words.texts(language)
+    for kind, name in KIND_WORDS[language].items():
+        assert known[f"mail_kind.{kind}"] == name
+        assert known[f"setting.mail_{kind}.label"] == name
+
+
 def test_every_setting_is_named_and_explained():
     wanted = []
     for setting in SCHEMA.values():
