@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from server import api, customer, dashboard, visitors
 from server.banking import models as _banking
+from server.callbacks import models as _callbacks
 from server.config import Settings, install
 from server.db import db
 from server.dunning import models as _dunning
@@ -23,7 +24,7 @@ from server.orders import models as _orders
 from server.shops import models as _shops
 from server.work import listen
 
-TABLES = (_merchants, _shops, _mail, _banking, _orders, _matching, _dunning)
+TABLES = (_merchants, _shops, _mail, _banking, _callbacks, _orders, _matching, _dunning)
 """Every table must be known before the first query, whichever process this is."""
 
 REDIS_SECONDS = 2

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
-from sqlalchemy import Index, String, Text, event, select, text, update
+from sqlalchemy import ColumnElement, Index, String, Text, event, select, text, update
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 
 from server.db import Time, db, now
@@ -53,8 +53,12 @@ class WorkItem:
     @classmethod
     def is_due(cls, at: datetime) -> bool:
         """Is anything to be done? One index probe; also what the clock asks."""
-        due = select(cls).where(cls.status == "queued", cls.due_at <= at).exists()
-        return bool(db.session.scalar(select(due)))
+        return bool(db.session.scalar(select(select(cls).where(cls.ready(at)).exists())))
+
+    @classmethod
+    def ready(cls, at: datetime) -> ColumnElement[bool]:
+        """Which rows may be claimed."""
+        return (cls.status == "queued") & (cls.due_at <= at)
 
     @classmethod
     def claim(cls, limit: int, at: datetime) -> list[Self]:
@@ -62,7 +66,7 @@ class WorkItem:
         table: Any = cls
         due = (  # a CTE runs once; a subquery may run again for each row and pass the limit
             select(table.id)
-            .where(cls.status == "queued", cls.due_at <= at)
+            .where(cls.ready(at))
             .order_by(cls.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)

@@ -9,14 +9,18 @@ from typing import Any, ClassVar
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    LargeBinary,
     String,
     Text,
     UniqueConstraint,
+    exists,
+    or_,
 )
-from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
+from sqlalchemy.orm import Mapped, declared_attr, deferred, mapped_column, relationship
 
 from server.db import Amount, Base, Id, Ref, Time, now
 from server.work import LEASE, WorkItem, work_indexes
@@ -148,3 +152,84 @@ class OrderRequest(WorkItem, Base):
     order_id: Mapped[int | None] = mapped_column(BigInteger)
     asked_by: Mapped[str] = mapped_column(String(320), default="")
     outcome: Mapped[str | None] = mapped_column(String(16))
+
+
+class ShopConnection(WorkItem, Base):
+    """A shop that Kontor itself talks to, without an agent. As work, it is the next visit.
+
+    ``settings`` are those of the connector's Config, as JSON sealed by the vault; with each change
+    ``version`` grows. ``state`` is where the comparison stands (``plugin_sdk.sync.Memory``). While
+    it is not switched on the row is ``withheld``. ``rests_until``: the shop failed, and whatever
+    waits for it waits until then; ``failures`` in a row. ``needs_login``: only the merchant can
+    help, by logging in at the shop system once more. ``webhook_hash`` and ``login_hash`` are the
+    SHA-256 of the unguessable names under which the shop's own server reaches us; a log-in counts
+    until ``login_until``.
+    """
+
+    __tablename__ = "shop_connection"
+
+    @declared_attr.directive
+    def __table_args__(cls) -> Any:
+        return (
+            ForeignKeyConstraint(["merchant_id", "shop_id"], ["shop.merchant_id", "shop.id"]),
+            UniqueConstraint("shop_id"),
+            UniqueConstraint("webhook_hash"),
+            UniqueConstraint("login_hash"),
+            *work_indexes("shop_connection"),
+        )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    shop_id: Mapped[Ref]
+    connector: Mapped[str] = mapped_column(String(64))
+    settings: Mapped[bytes] = deferred(mapped_column(LargeBinary, nullable=False))
+    version: Mapped[int] = mapped_column(default=1)
+    state: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    failures: Mapped[int] = mapped_column(default=0)
+    rests_until: Mapped[Time | None]
+    needs_login: Mapped[bool] = mapped_column(default=False)
+    visited_at: Mapped[Time | None]
+    webhook_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    login_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    login_until: Mapped[Time | None]
+
+    @classmethod
+    def ready(cls, at: datetime) -> ColumnElement[bool]:
+        """Its time has come, or something waits for the shop and it does not rest."""
+        waits = or_(
+            exists().where(OrderHint.shop_id == cls.shop_id),
+            exists().where(
+                PaymentUpdate.shop_id == cls.shop_id,
+                PaymentUpdate.status == "queued",
+                PaymentUpdate.due_at <= at,
+            ),
+            exists().where(
+                OrderRequest.shop_id == cls.shop_id,
+                OrderRequest.status == "queued",
+                OrderRequest.due_at <= at,
+            ),
+        )
+        may = or_(cls.rests_until.is_(None), cls.rests_until <= at)
+        return (cls.status == "queued") & ((cls.due_at <= at) | (may & waits))
+
+
+class OrderHint(Base):
+    """An order of a shop that Kontor visits, to be looked at: a webhook named it, or it vanished.
+
+    ``turn`` tells a hint from a later one for the same order; what failed stands behind the rest.
+    """
+
+    __tablename__ = "order_hint"
+    __table_args__ = (
+        ForeignKeyConstraint(["merchant_id", "shop_id"], ["shop.merchant_id", "shop.id"]),
+        UniqueConstraint("shop_id", "external_id"),
+        Index("ix_order_hint_shop_id_failures", "shop_id", "failures", "id"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    shop_id: Mapped[Ref]
+    external_id: Mapped[str] = mapped_column(String(64))
+    turn: Mapped[int] = mapped_column(default=1)
+    failures: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[Time] = mapped_column(default=now)

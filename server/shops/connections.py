@@ -1,0 +1,246 @@
+"""Shops that Kontor visits itself: what it knows to get in, and what it is to look at there.
+
+A file of its own beside ``service.py``, because an agent's shop has none of this. Never commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import undefer
+
+from plugin_sdk.state import Waiting
+from server.db import db, now
+from server.shops.models import OrderHint, Shop, ShopConnection
+from server.vault import installed as installed_vault
+from server.work import announce
+
+MAX_SETTINGS_LENGTH = 20_000
+MAX_HINTS = 10_000
+MAX_EXTERNAL_ID = 64
+LOGIN_LIFETIME = timedelta(minutes=30)
+WEBHOOK_TOKEN = "webhook_token"  # noqa: S105 - the name of a setting of ours
+PAUSES = (
+    timedelta(seconds=15),
+    timedelta(minutes=1),
+    timedelta(minutes=3),
+    timedelta(minutes=10),
+    timedelta(minutes=30),
+)
+"""How long a shop that failed is left alone, after the first, second, ... failure in a row."""
+
+
+def add_connection(
+    shop: Shop, connector: str, settings: Mapping[str, Any], at: datetime
+) -> ShopConnection:
+    """Not switched on. Replaces what the shop had. Raises ValueError with a message key."""
+    row = connection_of(shop.merchant_id, shop.id)
+    token = secrets.token_urlsafe(32)
+    if row is None:
+        row = ShopConnection(merchant_id=shop.merchant_id, shop_id=shop.id)
+        row.version = 1
+        db.session.add(row)
+    else:
+        row.version += 1
+    row.connector, row.status, row.due_at, row.state = connector, "withheld", at, {}
+    row.webhook_hash = _hash(token)
+    row.settings = _sealed({**settings, WEBHOOK_TOKEN: token})
+    row.failures, row.rests_until, row.needs_login, row.error = 0, None, False, None
+    db.session.flush()
+    return row
+
+
+def change_settings(row: ShopConnection, settings: Mapping[str, Any], at: datetime) -> None:
+    """Counts from the next visit, which comes at once. Raises ValueError with a message key."""
+    row.settings = _sealed({**settings, WEBHOOK_TOKEN: _opened(row)[WEBHOOK_TOKEN]})
+    row.version += 1
+    row.failures, row.rests_until, row.needs_login, row.due_at = 0, None, False, at
+    announce(ShopConnection)
+
+
+def settings_of(row: ShopConnection) -> dict[str, Any]:
+    """What the connector's Config is made of. Raises VaultLocked."""
+    settings = _opened(row)
+    settings.pop(WEBHOOK_TOKEN)
+    return settings
+
+
+def webhook_token(row: ShopConnection) -> str:
+    """The last part of the address at which this shop's webhooks are taken."""
+    return str(_opened(row)[WEBHOOK_TOKEN])
+
+
+def connection_of(merchant_id: int, shop_id: int) -> ShopConnection | None:
+    """With what is sealed in it."""
+    return db.session.scalar(
+        select(ShopConnection)
+        .where(ShopConnection.merchant_id == merchant_id, ShopConnection.shop_id == shop_id)
+        .options(undefer(ShopConnection.settings))
+    )
+
+
+def connection_of_webhook(token: str) -> ShopConnection | None:
+    """Whose webhooks come to this address, if it is one that is switched on."""
+    return db.session.scalar(
+        select(ShopConnection)
+        .where(ShopConnection.webhook_hash == _hash(token), ShopConnection.status != "withheld")
+        .options(undefer(ShopConnection.settings))
+    )
+
+
+def switch_on(row: ShopConnection, at: datetime) -> None:
+    row.status, row.due_at, row.rests_until, row.failures = "queued", at, None, 0
+    announce(ShopConnection)
+
+
+def switch_off(row: ShopConnection) -> None:
+    """What is under way ends; nothing begins."""
+    row.status = "withheld"
+    db.session.execute(delete(OrderHint).where(OrderHint.shop_id == row.shop_id))
+
+
+def remove_connection(row: ShopConnection) -> None:
+    """The keys of the shop are forgotten."""
+    switch_off(row)
+    db.session.delete(row)
+
+
+# --- logging in -----------------------------------------------------------------------------------
+
+
+def begin_login(row: ShopConnection, at: datetime) -> str:
+    """The unguessable one-time name of a log-in at the shop system."""
+    state = secrets.token_urlsafe(32)
+    row.login_hash, row.login_until = _hash(state), at + LOGIN_LIFETIME
+    return state
+
+
+def connection_of_login(state: str, at: datetime) -> ShopConnection | None:
+    """Whose log-in that is; None if it is over or was never begun."""
+    return db.session.scalar(
+        select(ShopConnection)
+        .where(ShopConnection.login_hash == _hash(state), ShopConnection.login_until > at)
+        .options(undefer(ShopConnection.settings))
+        .with_for_update()
+    )
+
+
+def end_login(row: ShopConnection) -> None:
+    row.login_hash = row.login_until = None
+
+
+# --- visits ---------------------------------------------------------------------------------------
+
+
+def visit_ended(row: ShopConnection, at: datetime, next_at: datetime) -> None:
+    """It went well; the next one is at ``next_at``, or as soon as something waits."""
+    row.failures, row.rests_until, row.needs_login, row.error = 0, None, False, None
+    _back(row, at, next_at)
+
+
+def visit_failed(
+    row: ShopConnection, why: str, at: datetime, wish: timedelta, *, needs_login: bool
+) -> None:
+    """The shop is left alone for a while: growing pauses, never shorter than its own wish."""
+    row.failures += 1
+    pause = max(PAUSES[min(row.failures, len(PAUSES)) - 1], wish)
+    row.rests_until, row.error, row.needs_login = at + pause, why, needs_login
+    _back(row, at, at + pause)
+
+
+def _back(row: ShopConnection, at: datetime, next_at: datetime) -> None:
+    """To the queue, if nobody switched it off meanwhile."""
+    row.visited_at = at
+    db.session.flush()
+    db.session.execute(
+        update(ShopConnection)
+        .where(ShopConnection.id == row.id, ShopConnection.status == "running")
+        .values(status="queued", due_at=next_at)
+    )
+
+
+def hold(ids: Sequence[int], at: datetime) -> None:
+    """They are still being visited: their lease begins anew."""
+    db.session.execute(
+        update(ShopConnection)
+        .where(ShopConnection.id.in_(ids), ShopConnection.status == "running")
+        .values(claimed_at=at)
+    )
+
+
+# --- hints ----------------------------------------------------------------------------------------
+
+
+def add_hints(merchant_id: int, shop_id: int, external_ids: Sequence[str]) -> bool:
+    """Look at these orders soon. False: too many wait already, and none was noted."""
+    wanted = sorted({each for each in external_ids if 0 < len(each) <= MAX_EXTERNAL_ID})
+    waiting = select(func.count()).where(OrderHint.shop_id == shop_id)
+    if (db.session.scalar(waiting) or 0) + len(wanted) > MAX_HINTS:
+        return False
+    if wanted:
+        of_shop = {"merchant_id": merchant_id, "shop_id": shop_id, "created_at": now()}
+        rows = [{**of_shop, "external_id": each} for each in wanted]
+        db.session.execute(
+            insert(OrderHint)
+            .values(rows)
+            .on_conflict_do_update(
+                index_elements=[OrderHint.shop_id, OrderHint.external_id],
+                set_={"turn": OrderHint.turn + 1},
+            )
+        )
+        announce(ShopConnection)
+    return True
+
+
+def take_hints(shop_id: int, limit: int) -> list[Waiting]:
+    """The oldest; each goes on waiting until it is ``done``."""
+    rows = db.session.execute(
+        select(OrderHint.external_id, OrderHint.turn)
+        .where(OrderHint.shop_id == shop_id)
+        .order_by(OrderHint.failures, OrderHint.id)
+        .limit(limit)
+    )
+    return [Waiting(external_id, turn) for external_id, turn in rows]
+
+
+def hints_done(shop_id: int, looked_at: Sequence[Waiting]) -> None:
+    """Forget them, except those hinted at again meanwhile."""
+    for each in looked_at:
+        db.session.execute(
+            delete(OrderHint).where(
+                OrderHint.shop_id == shop_id,
+                OrderHint.external_id == each.external_id,
+                OrderHint.turn == each.turn,
+            )
+        )
+
+
+def postpone_hint(shop_id: int, external_id: str) -> None:
+    db.session.execute(
+        update(OrderHint)
+        .where(OrderHint.shop_id == shop_id, OrderHint.external_id == external_id)
+        .values(failures=OrderHint.failures + 1)
+    )
+
+
+def _opened(row: ShopConnection) -> dict[str, Any]:
+    opened: dict[str, Any] = json.loads(installed_vault().open(row.settings))
+    return opened
+
+
+def _sealed(settings: Mapping[str, Any]) -> bytes:
+    text = json.dumps(dict(settings))
+    if len(text) > MAX_SETTINGS_LENGTH:
+        raise ValueError("connection_settings_too_long")
+    return installed_vault().seal(text)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
