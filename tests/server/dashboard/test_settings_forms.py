@@ -365,6 +365,6 @@ def test_the_file_holds_nothing_of_other_merchants_and_names_no_secret(merchant,
     make_shop(other, "Bobs Shop")
     put(other, "tolerance_cents", "77")
     text = anna.get(f"{FILE}/download").text
-    assert "Bobs" not in text and "77" not in text
+    assert "Bobs" not in text and "tolerance_cents = 77" not in text
     for secret in ("kontor_", "password", "secret", "DE02"):
         assert secret not in text
