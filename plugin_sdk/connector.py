@@ -28,6 +28,7 @@ from plugin_sdk.types import (
     Outcome,
     PaymentCode,
     PaymentUpdate,
+    Payout,
     ShopMethod,
 )
 
@@ -90,6 +91,16 @@ class OrderPage:
 
 
 @dataclass(frozen=True, slots=True)
+class PayoutPage:
+    """A page of payouts; cursor, ``has_more`` and problems as in an ``OrderPage``."""
+
+    payouts: tuple[Payout, ...]
+    cursor: str
+    has_more: bool
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookHint:
     """What a verified webhook is worth: look at these orders. Its content is never trusted."""
 
@@ -126,6 +137,7 @@ def setting(
     de: tuple[str, str] = ("", ""),
     choices: Sequence[str] = (),
     from_login: bool = False,
+    hidden: bool = False,
     default: Any = MISSING,
 ) -> Any:
     """A field of a connector's Config, of the form in the dashboard and of ``kontor.toml``.
@@ -133,6 +145,8 @@ def setting(
     ``secret`` keeps its value out of ``repr`` and screens, and encrypted where it is stored.
     ``de``: label and help in German. ``choices``: the only values there are. ``from_login``: comes
     from ``read_login``, so a form does not ask for it where the merchant can log in instead.
+    ``hidden``: for tests and special cases; only ``kontor.toml`` and the environment set it, and
+    no form shows or takes it.
     """
     metadata = {
         "label": label,
@@ -141,6 +155,7 @@ def setting(
         "de": de,
         "choices": tuple(choices),
         "from_login": from_login,
+        "hidden": hidden,
     }
     if default is MISSING:
         return field(metadata=metadata, repr=not secret)
@@ -322,6 +337,14 @@ class Connector(ABC, Generic[ConfigT]):
         Raises ConnectorError.
         """
         return None
+
+    def list_payouts(self, cursor: str | None) -> PayoutPage:
+        """The next payouts to the merchant since ``cursor``, oldest first. For Capability.PAYOUTS.
+
+        The cursor is as opaque as that of ``list_orders`` and lives apart from it. A payout may
+        come again; its id tells. Raises ConnectorError.
+        """
+        raise Rejected("This shop system pays nothing out.")
 
     @property
     def is_told(self) -> bool:

@@ -90,6 +90,18 @@ class RequestOutcome(StrEnum):
     REJECTED = "rejected"
 
 
+class PayoutKind(StrEnum):
+    """What a part of a payout is for. ``difference``: what the parts told do not explain."""
+
+    SALE = "sale"
+    REFUND = "refund"
+    FEE = "fee"
+    CREDIT = "credit"
+    DISPUTE = "dispute"
+    OTHER = "other"
+    DIFFERENCE = "difference"
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An amount in one currency (ISO 4217). Mixing currencies raises ValueError."""
@@ -254,6 +266,48 @@ class OrderResult:
     external_id: str | None
     outcome: str
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutPart:
+    """What one sale, refund or fee adds to a payout: gross plus fee is net, all of them signed.
+
+    ``gross``: what the customer paid, or got back (negative). ``fee``: what the marketplace kept
+    (negative) or gave back. ``external_id``: the order it belongs to, as the shop knows it.
+    ``reference`` is the marketplace's own name for this part, ``note`` its words for it.
+    """
+
+    kind: PayoutKind
+    gross: Decimal
+    fee: Decimal = Decimal(0)
+    external_id: str | None = None
+    reference: str | None = None
+    booked_at: datetime | None = None
+    note: str | None = None
+
+    @property
+    def net(self) -> Decimal:
+        """What it adds to the payout."""
+        return self.gross + self.fee
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """One transfer of a marketplace or payment provider to the merchant's bank account (N6).
+
+    The parts add up to ``amount`` to the cent; what they lack is a part of its own, of the kind
+    ``difference``. ``bank_reference``: what stands on the bank statement, where it is known.
+    ``account_digits``: the last digits of the account it went to. ``paid_at``: when it was begun;
+    banks take days.
+    """
+
+    id: str
+    paid_at: datetime
+    amount: Decimal
+    currency: str
+    parts: tuple[PayoutPart, ...]
+    bank_reference: str | None = None
+    account_digits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
