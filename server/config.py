@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,6 +47,8 @@ class Settings:
     inbox: Path | None = None
     fints_product_id: str | None = None
     allow_private_addresses: bool = False
+    allowed_networks: tuple[str, ...] = ()
+    allow_http: bool = False
     web_threads: int = 16
     log: str = "INFO"
 
@@ -80,6 +82,8 @@ class Settings:
             inbox=Path(env["KONTOR_INBOX"]).absolute() if env.get("KONTOR_INBOX") else None,
             fints_product_id=env.get("KONTOR_FINTS_PRODUCT_ID") or None,
             allow_private_addresses=_switch(env, "KONTOR_ALLOW_PRIVATE_ADDRESSES"),
+            allowed_networks=_networks(env),
+            allow_http=_switch(env, "KONTOR_ALLOW_HTTP"),
             web_threads=_count(env, "KONTOR_WEB_THREADS", cls.web_threads, 2, 256),
             log=_log_level(env),
         )
@@ -228,6 +232,18 @@ def _dns_servers(env: Mapping[str, str]) -> tuple[str, ...]:
         except ValueError:
             raise WrongSetting("KONTOR_DNS_SERVERS", f"{server!r} is not ADDRESS:PORT") from None
     return servers
+
+
+def _networks(env: Mapping[str, str]) -> tuple[str, ...]:
+    networks = tuple((env.get("KONTOR_ALLOWED_NETWORKS") or "").replace(",", " ").split())
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise WrongSetting(
+                "KONTOR_ALLOWED_NETWORKS", f"{network!r} is not a network such as 10.0.0.0/8"
+            ) from None
+    return networks
 
 
 def _bounce_bind(env: Mapping[str, str]) -> str | None:
