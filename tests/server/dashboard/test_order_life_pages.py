@@ -263,7 +263,7 @@ def test_a_reminder_by_hand_is_named_with_its_fee_and_listed(merchant, shop, ann
     ("language", "said"),
     [
         ("de", "1,50 € E-Mail kam nicht an, Gebühr nicht berechnet"),
-        ("en", "€1.50 mail did not arrive, fee not charged"),
+        ("en", "€1.50 e-mail did not arrive, fee not charged"),
     ],
 )
 def test_the_fee_of_a_reminder_that_did_not_arrive_is_listed_as_not_charged(
