@@ -102,6 +102,20 @@ class FakeWooCommerce:
         """The orders by id, to look at and to change."""
         return self.shop.orders
 
+    def settings(self) -> dict[str, str]:
+        """The settings of a connector that may come in."""
+        return {
+            "shop_url": self.url,
+            "consumer_key": CONSUMER_KEY,
+            "consumer_secret": CONSUMER_SECRET,
+            "webhook_secret": WEBHOOK_SECRET,
+        }
+
+    @property
+    def unexpected(self) -> list[str]:
+        """Requests with parameters that WooCommerce's documentation does not have."""
+        return self.api.unexpected
+
     @property
     def writes(self) -> deque[tuple[str, str, Any]]:
         """What was written by the API: method, path and body, the last thousand."""
@@ -161,6 +175,14 @@ class FakeWooCommerce:
         path = f"/orders/{order_id}/refunds"
         self.api.answer(Asked("POST", path, {}, {"amount": amount, "api_refund": False}))
 
+    def decorate(self, order_id: str, fields: Mapping[str, Any]) -> None:
+        """A plugin adds fields to an order that no documentation has."""
+        self.orders[int(order_id)].update(fields)
+
+    def skew(self, seconds: int) -> None:
+        """Set the shop's clock wrong."""
+        self.login.skew_seconds = seconds
+
     def trash(self, order_id: str) -> None:
         """Put an order into the trash (tells ``order.deleted``)."""
         with self.shop.lock:
@@ -202,6 +224,7 @@ class FakeWooCommerce:
         """Spoil the next ``times`` answers of the API.
 
         Kinds: 500, 503 (maintenance, HTML), 429 (Retry-After: 7), html (200), firewall (403 HTML),
+        type (200, no JSON), empty (200, nothing),
         cut (half of the JSON), notice (PHP's words before the JSON), hang (no answer until
         ``hang`` is set), drop (hang up), redirect (to https).
         """

@@ -50,19 +50,36 @@ GATEWAYS = {
     "cheque": ("Scheck", "Check payments"),
     "cod": ("Nachnahme", "Cash on delivery"),
 }
+EVERYWHERE = frozenset({"_fields", "_embed", "_envelope", "_", "rest_route", "x", "context"})
+LIST = frozenset({"page", "per_page", "search", "after", "before", "exclude", "include", "offset",
+    "order", "orderby"})  # fmt: skip
+DOCUMENTED = {
+    "/orders": LIST | {"modified_after", "modified_before", "dates_are_gmt", "parent",
+        "parent_exclude", "status", "customer", "product", "dp", "order_item_display_meta",
+        "include_meta", "exclude_meta", "created_via"},
+    "/webhooks": LIST | {"status"},
+}  # fmt: skip
+"""Parameters of lists that WooCommerce's documentation has. Others are ignored without a word, and
+counted in ``Api.unexpected``. ``_`` is what programs add against caches.
+"""
 MAX_BATCH = 100
 MAX_WRITES = 1000
 
 
 class Api:
-    """The routes of one shop. ``writes``: what was written by them, the last thousand."""
+    """The routes of one shop. ``writes``: what was written by them, the last thousand.
+
+    ``unexpected``: parameters that no documentation has.
+    """
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
         self.writes: deque[tuple[str, str, Any]] = deque(maxlen=MAX_WRITES)
+        self.unexpected: list[str] = []
 
     def answer(self, asked: Asked) -> Reply:
         """The reply to an authorised request."""
+        self._count_unexpected(asked)
         for method, pattern, reply in ROUTES:
             found = re.fullmatch(pattern, asked.path)
             if found and method == asked.method:
@@ -77,6 +94,13 @@ class Api:
                         return problem.reply
         text = "No route was found matching the URL and request method."
         return Problem(404, "rest_no_route", text).reply
+
+    def _count_unexpected(self, asked: Asked) -> None:
+        known = EVERYWHERE | DOCUMENTED.get(asked.path, frozenset())
+        log_in = ("oauth_", "consumer_")
+        for name in asked.query:
+            if name not in known and not name.startswith(log_in):
+                self.unexpected.append(f"{asked.method} {asked.path}: {name}")
 
     def _list_orders(self, asked: Asked) -> Reply:
         return list_orders(self._shop.orders.values(), asked.query, hpos=self._shop.hpos)

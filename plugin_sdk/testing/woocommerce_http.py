@@ -32,6 +32,8 @@ FAILURES: dict[str, tuple[int, str, str, dict[str, str]]] = {
     "503": (503, "text/html", "<!DOCTYPE html><h1>Maintenance</h1>", {"Retry-After": "600"}),
     "429": (429, "application/json", '{"code":"rate_limited"}', {"Retry-After": "7"}),
     "html": (200, "text/html", "<!DOCTYPE html><title>Just a moment</title>", {}),
+    "type": (200, "text/csv", "id;number;total\n1;4711;39.90\n", {}),
+    "empty": (200, "application/json", "", {}),
     "firewall": (403, "text/html", "<html><body>Access denied by firewall</body></html>", {}),
     "redirect": (301, "text/html", "", {"Location": "https://elsewhere.example.org/wp-json/"}),
     "cut": (200, "application/json", "", {}),
