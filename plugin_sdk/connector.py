@@ -129,7 +129,7 @@ class Plan:
     target: str
 
 
-def setting(
+def setting(  # noqa: PLR0913 - each says one thing about the field
     label: str,
     *,
     secret: bool = False,
@@ -137,6 +137,7 @@ def setting(
     de: tuple[str, str] = ("", ""),
     choices: Sequence[str] = (),
     from_login: bool = False,
+    from_host: bool = False,
     hidden: bool = False,
     default: Any = MISSING,
 ) -> Any:
@@ -145,6 +146,7 @@ def setting(
     ``secret`` keeps its value out of ``repr`` and screens, and encrypted where it is stored.
     ``de``: label and help in German. ``choices``: the only values there are. ``from_login``: comes
     from ``read_login``, so a form does not ask for it where the merchant can log in instead.
+    ``from_host``: only for who runs an agent; where Kontor runs the connector it knows it itself.
     ``hidden``: for tests and special cases; only ``kontor.toml`` and the environment set it, and
     no form shows or takes it.
     """
@@ -155,6 +157,7 @@ def setting(
         "de": de,
         "choices": tuple(choices),
         "from_login": from_login,
+        "from_host": from_host,
         "hidden": hidden,
     }
     if default is MISSING:

@@ -21,6 +21,7 @@ WORKERS = (
     "bank_connection",
     "dunning_run",
     "sending_domain",
+    "shop_connection",
 )
 
 

@@ -33,6 +33,7 @@ from server.config import Settings, installed
 from server.db import db, now
 from server.dunning import runs
 from server.dunning.models import DunningRun
+from server.hosting.host import Host
 from server.mail import domains
 from server.mail.delivery import Desk, withhold_opted_out
 from server.mail.dns import resolver_of
@@ -51,7 +52,7 @@ from server.orders.service import (
     request_match,
     take_match_requests,
 )
-from server.shops.models import PaymentUpdate
+from server.shops.models import PaymentUpdate, ShopConnection
 from server.shops.order_requests import expire_requests
 from server.work import DRAIN_SECONDS, JOB_TIMEOUT_SECONDS, WorkItem
 
@@ -70,6 +71,8 @@ WORKER_NICENESS = 5
 SWITCH_SECONDS = 0.0005
 """A mail that is being written lets go that soon when the dialogue of another has an answer."""
 RUNG = "kontor:rung:"
+HOST = "kontor.host"
+VISIT_LOOK_SECONDS = 0.2
 
 STOPPING = threading.Event()
 """Set when this worker was asked to stop: a drain ends after the row at hand."""
@@ -263,6 +266,29 @@ def _fetch(claimed: BankConnection) -> None:
     db.session.commit()
 
 
+def drain_shop_connection() -> bool:
+    """Visit the shops that Kontor talks to itself; whoever takes long is not waited for."""
+    host = _host()
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _may_go_on(deadline):
+        host.begin(now())
+        if not host.is_busy:
+            return False
+        host.wait(VISIT_LOOK_SECONDS)
+    return True
+
+
+def _host() -> Host:
+    """One a process: its threads outlive the job."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    if HOST not in app.extensions:
+        app.extensions[HOST] = Host(
+            in_context=app.app_context, commit=db.session.commit, is_stopping=STOPPING.is_set
+        )
+    host: Host = app.extensions[HOST]
+    return host
+
+
 def drain_dunning_run() -> bool:
     """Remind, cancel and hand over what is due: a slice at a time, and it goes on where it was."""
     deadline = time.monotonic() + DRAIN_SECONDS
@@ -323,6 +349,7 @@ DRAINS: dict[str, Callable[[], bool]] = {
     BankConnection.__tablename__: drain_bank_connection,
     DunningRun.__tablename__: drain_dunning_run,
     SendingDomain.__tablename__: drain_sending_domain,
+    ShopConnection.__tablename__: drain_shop_connection,
 }
 
 KINDS: dict[str, type[WorkItem]] = {
@@ -333,6 +360,7 @@ KINDS: dict[str, type[WorkItem]] = {
     "bank_connection": BankConnection,
     "dunning_run": DunningRun,
     "sending_domain": SendingDomain,
+    "shop_connection": ShopConnection,
 }
 
 

@@ -49,6 +49,7 @@ WORKERS = (
     "bank_connection",
     "dunning_run",
     "sending_domain",
+    "shop_connection",
 )
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 READY = "ready.json"

@@ -33,6 +33,7 @@ from plugin_sdk.connector import (
     Capability,
     Connector,
     Finding,
+    LoginWay,
     OrderPage,
     Severity,
     WebhookHint,
@@ -62,6 +63,7 @@ MAX_SEEN = 2000  # beyond this some orders come twice, which is harmless
 CLOCK_WARNING_SECONDS = 120
 CLOCK_LIMIT_SECONDS = 900  # WooCommerce refuses signatures that are older
 MAX_HISTORY_DAYS = 3650
+MAX_KEY_LENGTH = 200
 MAX_WEBHOOK_BYTES = 10 * 1024 * 1024
 # A fifth of the whole order, and nothing of what plugins add (some add bank details).
 FIELDS = (
@@ -130,27 +132,56 @@ RULES = (
 class WooCommerceConfig:
     """The settings of one WooCommerce shop."""
 
-    shop_url: str = setting("Address of the shop", help="https://shop.example.org")
-    consumer_key: str = setting("Consumer key", help="WooCommerce, Settings, Advanced, REST API")
-    consumer_secret: str = setting("Consumer secret", secret=True)
+    shop_url: str = setting(
+        "Address of the shop",
+        help="https://shop.example.org",
+        de=("Adresse des Shops", "https://shop.example.org"),
+    )
+    consumer_key: str = setting(
+        "Consumer key",
+        help="WooCommerce, Settings, Advanced, REST API; permission read/write",
+        de=(
+            "Consumer Key",
+            "WooCommerce, Einstellungen, Erweitert, REST-API; Berechtigung Lesen/Schreiben",
+        ),
+        from_login=True,
+    )
+    consumer_secret: str = setting(
+        "Consumer secret", secret=True, de=("Consumer Secret", ""), from_login=True
+    )
     webhook_secret: str = setting(
         "Secret of the webhooks",
         secret=True,
         help="The same in all webhooks; without it webhooks are refused",
+        de=("Geheimnis der Webhooks", "In allen Webhooks dasselbe; ohne es gilt keiner"),
+        from_host=True,
         default="",
     )
     webhook_url: str = setting(
         "Public address of the webhook receiver",
         help="If set, missing webhooks are created and switched-off ones switched on again",
+        de=(
+            "Öffentliche Adresse für Webhooks",
+            "Fehlende werden angelegt, abgeschaltete wieder eingeschaltet",
+        ),
+        from_host=True,
         default="",
     )
     auth: str = setting(
         "How to log in",
         help="auto, basic, oauth1, or query (https only, for servers that drop Authorization)",
+        de=(
+            "Art der Anmeldung",
+            "query: nur mit https, wenn der Server den Authorization-Kopf verwirft",
+        ),
+        choices=("auto", "basic", "oauth1", "query"),
         default="auto",
     )
     history_days: int = setting(
-        "Days to look back at the first comparison", help="1 to 3650", default=400
+        "Days to look back at the first comparison",
+        help="1 to 3650",
+        de=("Tage, die der erste Abgleich zurückschaut", "1 bis 3650"),
+        default=400,
     )
 
 
@@ -214,6 +245,7 @@ class WooCommerce(Connector[WooCommerceConfig]):
             Capability.INVOICE_NUMBERS,
             Capability.REFUNDS_IN_TOTAL,
             Capability.FIND_BY_NUMBER,
+            Capability.BROWSER_LOGIN,
         }
     )
     defaults: ClassVar[Mapping[PaymentCode, CodeMapping]] = {
@@ -260,6 +292,38 @@ class WooCommerce(Connector[WooCommerceConfig]):
 
     def close(self) -> None:
         self._http.close()
+
+    # Logging in
+
+    @classmethod
+    def login_url(cls, settings: Mapping[str, Any], way: LoginWay) -> str:
+        """WordPress asks the merchant whether Kontor may have a key (wc-auth).
+
+        https://woocommerce.github.io/woocommerce-rest-api-docs/ (Authentication endpoint)
+        """
+        asked = {
+            "app_name": "Kontor",
+            "scope": "read_write",
+            "user_id": way.state,
+            "return_url": way.return_url,
+            "callback_url": way.callback_url,
+        }
+        base = _checked_address(str(settings.get("shop_url", "")).strip())
+        return f"{base}/wc-auth/v1/authorize?{urlencode(asked)}"
+
+    @classmethod
+    def read_login(
+        cls, settings: Mapping[str, Any], way: LoginWay, given: Mapping[str, Any], limits: Limits
+    ) -> Mapping[str, Any]:
+        """The key as the shop delivers it. It is not signed; only the one-time name vouches."""
+        key, secret = given.get("consumer_key"), given.get("consumer_secret")
+        if not hmac.compare_digest(str(given.get("user_id", "")).encode(), way.state.encode()):
+            raise Rejected("This key belongs to another log-in.")
+        if given.get("key_permissions") != "read_write":
+            raise Rejected("The key may not write.")
+        if not (_is_key(key, "ck_") and _is_key(secret, "cs_")):
+            raise Rejected("The shop delivered something that is no key.")
+        return {"consumer_key": key, "consumer_secret": secret}
 
     # Reading
 
@@ -644,8 +708,6 @@ class WooCommerce(Connector[WooCommerceConfig]):
         secure = self._base.startswith("https:")
         key, secret = self.config.consumer_key, self.config.consumer_secret
         wish = self.config.auth
-        if wish not in ("auto", "basic", "oauth1", "query"):
-            raise Misconfigured("Settings: auth is none of auto, basic, oauth1, query.")
         if wish in ("basic", "query") and not secure:
             raise Misconfigured(f"Settings: auth={wish} works over https only.")
         if wish == "query":
@@ -704,6 +766,11 @@ def _forget(at: _Cursor, newest: datetime) -> None:
 
 def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _is_key(text: Any, prefix: str) -> bool:
+    is_text = isinstance(text, str) and len(text) <= MAX_KEY_LENGTH and text.isprintable()
+    return is_text and text.isascii() and text.startswith(prefix)
 
 
 def _is_id(text: str) -> bool:

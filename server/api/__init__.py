@@ -11,6 +11,7 @@ from server.api import (
     polls,
     postings,
     problems,
+    shop_webhooks,
     statements,
     updates,
 )
@@ -41,3 +42,4 @@ def register(app: Flask) -> None:
     polls.register(app)
     for part in (orders, updates, order_requests, statements, postings, heartbeat):
         api.register_blueprint(part.blueprint)
+    app.register_blueprint(shop_webhooks.blueprint)

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
-from sqlalchemy import select
 
 from plugin_sdk.schemas import RequestAnswerSchema
-from plugin_sdk.types import Evidence, RequestAnswer, RequestOutcome
 from server.api.access import scope, shop
 from server.api.problems import Problem
-from server.api.wire import Loaded, json_body, load
+from server.api.wire import json_body, load
 from server.db import db, now
-from server.orders.intake import Arrival, orders_gone, receive_wanted
-from server.orders.models import Order
-from server.shops.models import OrderRequest, Shop
-from server.shops.order_requests import (
-    answer_request,
-    is_the_one,
-    is_waiting,
-    request_to_answer,
-)
+from server.orders.intake import receive_answer
+from server.orders.ledger import NotPossible
+from server.shops.order_requests import is_waiting, request_to_answer
 
 MAX_ID = 2**63 - 1
-EVIDENCE = {RequestOutcome.GONE: Evidence.GONE, RequestOutcome.TRASHED: Evidence.TRASHED}
 
 blueprint = Blueprint("order_requests", __name__, url_prefix="/api/v1")
 
@@ -55,26 +45,11 @@ def answer_order_request(request_id: int) -> dict[str, Any]:
         raise Problem(404, "This shop has no such request.")
     loaded = load(RequestAnswerSchema(), json_body())
     if is_waiting(row):
-        at = now()
-        _take_in(asking, row, loaded, at)
-        answer_request(row, loaded.value, at)
+        try:
+            receive_answer(asking, row, loaded.value, loaded.raw.get("order"), now())
+        except NotPossible:
+            text = "This is another order than the one that was asked for."
+            raise Problem(422, text) from None
     db.session.commit()
     answer = {"id": str(row.id), "state": row.status}
     return {**answer, "ignored": list(loaded.ignored)} if loaded.ignored else answer
-
-
-def _take_in(asking: Shop, row: OrderRequest, loaded: Loaded, at: datetime) -> None:
-    """What the answer means for the order itself."""
-    answer: RequestAnswer = loaded.value
-    if answer.order is not None:
-        if not is_the_one(row, answer.order):
-            raise Problem(422, "This is another order than the one that was asked for.")
-        arrival = Arrival(answer.order, loaded.raw["order"])
-        receive_wanted(asking, arrival, actor=row.asked_by, at=at)
-        row.order_id = db.session.scalar(
-            select(Order.id).where(
-                Order.shop_id == asking.id, Order.external_id == answer.order.external_id
-            )
-        )
-    elif answer.outcome in EVIDENCE and row.external_id is not None:
-        orders_gone(asking, [row.external_id], EVIDENCE[answer.outcome], at)

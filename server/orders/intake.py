@@ -25,7 +25,7 @@ from server.mail.models import Mail
 from server.merchants.service import lock_merchant
 from server.orders.asking import asks_now, follow_change
 from server.orders.keys import keys_of, rewrite_keys, search_text
-from server.orders.ledger import note, order_now
+from server.orders.ledger import NotPossible, note, order_now
 from server.orders.models import Invoice, MatchRequest, Order
 from server.orders.notices import (
     payee_for,
@@ -46,13 +46,18 @@ from server.orders.removal import LOST_IF_CLOSED, NOT_OPEN, forget_order, remove
 from server.orders.rules import make_payment_reference, payment_status
 from server.orders.service import request_match
 from server.orders.settlement import settle
-from server.shops.models import PaymentUpdate, Shop
+from server.shops.models import OrderRequest, PaymentUpdate, Shop
+from server.shops.order_requests import answer_request, is_the_one
 from server.shops.rules import is_open_status, is_watched, payment_code
 from server.shops.service import connect, touch, touch_is_due
 from server.work import announce
 
 ZERO = Decimal(0)
 REFERENCE_TRIES = 5
+EVIDENCE = {
+    wire.RequestOutcome.GONE: wire.Evidence.GONE,
+    wire.RequestOutcome.TRASHED: wire.Evidence.TRASHED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +431,33 @@ def receive_wanted(shop: Shop, arrival: Arrival, *, actor: str, at: datetime) ->
     outcome = _compare(receiver, order_id, _plan(receiver, arrival, at), at)
     request_match(shop.merchant_id, at)
     return outcome
+
+
+def receive_answer(
+    shop: Shop,
+    request: OrderRequest,
+    answer: wire.RequestAnswer,
+    raw: Mapping[str, Any] | None,
+    at: datetime,
+) -> None:
+    """What the shop says about an order that was asked for, and what it means for the order.
+
+    ``raw``: the answer's order as JSON. The request must be waiting. Raises NotPossible
+    ("other_order") for an order that nobody asked for.
+    """
+    if answer.order is not None:
+        if not is_the_one(request, answer.order):
+            raise NotPossible("other_order")
+        arrival = Arrival(answer.order, raw or {})
+        receive_wanted(shop, arrival, actor=request.asked_by, at=at)
+        request.order_id = db.session.scalar(
+            select(Order.id).where(
+                Order.shop_id == shop.id, Order.external_id == answer.order.external_id
+            )
+        )
+    elif answer.outcome in EVIDENCE and request.external_id is not None:
+        orders_gone(shop, [request.external_id], EVIDENCE[answer.outcome], at)
+    answer_request(request, answer, at)
 
 
 def store_by_hand(shop: Shop, arrival: Arrival, at: datetime) -> Order:

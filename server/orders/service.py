@@ -13,7 +13,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import delete, func, literal, select
+from sqlalchemy import Row, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
 from plugin_sdk import types as wire
@@ -462,6 +462,23 @@ def acknowledge_update(
     if verdict.tell is not None:
         tell_merchant(verdict.tell, shop, verdict.update, at)
     return verdict.update
+
+
+def orders_in_status(
+    shop_id: int, payment_status: str, after_id: int, limit: int
+) -> Sequence[Row[int, str]]:
+    """Id and external id of the shop's orders in this payment status, by id, after ``after_id``."""
+    query = (
+        select(Order.id, Order.external_id)
+        .where(
+            Order.shop_id == shop_id,
+            Order.payment_status == payment_status,
+            Order.id > after_id,
+        )
+        .order_by(Order.id)
+        .limit(limit)
+    )
+    return db.session.execute(query).all()
 
 
 def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> None:

@@ -14,7 +14,7 @@ from plugin_sdk import types as wire
 from plugin_sdk.schemas import CodeMappingSchema, DiscoverySchema
 from server.db import db
 from server.merchants.service import settings_of
-from server.shops.models import UPDATE_LIFETIME, PaymentUpdate, Shop
+from server.shops.models import UPDATE_LIFETIME, PaymentUpdate, Shop, ShopConnection
 from server.shops.rules import (
     ENDING,
     HEALING,
@@ -22,7 +22,7 @@ from server.shops.rules import (
     is_shop_url,
     retry_pause,
 )
-from server.work import LEASE
+from server.work import LEASE, announce
 
 ATTEMPTS_BEFORE_ERROR = 4  # half an hour of trying: then it is the shop, not the moment
 EXPIRED_AT_ONCE = 500
@@ -131,6 +131,7 @@ def queue_update(
     """
     if not is_only:
         withhold_updates(order_id)
+    announce(ShopConnection)  # if it is a shop that Kontor visits itself
     db.session.add(
         PaymentUpdate(
             merchant_id=shop.merchant_id,

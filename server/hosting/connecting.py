@@ -1,0 +1,109 @@
+"""From what is stored to a connector that may talk to its shop."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from plugin_sdk.connector import Connector, LoginWay
+from plugin_sdk.errors import Misconfigured
+from plugin_sdk.http import Limits
+from plugin_sdk.installed import connector_class, installed_connectors
+from server.config import Settings, installed
+from server.egress import limits as egress_limits
+from server.shops.connections import (
+    begin_login,
+    change_settings,
+    end_login,
+    settings_of,
+    webhook_token,
+)
+from server.shops.models import ShopConnection
+from server.vault import VaultLocked
+
+READ_TIMEOUT_SECONDS = 15.0
+DEADLINE_SECONDS = 30.0
+WEBHOOK_PATH = "/webhooks/shops/"
+LOGIN_PATH = "/logins/shops/"
+RETURN_PATH = "/shops/login/"
+WEBHOOK_URL, WEBHOOK_SECRET = "webhook_url", "webhook_secret"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def connectors() -> list[type[Connector[Any]]]:
+    """All that are installed, in the order of their titles."""
+    found = (connector_class(name) for name in installed_connectors())
+    return sorted(found, key=lambda one: (one.title or one.name).casefold())
+
+
+def limits() -> Limits:
+    """How a shop is talked to from here, by an address that a merchant typed."""
+    return replace(
+        egress_limits(installed()),
+        read_timeout_seconds=READ_TIMEOUT_SECONDS,
+        deadline_seconds=DEADLINE_SECONDS,
+    )
+
+
+def connector_of(row: ShopConnection) -> Connector[Any]:
+    """Raises Misconfigured: it is not installed, or its settings do not make one."""
+    try:
+        settings, token = settings_of(row), webhook_token(row)
+    except VaultLocked as locked:
+        raise Misconfigured(str(locked)) from None
+    return made(row.connector, with_webhooks(row.connector, settings, token, installed()))
+
+
+def made(name: str, settings: Mapping[str, Any]) -> Connector[Any]:
+    """A connector of these settings. Raises Misconfigured."""
+    return connector_class(name)(settings, limits=limits())
+
+
+def with_webhooks(
+    name: str, settings: Mapping[str, Any], token: str, house: Settings
+) -> dict[str, Any]:
+    """The settings, and where the shop may tell us of orders, if its server can reach us there."""
+    known = {one.name for one in fields(connector_class(name).Config)}
+    if WEBHOOK_URL not in known or not _is_reachable(house.url, settings):
+        return dict(settings)
+    return {**settings, WEBHOOK_URL: house.url.rstrip("/") + WEBHOOK_PATH + token}
+
+
+def login_way(state: str) -> LoginWay:
+    """Where a log-in of this name comes back to."""
+    base = installed().url.rstrip("/")
+    return LoginWay(state, f"{base}{RETURN_PATH}{state}", f"{base}{LOGIN_PATH}{state}")
+
+
+def login_url(row: ShopConnection, at: datetime) -> str:
+    """Where the merchant's browser goes to log in at the shop system. Raises Misconfigured."""
+    state = begin_login(row, at)
+    return connector_class(row.connector).login_url(settings_of(row), login_way(state))
+
+
+def take_login(row: ShopConnection, state: str, given: Mapping[str, Any], at: datetime) -> None:
+    """What the log-in gave is the connection's from now on. Raises ConnectorError."""
+    settings = settings_of(row)
+    kind = connector_class(row.connector)
+    got = kind.read_login(settings, login_way(state), given, limits())
+    change_settings(row, {**settings, **got}, at)
+    end_login(row)
+
+
+def new_secrets(name: str) -> dict[str, str]:
+    """Settings that the host makes up itself."""
+    known = {one.name for one in fields(connector_class(name).Config)}
+    return {WEBHOOK_SECRET: secrets.token_urlsafe(32)} if WEBHOOK_SECRET in known else {}
+
+
+def _is_reachable(own_url: str, settings: Mapping[str, Any]) -> bool:
+    """Shops deliver to public addresses; a shop on this machine to this machine."""
+    own = urlsplit(own_url)
+    if own.scheme == "https":
+        return True
+    host = urlsplit(str(settings.get("shop_url", ""))).hostname
+    return own.hostname in LOOPBACK and host in LOOPBACK
