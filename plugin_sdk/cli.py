@@ -1,12 +1,17 @@
-"""`kontor`: try a connector, and run one beside a shop.
+"""`kontor`: write a connector, try it, and run one beside a shop.
 
-    kontor check                              what is right and wrong about the settings
+    kontor new my_shop [--package]            a connector to begin with; its tests are green
+    kontor check [--json]                     what is right and wrong about the settings
     kontor pull [ID ...]                      the shop's orders as the server would get them
     kontor push ID [--intent paid] [--dry-run]    a payment status, or what would be written
+    kontor listen [HOST:PORT]                 only receive webhooks, and show which are genuine
+    kontor diagnose [FILE]                    a bundle for support, without secrets and customers
+    kontor dev                                server, fake shop and agent, for the connector at hand
     kontor run [--listen HOST:PORT]           the agent
 
 Settings come from kontor.toml and the environment, which wins: KONTOR_URL, KONTOR_API_KEY,
-KONTOR_CONNECTOR, KONTOR_STATE, and KONTOR_<FIELD> for every setting of the connector.
+KONTOR_CONNECTOR, KONTOR_STATE, and KONTOR_<FIELD> for every setting of the connector. A connector
+is named as it is installed, by its folder in connectors/, or as module:Class.
 Exit codes: 0 all is well, 1 something was found, 2 wrong usage or settings.
 """
 
@@ -14,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -21,11 +27,11 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plugin_sdk.agent import Agent
 from plugin_sdk.client import Client
@@ -48,6 +54,9 @@ STATE_DIRECTORY = "kontor-state"
 MAX_PAGES = 1000
 OK, FOUND, USAGE = 0, 1, 2
 FINE = (Outcome.APPLIED, Outcome.ALREADY_THERE)
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +104,12 @@ def read_settings(environment: Mapping[str, str], config: Path | None = None) ->
     if not connector:
         known = ", ".join(installed_connectors())
         raise Misconfigured(f"KONTOR_CONNECTOR is missing; known are: {known}.")
-    table = written.get(connector, {})
+    cls = find_class(connector)
+    table = written.get(cls.name, {})
     if not isinstance(table, dict):
-        raise Misconfigured(f"{path}: [{connector}] is no table.")
+        raise Misconfigured(f"{path}: [{cls.name}] is no table.")
     values = dict(table)
-    for item in fields(connector_class(connector).Config):
+    for item in fields(cls.Config):
         variable = f"KONTOR_{item.name.upper()}"
         if variable in environment:
             values[item.name] = environment[variable]
@@ -112,12 +122,36 @@ def read_settings(environment: Mapping[str, str], config: Path | None = None) ->
     )
 
 
+def find_class(name: str) -> type[Connector[Any]]:
+    """The connector of this name; module:Class may lie in the folder where the command is called.
+
+    Only here: a server takes names from merchants, and loads what is installed. Raises
+    Misconfigured when there is none.
+    """
+    module_name, colon, class_name = name.partition(":")
+    if not colon:
+        return connector_class(name)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except ModuleNotFoundError as error:
+        if not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there and misses something else
+        found = None
+    if not (isinstance(found, type) and issubclass(found, Connector)):
+        raise Misconfigured(f"There is no connector {class_name!r} in a module {module_name!r}.")
+    return found
+
+
 def _check(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ, arguments.config)
     findings = _connector(settings).check()
     if settings.url or settings.api_key:
         findings.append(_check_server(settings))
-    for finding in findings:
+    if arguments.json:
+        _print(json.dumps([asdict(each) for each in findings], ensure_ascii=False, indent=2))
+    for finding in () if arguments.json else findings:
         _print(f"{finding.severity.value:8} {finding.topic}: {finding.text}")
     return FOUND if any(each.severity is Severity.PROBLEM for each in findings) else OK
 
@@ -202,9 +236,7 @@ def _push(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ, arguments.config)
     connector = _connector(settings)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _asked_to_stop()
     client = Client(settings.url, settings.api_key, stop=stop)
     try:
         agent = Agent(
@@ -224,8 +256,81 @@ def _run(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _new(arguments: argparse.Namespace) -> int:
+    from plugin_sdk.commands.new import next_steps, write_connector
+
+    into = arguments.into or _usual_place(arguments.package)
+    made = write_connector(arguments.name, into, package=arguments.package)
+    _print(f"wrote {made.folder}; now:")
+    for step in next_steps(arguments.name, made):
+        _print(f"  {step}")
+    return OK
+
+
+def _usual_place(package: bool) -> Path:
+    here = Path("connectors")
+    return here if (here / "__init__.py").exists() and not package else Path()
+
+
+def _listen_only(arguments: argparse.Namespace) -> int:
+    from plugin_sdk.commands.listen import listen
+
+    connector = _connector(read_settings(os.environ, arguments.config))
+    refused = listen(
+        connector,
+        arguments.address,
+        stop=_asked_to_stop(),
+        count=arguments.count,
+        tell=_tell,
+        say=_say,
+    )
+    return FOUND if refused else OK
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    from plugin_sdk.commands.diagnose import Bundle, write_bundle
+
+    settings = read_settings(os.environ, arguments.config)
+    try:
+        with contextlib.ExitStack() as ends:
+            log = ends.enter_context(arguments.log.open(errors="replace")) if arguments.log else ()
+            findings = write_bundle(
+                Bundle(_connector(settings), settings.api_key, settings.url, settings.state, log),
+                arguments.file,
+            )
+    except OSError as error:
+        raise Misconfigured(f"{error.filename}: {error.strerror}.") from None
+    _print(f"wrote {arguments.file}; look into it before you send it")
+    return FOUND if any(each.severity is Severity.PROBLEM for each in findings) else OK
+
+
+def _dev(arguments: argparse.Namespace) -> int:
+    from plugin_sdk.commands.dev import run_dev
+
+    name = arguments.connector or os.environ.get("KONTOR_CONNECTOR", "")
+    if not name:
+        known = ", ".join(installed_connectors())
+        raise Misconfigured(f"Which connector? Known are: {known}.")
+    run_dev(
+        find_class(name),
+        arguments.directory,
+        checkout=arguments.checkout,
+        stop=_asked_to_stop(),
+        tell=_tell,
+    )
+    return OK
+
+
+def _asked_to_stop() -> threading.Event:
+    """Set by Ctrl-C and SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
 def _connector(settings: Settings) -> Connector[Any]:
-    return connector_class(settings.connector)(settings.fields)
+    return find_class(settings.connector)(settings.fields)
 
 
 def _listen(text: str) -> tuple[str, int]:
@@ -243,8 +348,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", type=Path, help="another file than ./kontor.toml")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_makers(commands)
 
     check = commands.add_parser("check", help="what is right and wrong about the settings")
+    check.add_argument("--json", action="store_true", help="print the findings as JSON")
     check.set_defaults(command=_check)
 
     pull = commands.add_parser("pull", help="print the shop's orders, one JSON object a line")
@@ -268,6 +375,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
     return parser
+
+
+def _add_makers(commands: Commands) -> None:
+    """What serves whoever writes a connector or looks for a fault."""
+    new = commands.add_parser("new", help="write a connector to begin with")
+    new.add_argument("name", help="such as my_shop")
+    new.add_argument("--package", action="store_true", help="as a package to be installed")
+    new.add_argument("--into", type=Path, metavar="DIR", help="where (connectors/, else here)")
+    new.set_defaults(command=_new)
+
+    listen = commands.add_parser("listen", help="only receive webhooks, and show them")
+    listen.add_argument(
+        "address", nargs="?", type=_listen, default=("127.0.0.1", 8090), metavar="HOST:PORT"
+    )
+    listen.add_argument("--count", type=int, help="end after so many genuine ones")
+    listen.set_defaults(command=_listen_only)
+
+    diagnose = commands.add_parser("diagnose", help="a bundle for support, nothing secret in it")
+    diagnose.add_argument(
+        "file", nargs="?", type=Path, default=Path("kontor-diagnose.zip"), metavar="FILE"
+    )
+    diagnose.add_argument("--log", type=Path, metavar="FILE", help="a log of the agent")
+    diagnose.set_defaults(command=_diagnose)
+
+    dev = commands.add_parser("dev", help="server, mail catcher, fake shop and agent, to try")
+    dev.add_argument("connector", nargs="?", help="its name, or module:Class")
+    dev.add_argument("--checkout", type=Path, metavar="DIR", help="where the server's code is")
+    dev.add_argument(
+        "--directory", type=Path, default=Path("kontor-dev"), metavar="DIR", help="what is kept"
+    )
+    dev.set_defaults(command=_dev)
 
 
 def _print(line: str) -> None:

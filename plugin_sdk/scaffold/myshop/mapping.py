@@ -6,45 +6,60 @@ few fields that make an order it raises Rejected, which holds up no other order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from plugin_sdk.errors import Rejected
+from plugin_sdk.reading import (
+    read_currency,
+    read_decimal,
+    read_moment,
+    read_object,
+    read_objects,
+    read_text,
+)
+from plugin_sdk.schemas import MAX_ITEMS
 from plugin_sdk.types import Address, Customer, Item, Order
+
+MAX_TEXT, MAX_NUMBER, MAX_POSTCODE = 200, 64, 20  # what the wire takes
 
 
 def order_from(row: Mapping[str, Any]) -> Order:
     """One order of the shop's API. Raises Rejected naming what cannot be read."""
     external_id = order_id(row)
-    customer = row.get("customer") or {}
+    customer = read_object(row.get("customer"))
+    total, currency = read_decimal(row.get("total")), read_currency(row.get("currency"))
+    if total is None or currency is None:
+        raise Rejected(f"Order {external_id}: its total or its currency cannot be read.")
     return Order(
         external_id=external_id,
-        number=str(row.get("number") or external_id),
+        number=read_text(row.get("number"), MAX_NUMBER) or external_id,
         ordered_at=_moment(row, "created_at"),
-        currency=_text(row.get("currency")) or "EUR",
-        total=_amount(row, "total"),
-        payment_method=_text(row.get("payment_method")),
-        shop_status=_text(row.get("status")),
-        customer=Customer(email=_text(customer.get("email"))),
+        currency=currency,
+        total=total,
+        payment_method=read_text(row.get("payment_method"), MAX_NUMBER),
+        shop_status=read_text(row.get("status"), MAX_NUMBER),
+        customer=Customer(email=read_text(customer.get("email"), MAX_TEXT)),
         billing_address=Address(
-            first_name=_text(customer.get("first_name")),
-            last_name=_text(customer.get("last_name")),
-            street=_text(customer.get("street")),
-            postcode=_text(customer.get("postcode")),
-            city=_text(customer.get("city")),
-            country=_text(customer.get("country")),
+            first_name=read_text(customer.get("first_name"), MAX_TEXT),
+            last_name=read_text(customer.get("last_name"), MAX_TEXT),
+            street=read_text(customer.get("street"), MAX_TEXT),
+            postcode=read_text(customer.get("postcode"), MAX_POSTCODE),
+            city=read_text(customer.get("city"), MAX_TEXT),
+            country=read_text(customer.get("country"), 2),
         ),
-        items=tuple(_item(each) for each in row.get("items") or () if each.get("name")),
+        items=tuple(_items(row.get("items"))),
     )
 
 
 def order_id(row: Mapping[str, Any]) -> str:
     """The shop's key of an order. Raises Rejected."""
-    if not row.get("id"):
+    found = read_text(row.get("id"), MAX_NUMBER)
+    if found is None:
         raise Rejected("The shop sent an order without an id.")
-    return str(row["id"])
+    return found
 
 
 def changed_at(row: Mapping[str, Any]) -> datetime:
@@ -52,34 +67,16 @@ def changed_at(row: Mapping[str, Any]) -> datetime:
     return _moment(row, "changed_at")
 
 
-def _item(row: Mapping[str, Any]) -> Item:
-    return Item(
-        name=str(row["name"]),
-        quantity=Decimal(str(row.get("quantity") or 1)),
-        number=_text(row.get("sku")),
-    )
-
-
-def _amount(row: Mapping[str, Any], name: str) -> Decimal:
-    """Never by way of a float: those lie about cents."""
-    try:
-        amount = Decimal(str(row.get(name)))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite():
-        raise Rejected(f"Order {row.get('id')}: {name} is no amount.")
-    return amount
+def _items(rows: Any) -> Iterator[Item]:
+    for row in read_objects(rows)[:MAX_ITEMS]:
+        name = read_text(row.get("name"), MAX_TEXT)
+        if name:
+            number = read_text(row.get("sku"), MAX_NUMBER)
+            yield Item(name, read_decimal(row.get("quantity")) or Decimal(1), number)
 
 
 def _moment(row: Mapping[str, Any], name: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(str(row.get(name)))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise Rejected(f"Order {row.get('id')}: {name} is no time with a zone.")
+    moment = read_moment(row.get(name))
+    if moment is None:
+        raise Rejected(f"Order {row.get('id')}: {name} is no time.")
     return moment
-
-
-def _text(value: Any) -> str | None:
-    return str(value) if value not in (None, "") else None

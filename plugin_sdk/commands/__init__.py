@@ -1,0 +1,1 @@
+"""The commands of `kontor` that are more than one call; ``plugin_sdk.cli`` reads their options."""
