@@ -113,6 +113,10 @@ class FakeShop:
             self.unexpected += [f"{asked.method} {asked.path}: {name}" for name in unknown]
             raise Refusal(400, "unknown_parameter", f"Unknown: {', '.join(unknown)}")
 
+    def is_write(self, asked: Asked) -> bool:
+        """Does the request change something? Override it where a search is a POST."""
+        return asked.method != "GET"
+
     def settings(self) -> Mapping[str, str]:
         """The settings of a connector that may come in."""
         raise NotImplementedError("say how to come in")
@@ -182,7 +186,7 @@ class FakeShop:
                 reply = self.answer(asked)
             except Refusal as refusal:
                 return failure, refusal.reply
-            if asked.method != "GET" and reply.status < 400:
+            if self.is_write(asked) and reply.status < 400:
                 self.writes.append((asked.method, asked.path, asked.body))
             return failure, reply
 
