@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-PARTS = ("push", "compare", "latency", "mails", "agents")
+PARTS = ("push", "compare", "latency", "mails", "agents", "visits")
 WITHOUT_SERVER = ("statements", "imports", "decisions", "matching", "dunning")
 
 
@@ -17,7 +17,7 @@ def main(names: list[str]) -> int:
             continue
         from bench.house import house
 
-        with house() as place:
+        with house(**getattr(part, "ENV", {})) as place:
             _print(name, part.run(place))
     return 0
 

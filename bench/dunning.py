@@ -22,10 +22,10 @@ from server.banking.service import AccountTerms, add_account
 from server.db import db
 from server.dunning import runs
 from server.dunning.calendar import Calendar
-from server.dunning.models import DunningRun, Reminder
+from server.dunning.models import DunningRun
 from server.mail.models import Mail
 from server.merchants.models import Merchant
-from server.orders.models import Order
+from server.orders.models import Order, Reminder
 from server.shops.models import Shop
 
 OPEN_ORDERS = 100_000

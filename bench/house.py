@@ -104,7 +104,8 @@ def _wait(process: subprocess.Popen[bytes], var: Path) -> dict[str, str]:
         if process.poll() is not None or time.monotonic() > until:
             raise SystemExit((var / "supervisor.log").read_text())
         time.sleep(0.1)
-    return json.loads((var / "ready.json").read_text())
+    ready: dict[str, str] = json.loads((var / "ready.json").read_text())
+    return ready
 
 
 def _tenant(number: int, iban: str) -> Tenant:

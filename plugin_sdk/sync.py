@@ -389,5 +389,8 @@ class Troubles:
 
 def _mark_of(order: Order) -> str:
     """A short hash of an order as it goes over the wire."""
-    text = json.dumps(OrderSchema().dump(order), sort_keys=True)
+    text = json.dumps(_ORDER_SCHEMA.dump(order), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+_ORDER_SCHEMA = OrderSchema()
