@@ -30,18 +30,18 @@ class EbayConfig:
         help="Beside the App ID",
         de=("Cert ID (Client Secret)", "Neben der App ID"),
     )
-    ru_name: str = setting(
-        "RuName (redirect URL name)",
-        help="developer.ebay.com, User Tokens; needed to log in in the browser",
-        de=("RuName", "developer.ebay.com, User Tokens; für die Anmeldung im Browser nötig"),
-        default="",
-    )
     refresh_token: str = setting(
         "Refresh token",
         secret=True,
         help="Comes with the log-in at eBay",
         de=("Refresh Token", "Entsteht bei der Anmeldung bei eBay"),
         from_login=True,
+    )
+    ru_name: str = setting(
+        "RuName (redirect URL name)",
+        help="developer.ebay.com, User Tokens; needed to log in in the browser",
+        de=("RuName", "developer.ebay.com, User Tokens; für die Anmeldung im Browser nötig"),
+        default="",
     )
     account_id: str = setting(
         "Account at eBay",

@@ -539,11 +539,8 @@ def _take(row: dict[str, Any], at: Window, orders: list[Order], problems: list[s
     try:
         identifier = mapping.order_id(row)
         changed_at = mapping.modified_at(row) or at.since
-        mark = (stamp(changed_at), mapping.content_key(row))
-        if at.seen.get(identifier) == mark:
-            return
-        at.seen[identifier] = mark
-        orders.append(mapping.order_from(row))
+        if at.is_news(identifier, changed_at, mapping.content_key(row)):
+            orders.append(mapping.order_from(row))
     except Rejected as error:
         problems.append(str(error))
 

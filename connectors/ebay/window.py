@@ -18,6 +18,7 @@ class Window:
     """Where a comparison stands: ``offset`` orders into the window from ``since`` to ``until``.
 
     ``until`` is eBay's own time at the first page: nothing changed later moves into the window.
+    ``newest``: the newest change told; only that moves the beginning on, never a clock.
     ``seen``: id to (time of change, content) of what was told already.
     """
 
@@ -25,6 +26,7 @@ class Window:
     until: datetime | None = None
     offset: int = 0
     total: int | None = None
+    newest: datetime | None = None
     seen: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def text(self) -> str:
@@ -34,6 +36,7 @@ class Window:
             until=stamp(self.until) if self.until else None,
             offset=self.offset,
             total=self.total,
+            newest=stamp(self.newest) if self.newest else None,
             seen=self.seen,
         )
 
@@ -43,15 +46,25 @@ class Window:
         try:
             return cls(
                 since=_moment(content["since"]),
-                until=_moment(content["until"]) if content["until"] is not None else None,
+                until=_moment_if_any(content["until"]),
                 offset=int(content["offset"]),
                 total=int(content["total"]) if content["total"] is not None else None,
+                newest=_moment_if_any(content["newest"]),
                 seen={
                     str(key): (str(at), str(mark)) for key, (at, mark) in content["seen"].items()
                 },
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Rejected("The cursor cannot be read; begin from the beginning.") from None
+
+    def is_news(self, identifier: str, changed_at: datetime, content: str) -> bool:
+        """False for what was told already and has not changed."""
+        self.newest = max(changed_at, self.newest or changed_at)
+        mark = (stamp(changed_at), content)
+        if self.seen.get(identifier) == mark:
+            return False
+        self.seen[identifier] = mark
+        return True
 
     def turn_page(self, rows: int, total: int) -> bool:
         """Move behind a page; True when the next one should be asked for at once.
@@ -69,8 +82,9 @@ class Window:
         if rows and self.offset < total:
             self._forget(None)
             return True
-        assert self.until is not None, "the first page sets it"
-        self.since, self.until, self.offset, self.total = self.until - OVERLAP, None, 0, None
+        if self.newest is not None:
+            self.since = max(self.since, self.newest - OVERLAP)
+        self.until, self.offset, self.total, self.newest = None, 0, None, None
         self._forget(self.since)
         return False
 
@@ -84,6 +98,10 @@ def stamp(moment: datetime) -> str:
     return (
         moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
     )
+
+
+def _moment_if_any(text: str | None) -> datetime | None:
+    return None if text is None else _moment(text)
 
 
 def _moment(text: str) -> datetime:
