@@ -1,0 +1,5 @@
+"""Shopware 6 (Admin API). What it can and cannot do is in README.md."""
+
+from connectors.shopware.connector import Shopware, ShopwareConfig
+
+__all__ = ["Shopware", "ShopwareConfig"]

@@ -1,0 +1,777 @@
+"""Speaks the Admin API of Shopware 6 (6.5 to 6.7), as real shops answer it.
+
+Where Shopware behaves otherwise than one would think, the reason stands beside the code.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+from connectors.shopware import criteria
+from connectors.shopware.app import hinted_orders, read_event
+from connectors.shopware.mapping import (
+    CANCELLED,
+    INVOICE,
+    active_payment,
+    changed_at,
+    content_key,
+    documents_of,
+    is_id,
+    method_code,
+    order_from,
+    order_id,
+    order_state,
+    payment_state,
+    status_of,
+)
+from connectors.shopware.tokens import Tokens
+from connectors.shopware.transitions import Transition, configured, reported, step, way
+from plugin_sdk.connector import (
+    VERIFY_ATTEMPTS,
+    Capability,
+    Connector,
+    Finding,
+    OrderPage,
+    Severity,
+    WebhookHint,
+    problem_of,
+    setting,
+)
+from plugin_sdk.cursors import read_cursor, write_cursor
+from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from plugin_sdk.http import USUAL, Answer, ErrorRule, Limits
+from plugin_sdk.types import (
+    CodeMapping,
+    Discovery,
+    Evidence,
+    Intent,
+    Order,
+    PaymentCode,
+    PaymentUpdate,
+    ShopMethod,
+)
+
+VERSION = "0.1.0"
+PER_PAGE = 100  # 500 is the shop's limit; a hundred whole orders are a quarter of a megabyte
+LIST_LIMIT = 500
+CURSOR_VERSION = 1
+OVERLAP = timedelta(seconds=180)
+MAX_SEEN = 2000  # beyond this some orders come twice, which is harmless
+CLOCK_WARNING_SECONDS = 120
+MAX_HISTORY_DAYS = 3650
+OLDEST_VERSION = (6, 5)
+SYSTEM_CURRENCY = "b7d2554b0ce847cd82f3ac9bd1c0dfca"
+NOBODY = "0" * 32  # no payment and no order has this id
+PAYMENT_MACHINE = "order_transaction.state"
+ORDER_STATES_TO_CANCEL = frozenset({"open", "in_progress"})
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class TokenRefused(Misconfigured):
+    """The token has run out, or the shop forgot it; a new one may work."""
+
+
+class MissingPrivilege(Misconfigured):
+    """The role of the integration lacks the right to read or write something."""
+
+
+class ServerBroken(Temporary):
+    """A 500. It is also what a shop answers to the token of an integration that was deleted."""
+
+
+class StateMoved(Temporary):
+    """Somebody changed the state between our look and our write."""
+
+
+class UnknownPayment(Temporary):
+    """The payment is not there any more; whether its order is gone too, the next look tells."""
+
+
+_NO_API = "There is no Shopware 6 at this address"
+
+RULES = (
+    ErrorRule(
+        Misconfigured,
+        "The access key id is none of Shopware's",
+        code="FRAMEWORK__API_INVALID_ACCESS_KEY",
+    ),
+    ErrorRule(
+        Misconfigured, "The access key id or the secret access key is wrong", status=401, code="4"
+    ),
+    ErrorRule(Misconfigured, "The log-in was refused", status=400, code="2"),
+    ErrorRule(Misconfigured, "The log-in was refused", status=400, code="3"),
+    ErrorRule(TokenRefused, "The token was refused", status=401, code="9"),
+    ErrorRule(
+        MissingPrivilege,
+        "A right is missing",
+        status=403,
+        code="FRAMEWORK__MISSING_PRIVILEGE_ERROR",
+    ),
+    ErrorRule(
+        StateMoved,
+        "The state does not allow this any more",
+        code="SYSTEM__ILLEGAL_STATE_TRANSITION",
+    ),
+    ErrorRule(
+        UnknownPayment,
+        "The shop does not know this payment",
+        code="SYSTEM__STATE_MACHINE_INVALID_ENTITY_ID",
+    ),
+    # A 500 that will not go away: this version has no such association.
+    ErrorRule(Rejected, "The shop is too old or too new", code="FRAMEWORK__ASSOCIATION_NOT_FOUND"),
+    ErrorRule(Misconfigured, _NO_API, status=404, code="0"),
+    ErrorRule(Misconfigured, _NO_API, status=404, code=""),
+    ErrorRule(Misconfigured, _NO_API, status=405),
+    ErrorRule(ServerBroken, "The shop is in trouble", status=500),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShopwareConfig:
+    """The settings of one Shopware shop."""
+
+    shop_url: str = setting(
+        "Address of the shop",
+        help="https://shop.example.org",
+        de=("Adresse des Shops", "https://shop.example.org"),
+    )
+    client_id: str = setting(
+        "Access key ID",
+        help="Settings, System, Integrations; it begins with SWIA",
+        de=("Zugangs-ID", "Einstellungen, System, Integrationen; beginnt mit SWIA"),
+    )
+    client_secret: str = setting(
+        "Secret access key",
+        secret=True,
+        help="Shown once, when the integration is made",
+        de=("Sicherheitsschlüssel", "Wird nur einmal gezeigt, beim Anlegen der Integration"),
+    )
+    sales_channels: tuple[str, ...] = setting(
+        "Sales channels",
+        help="Names or ids, separated by commas; empty: all",
+        de=("Verkaufskanäle", "Namen oder IDs, mit Kommas getrennt; leer: alle"),
+        default=(),
+    )
+    cancel_orders: bool = setting(
+        "Cancel the order too",
+        help="When Kontor cancels: the order with its payment, so that its stock is free again",
+        de=(
+            "Auch die Bestellung stornieren",
+            "Wenn Kontor storniert: auch die Bestellung, damit ihr Bestand frei wird",
+        ),
+        default=True,
+    )
+    webhook_secret: str = setting(
+        "Secret of the app",
+        secret=True,
+        help="Only with the app: the shop signs with it what it tells",
+        de=(
+            "Geheimnis der App",
+            "Nur mit der App: damit unterschreibt der Shop, was er meldet",
+        ),
+        from_login=True,
+        default="",
+    )
+    history_days: int = setting(
+        "Days to look back at the first comparison",
+        help="1 to 3650",
+        de=("Tage, die der erste Abgleich zurückblickt", "1 bis 3650"),
+        default=400,
+    )
+
+
+@dataclass(slots=True)
+class _Cursor:
+    """Where a scan stands. ``last``: the number of the last order listed, in the shop's database.
+
+    ``began``: the shop's time at the first page. ``newest``: the newest change seen. ``seen``: id
+    to content of what this scan brings again; ``young``: id to (time of change, content) of what
+    the next one will. ``is_whole``: by the day of the order, not by the time of change.
+    """
+
+    since: datetime
+    began: datetime | None = None
+    last: int = 0
+    newest: datetime | None = None
+    is_whole: bool = False
+    seen: dict[str, str] = field(default_factory=dict)
+    young: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def is_news(self, external_id: str, changed: datetime | None, mark: str) -> bool:
+        """False for what was told before and has not changed. Call it for every order listed."""
+        if changed is not None:
+            self.newest = max(changed, self.newest or changed)
+            self.young[external_id] = (criteria.stamp(changed), mark)
+        return self.seen.get(external_id) != mark
+
+    def after_page(self, *, is_last: bool) -> _Cursor:
+        """Where to go on. The next scan goes back behind the newest change seen, which no clock can
+        spoil, but never closer than to the begin of this one: its first pages are that old.
+        """
+        assert self.began is not None, "set with the first page"
+        since = min(self.newest, self.began) - OVERLAP if self.newest else self.since
+        oldest = criteria.stamp(since)
+        young = {key: each for key, each in self.young.items() if each[0] >= oldest}
+        self.young = dict(list(young.items())[-MAX_SEEN:])
+        if not is_last:
+            return self
+        return _Cursor(since, seen={key: mark for key, (_, mark) in self.young.items()})
+
+    def text(self) -> str:
+        return write_cursor(
+            CURSOR_VERSION,
+            since=criteria.stamp(self.since),
+            began=criteria.stamp(self.began) if self.began else None,
+            last=self.last,
+            newest=criteria.stamp(self.newest) if self.newest else None,
+            is_whole=self.is_whole,
+            seen=self.seen,
+            young=self.young,
+        )
+
+    @classmethod
+    def read(cls, text: str) -> _Cursor:
+        content = read_cursor(text, CURSOR_VERSION)
+        try:
+            return cls(
+                since=_utc(content["since"]),
+                began=_utc(content["began"]) if content["began"] else None,
+                last=int(content["last"]),
+                newest=_utc(content["newest"]) if content["newest"] else None,
+                is_whole=bool(content["is_whole"]),
+                seen={str(key): str(mark) for key, mark in content["seen"].items()},
+                young={
+                    str(key): (str(at), str(mark)) for key, (at, mark) in content["young"].items()
+                },
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Rejected("The cursor cannot be read; begin from the beginning.") from None
+
+
+class Shopware(Connector[ShopwareConfig]):
+    """A Shopware 6 shop, over its Admin API: as an integration, or as what its app was given."""
+
+    name = "shopware"
+    title = "Shopware 6"
+    version = VERSION
+    Config = ShopwareConfig
+    capabilities = frozenset(
+        {
+            Capability.LIST_ORDERS,
+            Capability.GET_ORDERS,
+            Capability.DISCOVER,
+            Capability.WEBHOOKS,
+            Capability.PUSH_PAID,
+            Capability.PUSH_CANCELLED,
+            Capability.PUSH_ANY_STATUS,
+            Capability.INVOICE_NUMBERS,
+            Capability.INVOICE_PDF,
+            Capability.FIND_BY_NUMBER,
+        }
+    )
+    defaults: ClassVar[Mapping[PaymentCode, CodeMapping]] = {
+        PaymentCode.PREPAYMENT: CodeMapping(
+            methods=("payment_prepayment",),
+            open_statuses=("open", "paid_partially", "reminded"),
+            paid_status="paid",
+            cancelled_status="cancelled",
+        ),
+        PaymentCode.INVOICE: CodeMapping(
+            methods=("payment_invoicepayment",),
+            open_statuses=("open", "paid_partially", "reminded"),
+            paid_status="paid",
+            overdue_status="reminded",
+        ),
+        PaymentCode.CASH_ON_DELIVERY: CodeMapping(
+            methods=("payment_cashpayment",),
+            open_statuses=("open", "paid_partially", "reminded"),
+            paid_status="paid",
+            overdue_status="reminded",
+        ),
+    }
+    default_statuses: ClassVar[Mapping[Intent, str]] = {
+        Intent.PAID: "paid",
+        Intent.PARTIALLY_PAID: "paid_partially",
+        Intent.UNPAID: "open",
+        Intent.CANCELLED: "cancelled",
+        Intent.OVERDUE: "reminded",
+        Intent.REFUNDED: "refunded",
+        Intent.PARTIALLY_REFUNDED: "refunded_partially",
+    }
+    default_open_statuses = frozenset(
+        {"open", "in_progress", "unconfirmed", "paid_partially", "reminded", "failed"}
+    )
+    cancelled_statuses = frozenset({CANCELLED})
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        limits: Limits = USUAL,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(settings, limits=limits)
+        self._clock = clock
+        self._base = _checked_address(self.config.shop_url)
+        self._history = timedelta(days=_checked_days(self.config.history_days))
+        self._http = self.http_session(rules=RULES, secrets=(self.config.client_id,))
+        self._tokens = Tokens(
+            self._http,
+            f"{self._base}/api/oauth/token",
+            self.config.client_id,
+            self.config.client_secret,
+            monotonic,
+        )
+        self._channels: frozenset[str] | None = None
+
+    def close(self) -> None:
+        self._http.close()
+
+    # Reading
+
+    def list_orders(self, cursor: str | None) -> OrderPage:
+        """Orders by the number that the database gave them, within a window of time.
+
+        Pages by time would skip orders: a change moves them while the scan goes on, and there is
+        no single time that every change moves. The number stays, and what changes during the scan
+        is in the window of the next one. The first scan takes all orders of the history by their
+        day, so that it also finds what no time shows.
+        """
+        at = _Cursor.read(cursor) if cursor else _Cursor(self._now() - self._history, is_whole=True)
+        window = criteria.created_since if at.is_whole else criteria.changed_since
+        wanted = [window(at.since), criteria.behind(at.last), *self._only_channels()]
+        by = [{"field": "autoIncrement", "order": "ASC"}]
+        answer = self._search("order", criteria.orders(*wanted, limit=PER_PAGE, by=by))
+        at.began = at.began or min(_date_of(answer) or self._now(), self._now())
+        rows = _rows(answer)
+        orders: list[Order] = []
+        problems: list[str] = []
+        for row in rows:
+            at.last = _number_behind(row, at.last)
+            self._take(row, at, orders, problems)
+        has_more = len(rows) >= PER_PAGE
+        at = at.after_page(is_last=not has_more)
+        return OrderPage(tuple(orders), at.text(), has_more, tuple(problems))
+
+    def _take(
+        self, row: dict[str, Any], at: _Cursor, orders: list[Order], problems: list[str]
+    ) -> None:
+        try:
+            if at.is_news(order_id(row), changed_at(row), content_key(row)):
+                orders.append(order_from(row))
+        except Rejected as error:
+            problems.append(str(error))
+
+    def get_orders(self, ids: Sequence[str]) -> Mapping[str, Order | Evidence]:
+        """Many at once. What a proper answer does not hold is gone: Shopware has no trash."""
+        found: dict[str, Order | Evidence] = {}
+        wanted = list(dict.fromkeys(ids))
+        for start in range(0, len(wanted), PER_PAGE):
+            asked = wanted[start : start + PER_PAGE]
+            rows = self._rows_with(asked)
+            for identifier in asked:
+                row = rows.get(identifier)
+                if row is None:
+                    found[identifier] = Evidence.GONE
+                elif self._is_ours(row):
+                    found[identifier] = order_from(row)
+        return found
+
+    def _rows_with(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        if not all(map(is_id, ids)):
+            raise Rejected("This is no id of a Shopware order.")
+        answer = self._search("order", criteria.orders_with(ids))
+        rows = {str(row.get("id")): row for row in _rows(answer)}
+        # Behind a proxy that spoils the content type, Shopware ignores what it was asked and lists
+        # everything; such an answer says nothing about an order that is not in it.
+        if not rows.keys() <= set(ids) or answer.body.get("total") != len(rows):
+            raise Temporary("The shop answered with other orders than the ones asked for.")
+        return rows
+
+    def find_order(self, number: str) -> Order | Evidence | None:
+        """By the shop's search, which knows no case and no accents; only exact hits count."""
+        wanted = criteria.equals("orderNumber", number)
+        answer = self._search(
+            "order", criteria.orders(wanted, *self._only_channels(), limit=PER_PAGE)
+        )
+        found = [
+            order_from(row)
+            for row in _rows(answer)
+            if str(row.get("orderNumber")).strip() == number
+        ]
+        if len(found) > 1:
+            raise Rejected(f"The shop has {len(found)} orders with the number {number}.")
+        return found[0] if found else None
+
+    def _only_channels(self) -> list[dict[str, Any]]:
+        channels = self._channel_ids()
+        return [criteria.in_sales_channels(channels)] if channels else []
+
+    def _is_ours(self, row: Mapping[str, Any]) -> bool:
+        channels = self._channel_ids()
+        return not channels or row.get("salesChannelId") in channels
+
+    def _channel_ids(self) -> frozenset[str]:
+        """The sales channels of the settings; names are looked up once."""
+        if self._channels is None:
+            given = set(self.config.sales_channels)
+            if not all(map(is_id, given)):
+                known = {name: identifier for identifier, name in self._sales_channels()}
+                unknown = sorted(each for each in given if not is_id(each) and each not in known)
+                if unknown:
+                    raise Misconfigured(
+                        f"The shop has no sales channel {', '.join(unknown)}; "
+                        f"it has {', '.join(sorted(known))}."
+                    )
+                given = {known.get(each, each) for each in given}
+            self._channels = frozenset(given)
+        return self._channels
+
+    def _sales_channels(self) -> list[tuple[str, str]]:
+        asked = {"limit": LIST_LIMIT, "includes": {"sales_channel": ["id", "name", "translated"]}}
+        rows = _rows(self._search("sales-channel", asked))
+        return [(str(row.get("id")), _name(row)) for row in rows]
+
+    # Writing
+
+    def _read_status(self, external_id: str) -> str | Evidence:
+        row = self._rows_with([external_id]).get(external_id)
+        if row is None:
+            return Evidence.GONE
+        status = status_of(row)
+        if status is None:
+            raise Rejected("The order has no payment in the shop whose state could be set.")
+        return status
+
+    def _write_status(self, update: PaymentUpdate, shop_status: str) -> str:
+        row = self._rows_with([update.external_id]).get(update.external_id)
+        payment = active_payment(row) if row else None
+        if row is None or payment is None:
+            raise UnknownPayment("The payment was taken away in the shop; another look will tell.")
+        try:
+            if shop_status == CANCELLED and self.config.cancel_orders:
+                self._cancel_order(row)
+            return self._move_payment(payment, shop_status)
+        except StateMoved as error:
+            if update.attempt < VERIFY_ATTEMPTS:
+                raise
+            raise Rejected(str(error)) from None
+
+    def _move_payment(self, payment: Mapping[str, Any], target: str) -> str:
+        """Over the machine that the shop reports: directly, or over states that mean nothing."""
+        state = payment_state(payment) or ""
+        if state == target:
+            return state
+        entity, identifier = "order_transaction", str(payment.get("id"))
+        possible = self._possible(entity, identifier)
+        direct = step(possible, target)
+        steps = (direct,) if direct else way(self._payment_machine(), state, target)
+        if not steps:
+            raise Rejected(
+                f"In this shop no way leads from {state!r} to {target!r}; from there it is "
+                f"{', '.join(sorted({each.target for each in possible})) or 'nothing'}."
+            )
+        shown = state
+        for each in steps:
+            shown = self._transition(entity, identifier, each)
+        return shown
+
+    def _cancel_order(self, row: Mapping[str, Any]) -> None:
+        """Shopware would cancel a completed order as well; its goods are on their way."""
+        if order_state(row) not in ORDER_STATES_TO_CANCEL:
+            return
+        cancel = step(self._possible("order", order_id(row)), CANCELLED)
+        if cancel is not None:
+            self._transition("order", order_id(row), cancel)
+
+    def _possible(self, entity: str, identifier: str) -> list[Transition]:
+        path = f"_action/state-machine/{entity}/{identifier}/state"
+        return reported(self._call("GET", path).body)
+
+    def _transition(self, entity: str, identifier: str, wanted: Transition) -> str:
+        """Without ``sendMail: false`` the customer may get a mail of the shop besides ours. Flows
+        of the shop run all the same: merchants hang their shipping on "paid".
+        """
+        path = f"_action/{entity}/{identifier}/state/{quote(wanted.action, safe='')}"
+        body = self._call("POST", path, {"sendMail": False}).body
+        state = body.get("data", body) if isinstance(body, dict) else None
+        return str(state.get("technicalName", "")) if isinstance(state, dict) else ""
+
+    def _payment_machine(self) -> list[Transition]:
+        asked = {
+            "limit": LIST_LIMIT,
+            "filter": [criteria.equals("stateMachine.technicalName", PAYMENT_MACHINE)],
+            "associations": {"fromStateMachineState": {}, "toStateMachineState": {}},
+        }
+        return configured(_rows(self._search("state-machine-transition", asked)))
+
+    # Webhooks
+
+    @property
+    def is_told(self) -> bool:
+        """Only an app signs its webhooks; what an integration has sent could be anybody's."""
+        return bool(self.config.webhook_secret)
+
+    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint | None:
+        """Events of the app. Drafts and what is no order are genuine, and nothing to look at."""
+        event = read_event(body, headers, (self.config.webhook_secret,))
+        ids = tuple(identifier for identifier in hinted_orders(event) if is_id(identifier))
+        return WebhookHint(ids=ids, topic=event.name) if ids else None
+
+    # The documents
+
+    def get_invoice(self, external_id: str, number: str) -> bytes | None:
+        """The file of the order's invoice with this number; None: no such, or no file yet."""
+        row = self._rows_with([external_id]).get(external_id, {})
+        for document in reversed(documents_of(row)):
+            if document.kind == INVOICE and document.number == number and document.deep_link:
+                path = f"_action/document/{document.id}/{quote(document.deep_link, safe='')}"
+                content = self._fetch(path)
+                if content and not content.startswith(b"%PDF-"):
+                    raise Temporary("The shop answered with something else than a PDF.")
+                return content or None
+        return None
+
+    # The shop about itself
+
+    def check(self) -> list[Finding]:
+        findings = self._check_address()
+        try:
+            answer = self._call("GET", "_info/version")
+        except ConnectorError as error:
+            return [*findings, problem_of(error)]
+        findings.append(Finding("auth", Severity.NOTE, "The access key works."))
+        findings += self._check_version(answer)
+        findings += self._check_clock(answer)
+        findings += self._check_reading()
+        findings += self._check_writing()
+        findings += self._check_channels()
+        findings += self._check_webhooks()
+        return findings
+
+    def _check_address(self) -> list[Finding]:
+        parts = urlsplit(self._base)
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            text = "The shop is reached without encryption; everybody on the way can read along."
+            return [Finding("encryption", Severity.WARNING, text)]
+        return []
+
+    def _check_version(self, answer: Answer) -> list[Finding]:
+        version = _version_in(answer)
+        numbers = tuple(int(each) for each in re.findall(r"\d+", version or "")[:2])
+        if not numbers:
+            text = "The shop does not say which version it is."
+            return [Finding("version", Severity.WARNING, text)]
+        if numbers < OLDEST_VERSION:
+            text = f"Shopware {version} is older than 6.5; it may work, but nobody has tried it."
+            return [Finding("version", Severity.WARNING, text)]
+        return [Finding("version", Severity.NOTE, f"Shopware {version}.")]
+
+    def _check_clock(self, answer: Answer) -> list[Finding]:
+        shop = _date_of(answer)
+        if shop is None:
+            return []
+        apart = abs(int(shop.timestamp() - self._clock()))
+        if apart < CLOCK_WARNING_SECONDS:
+            return []
+        text = f"The clocks of the shop and of this machine are {apart} s apart."
+        return [Finding("clock", Severity.WARNING, text)]
+
+    def _check_reading(self) -> list[Finding]:
+        try:
+            self._search("order", criteria.orders(limit=1))
+        except MissingPrivilege:
+            return self._check_each_right()
+        except ConnectorError as error:
+            return [problem_of(error)]
+        return [Finding("permission", Severity.NOTE, "Orders can be read.")]
+
+    def _check_each_right(self) -> list[Finding]:
+        """Which ones are missing, one by one: the shop's own list of them may be cut off."""
+        findings = []
+        for path, entity in criteria.PRIVILEGES.items():
+            try:
+                self._search(path, {"limit": 1, "includes": {entity: ["id"]}})
+            except MissingPrivilege:
+                text = f"The right {entity}:read is missing."
+                findings.append(Finding("permission", Severity.PROBLEM, text))
+            except ConnectorError as error:
+                return [*findings, problem_of(error)]
+        return findings
+
+    def _check_writing(self) -> list[Finding]:
+        path = f"_action/order_transaction/{NOBODY}/state/paid"
+        try:
+            self._call("POST", path, {"sendMail": False})
+        except UnknownPayment:
+            # Whoever is told that there is no such payment might have changed it.
+            return [Finding("permission", Severity.NOTE, "Payments can be written.")]
+        except ConnectorError as error:
+            return [Finding("permission", problem_of(error).severity, str(error))]
+        text = "The shop accepted a change of a payment that cannot exist."
+        return [Finding("permission", Severity.WARNING, text)]
+
+    def _check_channels(self) -> list[Finding]:
+        if not self.config.sales_channels:
+            return []
+        try:
+            known = {identifier for identifier, _ in self._sales_channels()}
+            missing = sorted(self._channel_ids() - known)
+        except ConnectorError as error:
+            return [Finding("settings", problem_of(error).severity, str(error))]
+        if missing:
+            text = f"The shop has no sales channel {', '.join(missing)}."
+            return [Finding("settings", Severity.PROBLEM, text)]
+        return [Finding("settings", Severity.NOTE, "All sales channels are there.")]
+
+    def _check_webhooks(self) -> list[Finding]:
+        if self.is_told:
+            return [Finding("webhooks", Severity.NOTE, "The app's webhooks are verified.")]
+        text = "No secret of an app is set: new orders are only seen at the next comparison."
+        return [Finding("webhooks", Severity.WARNING, text)]
+
+    def discover(self) -> Discovery:
+        methods = self._search("payment-method", {"limit": LIST_LIMIT})
+        states = self._search(
+            "state-machine-state",
+            {
+                "limit": LIST_LIMIT,
+                "filter": [criteria.equals("stateMachine.technicalName", PAYMENT_MACHINE)],
+            },
+        )
+        currencies = _rows(self._search("currency", {"limit": 1, "ids": [SYSTEM_CURRENCY]}))
+        return Discovery(
+            payment_methods=tuple(
+                ShopMethod(code, _name(row) or code)
+                for row in _rows(methods)
+                if row.get("active") and (code := method_code(row))
+            ),
+            statuses=tuple(
+                ShopMethod(str(row["technicalName"]), _name(row) or str(row["technicalName"]))
+                for row in _rows(states)
+                if row.get("technicalName")
+            ),
+            currency=next((str(row.get("isoCode")) for row in currencies), None),
+            version=_version_in(self._call("GET", "_info/version")),
+        )
+
+    # The way there
+
+    def _search(self, entity: str, asked: Mapping[str, Any]) -> Answer:
+        answer = self._call("POST", f"search/{entity}", asked)
+        if not isinstance(answer.body, dict) or not isinstance(answer.body.get("data"), list):
+            raise Temporary("The shop answered with something else than a list.")
+        return answer
+
+    def _call(self, method: str, path: str, json: Any = None) -> Answer:
+        return self._with_token(
+            lambda headers: self._http.request(
+                method, f"{self._base}/api/{path}", json=json, headers=headers
+            )
+        )
+
+    def _fetch(self, path: str) -> bytes:
+        """The bytes behind an address of the API; the answer to nothing is nothing."""
+        answer = self._with_token(
+            lambda headers: self._http.fetch(
+                "GET",
+                f"{self._base}/api/{path}",
+                accept="application/pdf, application/json",
+                headers=headers,
+            )
+        )
+        assert isinstance(answer.body, bytes)
+        return answer.body
+
+    def _with_token(self, send: Callable[[Mapping[str, str]], Answer]) -> Answer:
+        """With one more log-in where the token is not taken."""
+        for is_last in (False, True):
+            token = self._tokens.get()
+            try:
+                # "bearer" in lower case is refused.
+                return send({"Authorization": f"Bearer {token}"})
+            except TokenRefused:
+                self._tokens.forget(token)
+                if is_last:
+                    raise
+            except ServerBroken:
+                # Perhaps the integration was deleted: then the next log-in says so.
+                self._tokens.forget(token)
+                raise
+            except MissingPrivilege as error:
+                raise _named(error) from None
+        raise AssertionError("the last try returns or raises")
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(int(self._clock()), UTC)
+
+
+def _rows(answer: Answer) -> list[dict[str, Any]]:
+    return [row for row in answer.body["data"] if isinstance(row, dict)]
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """In the shop's own language."""
+    translated = row.get("translated")
+    words = translated if isinstance(translated, dict) else {}
+    found = row.get("distinguishableName") or words.get("name") or row.get("name")
+    return found if isinstance(found, str) else ""
+
+
+def _number_behind(row: Mapping[str, Any], last: int) -> int:
+    """The order's number in the database. It must be behind the last one, or nothing ends."""
+    number = row.get("autoIncrement")
+    if not isinstance(number, int) or number <= last:
+        raise Temporary("The shop did not look at what it was asked; perhaps a proxy changed it.")
+    return number
+
+
+def _named(error: MissingPrivilege) -> MissingPrivilege:
+    """The shop names the rights as JSON within JSON, as a list or an object, and some twice."""
+    rights = sorted(set(re.findall(r"\b[a-z_]+:[a-z]+\b", str(error))))
+    if not rights:
+        return error
+    return MissingPrivilege(f"The integration lacks rights: {', '.join(rights)}.")
+
+
+def _date_of(answer: Answer) -> datetime | None:
+    try:
+        return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
+    except (ValueError, TypeError):
+        return None
+
+
+def _version_in(answer: Answer) -> str | None:
+    version = answer.body.get("version") if isinstance(answer.body, dict) else None
+    return version if isinstance(version, str) else None
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _checked_address(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        raise Misconfigured("Settings: shop_url is no address.") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Misconfigured("Settings: shop_url is no http or https address.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise Misconfigured("Settings: shop_url has a password, a query or a fragment.")
+    return address.rstrip("/")
+
+
+def _checked_days(days: int) -> int:
+    if not 1 <= days <= MAX_HISTORY_DAYS:
+        raise Misconfigured(f"Settings: history_days is not within 1 and {MAX_HISTORY_DAYS}.")
+    return days
