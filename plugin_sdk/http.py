@@ -24,6 +24,7 @@ from requests.adapters import BaseAdapter
 from requests.auth import AuthBase
 
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from plugin_sdk.reading import read_object, read_objects
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
@@ -292,11 +293,12 @@ class HttpSession:
         code, message = _words_of(body)
         quoted = self._clean(message or ("a web page" if _is_html(text) else text.strip()))
         quoted = quoted[:MAX_QUOTED]
+        wait = _retry_after(headers) if "Retry-After" in headers else _wait_in(body)
         for rule in self._rules:
             if rule.fits(status, code, message):
-                return self._error(rule.error, rule.advice, status, quoted, headers)
+                return self._error(rule.error, rule.advice, status, quoted, wait)
         kind: type[ConnectorError] = Temporary if status >= 500 else Rejected
-        return self._error(kind, f"{_capital(self.peer)} refused", status, quoted, headers)
+        return self._error(kind, f"{_capital(self.peer)} refused", status, quoted, wait)
 
     def _error(
         self,
@@ -304,11 +306,11 @@ class HttpSession:
         advice: str,
         status: int,
         quoted: str,
-        headers: Mapping[str, str],
+        wait: int | None,
     ) -> ConnectorError:
         text = f"{advice} ({self.peer} answered {status}{': ' + quoted if quoted else ''})."
         if issubclass(kind, Temporary):
-            return kind(text, _retry_after(headers))
+            return kind(text, wait)
         return kind(text)
 
     def _no_json(self, text: str) -> str:
@@ -370,6 +372,14 @@ def _words_of_first(error: Mapping[str, Any]) -> tuple[str, str]:
     words = ("detail", "longMessage", "message", "title")
     message = next((error[each] for each in words if isinstance(error.get(each), str)), "")
     return str(code), message
+
+
+def _wait_in(body: Any) -> int | None:
+    """Seconds that a JSON:API error names in its ``meta`` (Shopware's, without a Retry-After)."""
+    first = next(iter(read_objects(read_object(body).get("errors"))), {})
+    seconds = read_object(read_object(first.get("meta")).get("parameters")).get("seconds")
+    is_seconds = isinstance(seconds, int) and not isinstance(seconds, bool) and seconds >= 0
+    return min(seconds, MAX_RETRY_AFTER_SECONDS) if is_seconds else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> int | None:
