@@ -7,12 +7,14 @@ when a job is lost, the rows are still due and the clock rings again.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +31,9 @@ from server.banking.formats import UnknownColumns, Unreadable
 from server.banking.intake import StatementImport
 from server.banking.models import BankConnection, Statement
 from server.banking.service import has_columns, use_remembered_columns
+from server.callbacks import service as callbacks
+from server.callbacks.models import Callback
+from server.callbacks.sending import Attempt, Sender
 from server.config import Settings, installed
 from server.db import db, now
 from server.dunning import runs
@@ -54,12 +59,18 @@ from server.orders.service import (
 )
 from server.shops.models import PaymentUpdate, ShopConnection
 from server.shops.order_requests import expire_requests
+from server.vault import VaultLocked
 from server.work import DRAIN_SECONDS, JOB_TIMEOUT_SECONDS, WorkItem
+
+log = logging.getLogger(__name__)
 
 MAILS_AT_ONCE = 20
 MAIL_SECONDS = 10
 """A mail that is begun in the last of them has 48 s more; a job may live for 60."""
 STATEMENTS_OPEN = 8
+CALLBACKS_AT_ONCE = 16
+CALLBACK_LOOK_SECONDS = 0.25
+"""So often it is looked who else is due, while some wait for an answer."""
 RING_SECONDS = 2
 COLLECT_SECONDS = 0.02
 YIELD_SECONDS = 0.03
@@ -341,6 +352,51 @@ def _look_at(row: SendingDomain) -> None:
     db.session.commit()
 
 
+def drain_callback() -> bool:
+    """Post what is due, several at once: an address that hangs holds up no other."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while callbacks.end_what_is_over(now()):
+        db.session.commit()
+    on_their_way: dict[Future[Attempt], Callback] = {}
+    with closing(Sender(_settings())) as sender, ThreadPoolExecutor(CALLBACKS_AT_ONCE) as pool:
+        while True:
+            may_go_on = _may_go_on(deadline)
+            if may_go_on and len(on_their_way) < CALLBACKS_AT_ONCE:
+                for row in Callback.claim(CALLBACKS_AT_ONCE - len(on_their_way), now()):
+                    _post(row, sender, pool, on_their_way)
+            if not on_their_way:
+                return not may_go_on
+            arrived, _ = wait(on_their_way, CALLBACK_LOOK_SECONDS, FIRST_COMPLETED)
+            for future in arrived:
+                _arrived(on_their_way.pop(future), future)
+
+
+def _post(
+    row: Callback,
+    sender: Sender,
+    pool: ThreadPoolExecutor,
+    on_their_way: dict[Future[Attempt], Callback],
+) -> None:
+    try:
+        parcel = callbacks.parcel_of(row, now())
+    except VaultLocked as locked:
+        row.break_off(str(locked), now())
+    else:
+        on_their_way[pool.submit(sender.send, parcel)] = row
+    db.session.commit()
+
+
+def _arrived(row: Callback, future: Future[Attempt]) -> None:
+    try:
+        trouble = callbacks.settle(row.id, future.result(), now())
+    except Exception as error:
+        _failed(row, error)
+        raise
+    if trouble is not None:
+        log.warning("callback address %s is %s", trouble.url_id, trouble.because)
+    db.session.commit()
+
+
 DRAINS: dict[str, Callable[[], bool]] = {
     Mail.__tablename__: drain_mail,
     Statement.__tablename__: drain_statement,
@@ -350,6 +406,7 @@ DRAINS: dict[str, Callable[[], bool]] = {
     DunningRun.__tablename__: drain_dunning_run,
     SendingDomain.__tablename__: drain_sending_domain,
     ShopConnection.__tablename__: drain_shop_connection,
+    Callback.__tablename__: drain_callback,
 }
 
 KINDS: dict[str, type[WorkItem]] = {
@@ -361,6 +418,7 @@ KINDS: dict[str, type[WorkItem]] = {
     "dunning_run": DunningRun,
     "sending_domain": SendingDomain,
     "shop_connection": ShopConnection,
+    "callback": Callback,
 }
 
 

@@ -20,6 +20,7 @@ from server.api.idempotency import idempotent
 from server.api.problems import Problem, in_words, messages_of
 from server.api.wire import Loaded, json_body, load
 from server.db import db, now
+from server.orders.detail import detail_of
 from server.orders.intake import (
     Arrival,
     orders_gone,
@@ -159,7 +160,7 @@ def _external_id(raw: Any) -> str | None:
 def get_order(external_id: str) -> dict[str, Any]:
     """One order of this shop as it stands here."""
     row = _order(external_id)
-    return _answer(row, paid_totals([row.id])[row.id])
+    return detail_of(row, paid_totals([row.id])[row.id])
 
 
 @blueprint.get("/orders")
@@ -180,7 +181,7 @@ def get_orders(arguments: dict[str, Any]) -> dict[str, Any]:
     page = rows[:limit]
     paid = paid_totals([row.id for row in page])
     return {
-        "orders": [_answer(row, paid[row.id]) for row in page],
+        "orders": [detail_of(row, paid[row.id]) for row in page],
         "cursor": _to_cursor(page[-1]) if len(rows) > limit else None,
     }
 
@@ -243,22 +244,6 @@ def _order(external_id: str) -> Order:
     if row is None:
         raise Problem(404, "This shop has no such order.")
     return row
-
-
-def _answer(row: Order, paid: Any) -> dict[str, Any]:
-    return {
-        "external_id": row.external_id,
-        "number": row.number,
-        "ordered_at": row.ordered_at,
-        "currency": row.currency,
-        "total": row.total,
-        "paid_total": paid,
-        "payment_status": row.payment_status,
-        "payment_code": row.payment_code,
-        "payment_reference": row.payment_reference,
-        "shop_status": row.shop_status,
-        "changed_at": row.changed_at,
-    }
 
 
 def _to_cursor(row: Order) -> str:

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     LargeBinary,
+    Select,
     String,
     Text,
     UniqueConstraint,
+    case,
+    func,
+    or_,
+    select,
     text,
+    update,
 )
-from sqlalchemy.orm import Mapped, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, aliased, declared_attr, mapped_column
 
-from server.db import Base, Id, Ref, Time, now
+from server.db import Base, Id, Ref, Time, db, now
 from server.work import LEASE, WorkItem, work_indexes
 
 CALLBACK_LIFETIME = timedelta(hours=168)
+KEPT = timedelta(days=30)
+"""What ended is shown for so long."""
+AT_ONCE_A_URL = 4
 MAX_URL_LENGTH = 500
 
 
@@ -119,3 +129,86 @@ class Callback(WorkItem, Base):
         end = self.queued_at + CALLBACK_LIFETIME
         last = end - LEASE
         self.due_at = min(at + max(after or pause, pause), last) if at < last else end
+
+    @classmethod
+    def is_due(cls, at: datetime) -> bool:
+        """Is anything to be sent, given up or forgotten?"""
+        open_ones = select(cls.id).join(CallbackUrl, CallbackUrl.id == cls.url_id)
+        old = select(cls.id).where(cls.finished_at < at - KEPT)
+        is_any = or_(open_ones.where(or_(_may_go(at), cls.is_over(at))).exists(), old.exists())
+        return bool(db.session.scalar(select(is_any)))
+
+    @classmethod
+    def claim(cls, limit: int, at: datetime) -> list[Self]:
+        """Take those whose turn it is, and commit: nobody else has them now."""
+        ids = list(db.session.scalars(_in_turn(at).limit(limit)))
+        taken = (
+            update(cls)
+            .where(cls.id.in_(ids), cls.status == "queued")
+            .values(status="running", attempts=cls.attempts + 1, claimed_at=at)
+            .returning(cls.id)
+            .execution_options(synchronize_session=False)
+        )
+        taken_ids = list(db.session.scalars(taken)) if ids else []
+        db.session.commit()
+        rows = select(cls).where(cls.id.in_(taken_ids)).order_by(cls.due_at, cls.id)
+        claimed = list(db.session.scalars(rows.execution_options(populate_existing=True)))
+        db.session.commit()  # nothing stays open while they are sent
+        return claimed
+
+    @classmethod
+    def is_over(cls, at: datetime) -> ColumnElement[bool]:
+        """Nobody took it in its lifetime."""
+        return (cls.status == "queued") & (cls.queued_at <= at - CALLBACK_LIFETIME)
+
+
+def is_unfinished(table: type[Callback]) -> ColumnElement[bool]:
+    return table.status.in_(["queued", "running"])
+
+
+def _may_go(at: datetime) -> ColumnElement[bool]:
+    """Of a callback joined with its address. What a person wants sent waits for no pause."""
+    older = aliased(Callback)
+    is_behind = (
+        select(older.id)
+        .where(
+            older.url_id == Callback.url_id,
+            older.order_id == Callback.order_id,
+            older.id < Callback.id,
+            is_unfinished(older),
+        )
+        .exists()
+    )
+    is_paused = CallbackUrl.paused_until.is_not(None) & (CallbackUrl.paused_until > at)
+    is_wanted = Callback.queued_by != ""
+    is_due = (Callback.status == "queued") & (Callback.due_at <= at)
+    return is_due & (~is_paused | is_wanted) & ~is_behind
+
+
+def _in_turn(at: datetime) -> Select[int]:
+    """Ids of the callbacks to send now: the addresses in turn, AT_ONCE_A_URL to each, to one
+    that fails a single one."""
+    other = aliased(Callback)
+    on_its_way = (
+        select(func.count())
+        .select_from(other)
+        .where(other.url_id == Callback.url_id, other.status == "running")
+        .scalar_subquery()
+    )
+    place = func.row_number().over(
+        partition_by=Callback.url_id,
+        order_by=((Callback.queued_by == ""), Callback.due_at, Callback.id),
+    )
+    waiting = (
+        select(
+            Callback.id,
+            Callback.due_at,
+            (place + on_its_way).label("place"),
+            case((CallbackUrl.failing_since.is_(None), AT_ONCE_A_URL), else_=1).label("most"),
+        )
+        .join(CallbackUrl, CallbackUrl.id == Callback.url_id)
+        .where(_may_go(at))
+        .subquery()
+    )
+    in_time = select(waiting.c.id).where(waiting.c.place <= waiting.c.most)
+    return in_time.order_by(waiting.c.place, waiting.c.due_at)

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased
 
 from server.banking.models import Posting
+from server.callbacks.service import listening
 from server.db import db
 from server.mail.models import Mail
 from server.mail.service import insert_mails
@@ -88,6 +89,7 @@ class Ledger:
         self._of_order: dict[int, list[Assignment]] = defaultdict(list)
         self._of_posting: dict[int | None, list[Assignment]] = defaultdict(list)
         self._settings: dict[int, MerchantSettings] = {}
+        self._callbacks: dict[int, list[int]] = {}
         self._listeners: Mapping[str, Sequence[User]] | None = None
         self._quiet: set[int] = set()
         self.outbox: list[dict[str, Any]] = []
@@ -197,6 +199,14 @@ class Ledger:
         found = self._settings.get(order.shop_id)
         if found is None:
             found = self._settings[order.shop_id] = settings_of(order.merchant_id, order.shop_id)
+        return found
+
+    def callbacks(self, order: Order) -> list[int]:
+        """Ids of the callback addresses that hear of the order's shop; asked but once a shop."""
+        found = self._callbacks.get(order.shop_id)
+        if found is None:
+            found = listening(order.merchant_id, order.shop_id)
+            self._callbacks[order.shop_id] = found
         return found
 
     def listeners(self, merchant_id: int) -> Mapping[str, Sequence[User]]:

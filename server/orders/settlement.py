@@ -12,10 +12,12 @@ from decimal import Decimal
 from sqlalchemy import select
 
 from plugin_sdk import types as wire
+from server.callbacks.service import tell_of_status
 from server.db import db
 from server.mail.models import Mail
 from server.orders.asking import ASKING, REMINDERS, ask_after_all, drop_mails, withhold_mails
 from server.orders.brakes import is_stopped, is_waiting
+from server.orders.detail import told_change
 from server.orders.ledger import ZERO, Ledger, note
 from server.orders.models import Assignment, Order, OrderEvent
 from server.orders.notices import (
@@ -73,6 +75,7 @@ def settle(
     if after != before:
         order.payment_status, order.changed_at = after.value, at
         note(order, "status_changed", "", at, before=before, after=after.value)
+        _tell_callbacks(order, before, paid, ledger, at)
     if row is not None and row.reverses_id is not None:
         _take_back_mails(order, after, row, ledger)
     elif row is not None or after is wire.PaymentStatus.PAID:
@@ -229,6 +232,17 @@ def withhold_notices(order: Order, posting_id: int) -> None:
     for mail in db.session.scalars(waiting.with_for_update(skip_locked=True)):
         mail.withhold(UNTRUE)
         mail.once = f"{mail.once}:{mail.id}"
+
+
+# --- the merchant's own addresses ---------------------------------------------------------------
+
+
+def _tell_callbacks(order: Order, before: str, paid: Decimal, ledger: Ledger, at: datetime) -> None:
+    """Those that hear of changes (K79); nobody hears of a shop in test mode (K66)."""
+    urls = ledger.callbacks(order)
+    if urls and ledger.settings(order).mode == "live":
+        facts = told_change(order, paid, before)
+        tell_of_status(order.merchant_id, urls, facts, order_id=order.id, at=at)
 
 
 # --- the shop ----------------------------------------------------------------------------------
