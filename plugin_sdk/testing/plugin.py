@@ -72,10 +72,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @dataclass(slots=True)
 class Promise:
-    """A group of tests: test name to how it ended, and who overrode or skipped one, and why."""
+    """A group of tests: name to how it ended; ``own`` are overridden; why, and why skipped."""
 
     title: str
     tests: dict[str, str] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
     reasons: list[str] = field(default_factory=list)
 
 
@@ -89,8 +90,12 @@ def table_of(promises: dict[str, Promise]) -> str:
             state = f"{counted['failed']} of {of} fail"
         elif counted["passed"] == of:
             state = f"all {of}"
+        elif not counted["passed"]:
+            state = "not tested"
         else:
             state = f"{counted['passed']} of {of}"
+        if promise.own:
+            state += f", {len(promise.own)} in its own way"
         reasons = "; ".join(dict.fromkeys(promise.reasons)).replace("|", "\\|")
         lines.append(f"| {promise.title} | {state} | {reasons} |")
     return "\n".join(lines)
@@ -143,6 +148,7 @@ def _collect(stats: dict[str, list[Any]]) -> dict[str, dict[str, Promise]]:
             before = promise.tests.get(place["test"], outcome)
             promise.tests[place["test"]] = min(before, outcome, key=RANK.index)
             if place["reason"]:
+                promise.own.add(place["test"])
                 promise.reasons.append(place["reason"])
             if outcome == "skipped":
                 promise.reasons.append(_why_skipped(report))
