@@ -24,6 +24,7 @@ from server.dashboard import queries
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import settings_of
+from server.orders.brakes import STOPPED
 from server.orders.ledger import is_any
 from server.orders.models import OWING_STATUSES, Assignment, Invoice, Order, OrderEvent, Reminder
 from server.orders.rules import LATE_CODES, normalise_reference, reference_in_qr
@@ -428,7 +429,8 @@ def events_of_order(merchant_id: int, order_id: int) -> list[OrderEvent]:
 def reminders_of(merchant_id: int, order_id: int) -> list[tuple[Reminder, Mail | None]]:
     """What was charged and when, with its mail, the first level first (S68).
 
-    A level whose mail was withheld has not been reached, so it is not among them.
+    A level whose mail was withheld has not been reached, so it is not among them; what only the
+    stop of all mails holds will go out, and charges (``orders.charges``).
     """
     rows = db.session.execute(
         select(Reminder, Mail)
@@ -453,4 +455,4 @@ def levels(merchant_id: int, order_ids: Sequence[int]) -> dict[int, int]:
 
 
 def _reached() -> ColumnElement[bool]:
-    return or_(Mail.id.is_(None), Mail.status != "withheld")
+    return or_(Mail.id.is_(None), Mail.status != "withheld", Mail.error == STOPPED)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from server.dashboard import dunning as dunning_pages
-from server.dashboard import dunning_coming, dunning_queries
+from server.dashboard import dunning_coming, dunning_queries, order_queries
 from server.dashboard.dunning_lines import KINDS
 from server.dashboard.words import has_text
 from server.db import db
@@ -20,10 +20,12 @@ from server.dunning.models import DunningRun
 from server.dunning.rules import StepKind
 from server.mail.models import Mail
 from server.merchants.service import change_setting
+from server.orders.brakes import STOPPED
 from server.orders.models import Reminder, Suggestion
 from tests.factories import make_merchant, make_order, make_posting, make_shop
 from tests.server.dashboard.test_order_pages import words
 from tests.server.dashboard.visitor import member
+from tests.server.mail.rows import sent_mail
 
 ACTOR = "anna@example.org"
 MONDAY = datetime(2026, 3, 16, 9, 0, tzinfo=UTC)
@@ -156,6 +158,24 @@ def test_later_levels_are_called_notices(merchant, shop, anna):
         mail.succeed(MONDAY - timedelta(days=7))
     db.session.commit()
     assert "1. Mahnung" in words(anna.get("/dunning"))
+
+
+@pytest.mark.feature("S68", "N4")
+@pytest.mark.parametrize(("why", "reached"), [(STOPPED, {1}), ("the order was paid", set())])
+def test_a_level_that_only_the_stop_of_all_mails_holds_is_shown(merchant, shop, why, reached):
+    """It charges, and goes out when mails may go out again."""
+    order = make_order(shop)
+    mail = sent_mail(merchant.id, "reminder", order_id=order.id, status="withheld", error=why)
+    db.session.add(
+        Reminder(
+            merchant_id=merchant.id, order_id=order.id, level=1, sent_on=MONDAY.date(),
+            fee=0, interest=0, mail_id=mail.id, created_at=MONDAY,
+        )
+    )  # fmt: skip
+    db.session.commit()
+    rows = order_queries.reminders_of(merchant.id, order.id)
+    assert {row.level for row, _ in rows} == reached
+    assert set(order_queries.levels(merchant.id, [order.id]).values()) == reached
 
 
 def test_before_there_is_a_shop_nothing_is_wrong(app):
