@@ -84,6 +84,13 @@ def unsubscribe(token: str) -> BaseResponse:
     return _answer(url_for(".ask_unsubscribe", token=token))
 
 
+@door.get("/unsubscribe/test/<edition>", provide_automatic_options=False)
+def explain_test(edition: str) -> str:
+    """Where the link of a mail of a shop in test mode leads: it was sent to a tester (K66)."""
+    g.language = nearest_language(edition, "de", LANGUAGES)
+    return _page("test", {})
+
+
 @door.route("/unsubscribe/<token>", methods=["OPTIONS"])
 @door.route("/stop-notice/<token>", methods=["OPTIONS"])
 def may_ask(token: str) -> Response:

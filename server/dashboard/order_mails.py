@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
 from email.parser import HeaderParser
 from io import BytesIO
 
@@ -99,6 +101,7 @@ def mail_page(mail: Mail, problem: NotPossible | None = None, typed: str = "") -
         message=_message(mail),
         reports=mail_log_queries.reports_of(g.merchant_id, mail.id),
         acts=mail_actions.actions_of_mail(mail, at),
+        hindrance=mail_actions.hindrance_of(mail, at),
         suggestion=suggest(mail.recipient) if KINDS[mail.kind].reader == "customer" else None,
         use_url=_use_url(mail, order, at),
         view=view if view in VIEWS else VIEWS[0],
@@ -119,15 +122,21 @@ class Sender:
 
 def _sender(mail: Mail) -> Sender:
     """As it was sent, or as it would be now: an address that is not proven is not in From."""
-    if mail.headers is None:
+    head = HeaderParser(policy=policy.default).parsestr(mail.headers or "")
+    sender = _first_address(head, "From")
+    if sender is None:
         address = leaves_from(mail.sender_address)
         is_other = bool(mail.sender_address) and address != mail.sender_address
         reply_to = mail.reply_to or (mail.sender_address if is_other else "")
         return Sender(mail.sender_name, address, reply_to)
-    head = HeaderParser(policy=policy.default).parsestr(mail.headers)
-    sender = head["From"].addresses[0]
-    answers = head["Reply-To"].addresses[0].addr_spec if head["Reply-To"] else ""
-    return Sender(sender.display_name, sender.addr_spec, answers)
+    answers = _first_address(head, "Reply-To")
+    return Sender(sender.display_name, sender.addr_spec, answers.addr_spec if answers else "")
+
+
+def _first_address(head: EmailMessage, name: str) -> Address | None:
+    """Of a field that may not be there, or hold none."""
+    found = head[name].addresses if head[name] is not None else ()
+    return next((one for one in found if one.username and one.domain), None)
 
 
 def leaves_from(address: str) -> str:

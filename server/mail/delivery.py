@@ -3,11 +3,13 @@
 A file of its own because ``service`` queues and reads, while this is what a worker does with one
 claimed mail. The order is: compose, choose the sender, build, sign; ``rounds`` hands it over; write
 down. What a batch of mails needs from the database lies on the ``Desk``; nothing here asks it.
+Before the first of a batch is handed over, their Message-IDs are settled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.headerregistry import Address
@@ -22,6 +24,7 @@ from server.mail.models import Mail
 from server.mail.replies import Verdict
 from server.mail.rules import (
     AddressError,
+    Facts,
     Message,
     Template,
     build_body,
@@ -39,6 +42,10 @@ from server.mail.theme import Theme
 from server.mail.verp import return_path
 
 END_OF_HEAD = b"\r\n\r\n"
+UNSETTLED_DOMAIN = "kontor.invalid"
+"""RFC 2606: of a Message-ID until the mail is first written."""
+POWERLESS = "test"
+"""Stands for the signed part of a link in the mails of a shop in test mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,23 @@ def write_letter(mail: Mail, desk: Desk) -> Letter:
     return Letter(envelope, recipient, raw, message)
 
 
+def settle_message_ids(mails: Iterable[Mail], desk: Desk) -> bool:
+    """Give each its Message-ID for good, in the domain that From has now; False if all had one.
+
+    To be committed before the first is handed over, so that every copy carries the same one (RFC
+    5322, 3.6.4), also when the shop's own domain is proven, or not any more, before the next
+    attempt. Sender addresses that are none are said when the mail is written.
+    """
+    is_changed = False
+    for mail in mails:
+        left, _, domain = mail.message_id.rpartition("@")
+        if domain == f"{UNSETTLED_DOMAIN}>":
+            with suppress(NotSetUp):
+                mail.message_id = f"{left}@{_sender(mail, desk)[0].domain}>"
+                is_changed = True
+    return is_changed
+
+
 def withhold_opted_out(mails: Iterable[Mail], desk: Desk) -> list[Mail]:
     """Those whose reader does not want their kind (S11), set aside; returns them."""
     unwanted = []
@@ -218,12 +242,21 @@ def preview_mail(mail: Mail, template: Template | None = None) -> Message:
 
 def composed(mail: Mail, template: Template | None = None) -> Message:
     """Raises FactError, or ValueError if the theme is none."""
-    message = compose(mail.kind, mail.language, mail.facts, Theme(**mail.theme), template)
+    message = compose(mail.kind, mail.language, _facts_as_read(mail), Theme(**mail.theme), template)
     if mail.is_test:
         return marked_as_sample(message)
     if mail.redirected_to is None:
         return message
     return marked_as_test(message, mail.language, mail.recipient)
+
+
+def _facts_as_read(mail: Mail) -> Facts:
+    """Who tries a shop out must not unsubscribe its customer (S11): his link has no power."""
+    url = mail.facts.get("unsubscribe_url")
+    if mail.redirected_to is None or not url:
+        return mail.facts
+    powerless = f"{str(url).rpartition('/')[0]}/{POWERLESS}/{mail.language}"
+    return mail.facts | {"unsubscribe_url": powerless}
 
 
 @cache

@@ -40,12 +40,12 @@ class Mail(WorkItem, Base):
     """One mail. ``once`` makes it at most one, ever; ``facts`` is the snapshot of what it says.
 
     ``order_id`` is None for account mails and merchant notices of no order. ``message_id`` is
-    made with the row, so a second copy after a crash carries the same one. ``redirected_to``: the
-    shop was in test mode, so it went there and not to the customer (K66). ``headers`` is the
-    header block as it was signed and sent, ``sent_via`` the server that took it. ``failure`` says
-    in one word why it was not sent (``replies.FAILURES``). ``delivery``: what is known since the
-    server took it: `accepted`, `delivered`, `delayed`, `bounced`, `complained`; ``delivery_words``
-    are the reporting server's.
+    made with the row and gets its domain before the first attempt, so a second copy after a crash
+    carries the same one. ``redirected_to``: the shop was in test mode, so it went there and not to
+    the customer (K66). ``headers`` is the header block as it was signed and sent, ``sent_via`` the
+    server that took it. ``failure`` says in one word why it was not sent (``replies.FAILURES``).
+    ``delivery``: what is known since the server took it: `accepted`, `delivered`, `delayed`,
+    `bounced`, `complained`; ``delivery_words`` are the reporting server's.
     """
 
     __tablename__ = "mail"

@@ -29,6 +29,7 @@ from server.mail.delivery import (
     destination,
     note_failure,
     note_success,
+    settle_message_ids,
     write_letter,
 )
 from server.mail.models import Mail
@@ -130,6 +131,8 @@ class Rounds:
     def take(self, mails: Sequence[Mail], desk: Desk) -> None:
         """Mails that this worker has claimed. What has no address ends here (S5)."""
         self.took(len(mails))
+        if settle_message_ids(mails, desk):
+            self._commit()
         by_domain: dict[str, list[tuple[Mail, Desk]]] = {}
         for mail in mails:
             try:

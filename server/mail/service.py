@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -14,11 +14,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from server.config import installed
 from server.db import db
-from server.mail.delivery import preview_mail, sender_of, source_of
+from server.mail.delivery import UNSETTLED_DOMAIN, preview_mail, sender_of, source_of
 from server.mail.models import Mail
-from server.mail.rules import AddressError, Facts, check_fact_names, checked_address
+from server.mail.rules import Facts, check_fact_names
 from server.mail.theme import Theme
 from server.work import announce
 
@@ -34,8 +33,9 @@ __all__ = [
     "source_of",
 ]
 
-FALLBACK_DOMAIN = "kontor.invalid"  # RFC 2606; only where the sender address is no address
 RANDOM_BYTES = 15
+ONE_CLICK = timedelta(seconds=60)
+"""Who asks for the same again within it has clicked twice."""
 LEFT_TO_REST = "nobody knows whether it arrived, and it was decided not to send it again"
 REPEATABLE = ("unknown", "failed")
 COPIED = (
@@ -113,7 +113,7 @@ def mail_content(
         "sender_name": sender_name,
         "sender_address": sender_address or "",
         "reply_to": reply_to,
-        "message_id": _new_message_id(sender_address),
+        "message_id": _new_message_id(),
     }
 
 
@@ -165,41 +165,47 @@ def resend(
     links: Mapping[str, str] | None = None,
     actor: str,
     at: datetime,
-) -> Mail:
+) -> tuple[Mail, bool]:
     """The same words as a new mail with a Message-ID of its own, also to another address (S70).
 
     ``links`` are the facts that are each recipient's own, such as where to unsubscribe.
-    Twice to one address within a minute is once: the mail of the first click is returned. Raises
-    ValueError if the content was erased.
+    Twice to one address within ONE_CLICK is once: then it is (the mail of the first click, False),
+    else (the new one, True). Raises ValueError if the content was erased.
     """
     if not mail.facts:
         raise ValueError("the content of this mail was erased")
     to = recipient or mail.recipient
-    values = {name: getattr(mail, name) for name in COPIED}
     digest = sha256(to.lower().encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    once = f"mail:{mail.id}:again:{digest}:{at:%Y%m%d%H%M}"
+    begin = f"mail:{mail.id}:again:{digest}:"
+    db.session.execute(select(Mail.id).where(Mail.id == mail.id).with_for_update())
+    before = _copied_since(mail, begin, at - ONE_CLICK)
+    if before is not None:
+        return before, False
+    values = {name: getattr(mail, name) for name in COPIED}
+    once = f"{begin}{at:%Y%m%d%H%M%S%f}"
     values["facts"] = mail.facts | dict(links or {})
     values |= {"recipient": to, "once": once, "created_at": at, "due_at": at}
-    values["message_id"] = _new_message_id(mail.sender_address)
-    if insert_mail(values):
-        log.info("mail %s is sent once more, asked for by %s", mail.id, actor or "nobody")
-    return db.session.execute(select(Mail).where(Mail.once == once)).scalar_one()
+    values["message_id"] = _new_message_id()
+    insert_mail(values)
+    log.info("mail %s is sent once more, asked for by %s", mail.id, actor or "nobody")
+    return db.session.execute(select(Mail).where(Mail.once == once)).scalar_one(), True
 
 
-def _new_message_id(sender_address: str | None) -> str:
-    """Made with the row, so that a second copy carries the same one."""
-    sender = sender_address or sender_of(installed().mail_from)[1]
-    return f"<{secrets.token_urlsafe(RANDOM_BYTES)}@{_domain_of(sender)}>"
+def _copied_since(mail: Mail, once_begins: str, since: datetime) -> Mail | None:
+    copies = select(Mail).where(
+        Mail.merchant_id == mail.merchant_id,
+        Mail.kind == mail.kind,
+        Mail.created_at > since,
+        Mail.once.startswith(once_begins, autoescape=True),
+    )
+    return db.session.scalar(copies.order_by(Mail.id.desc()).limit(1))
+
+
+def _new_message_id() -> str:
+    """Its random part; the domain is that of the sender when it leaves (``settle_message_ids``)."""
+    return f"<{secrets.token_urlsafe(RANDOM_BYTES)}@{UNSETTLED_DOMAIN}>"
 
 
 @lru_cache(maxsize=1024)
 def _columns_of(theme: Theme) -> dict[str, Any]:
     return asdict(theme)
-
-
-@lru_cache(maxsize=1024)
-def _domain_of(sender_address: str) -> str:
-    try:
-        return checked_address(sender_address).rpartition("@")[2]
-    except AddressError:
-        return FALLBACK_DOMAIN

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress as suppress_error
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -61,31 +61,39 @@ def blocked(mails: Sequence[Mail], at: datetime) -> dict[int, Block]:
 
     Of a shop in test mode both count: whom the mail would have gone to, and where it goes.
     """
-    wanted = {mail.id: _keys(mail) for mail in mails if not _is_of_account(mail.kind)}
-    keys = {key for of_mail in wanted.values() for key in of_mail}
+    return _blocks_of({mail.id: (mail.kind, _keys(mail)) for mail in mails}, at)
+
+
+def block_of(merchant_id: int, address: str, kind: str, at: datetime) -> Block | None:
+    """Why a mail of this kind to this address would not go out."""
+    return _blocks_of({0: (kind, ((merchant_id, address_hash(address)),))}, at).get(0)
+
+
+_Key = tuple[int, bytes]
+
+
+def _blocks_of(wanted: Mapping[int, tuple[str, Sequence[_Key]]], at: datetime) -> dict[int, Block]:
+    """Of (kind, keys of its addresses) by any number."""
+    wanted = {one: mail for one, mail in wanted.items() if not _is_of_account(mail[0])}
+    keys = {key for _, of_mail in wanted.values() for key in of_mail}
     if not keys:
         return {}
     rows = select(Suppression).where(
         tuple_(Suppression.merchant_id, Suppression.address_hash).in_(keys), in_force(at)
     )
-    found: defaultdict[tuple[int, bytes], list[Suppression]] = defaultdict(list)
+    found: defaultdict[_Key, list[Suppression]] = defaultdict(list)
     for row in db.session.scalars(rows):
         found[row.merchant_id, row.address_hash].append(row)
     blocks = {}
-    for mail in mails:
-        holding = [
-            row
-            for key in wanted.get(mail.id, ())
-            for row in found.get(key, ())
-            if _blocks(row, mail.kind)
-        ]
+    for one, (kind, of_mail) in wanted.items():
+        holding = [row for key in of_mail for row in found.get(key, ()) if _blocks(row, kind)]
         if holding:
             first = min(holding, key=lambda row: REASONS.index(row.reason))
-            blocks[mail.id] = Block(first.reason, first.evidence, first.reason == "opt_out")
+            blocks[one] = Block(first.reason, first.evidence, first.reason == "opt_out")
     return blocks
 
 
-def _keys(mail: Mail) -> tuple[tuple[int, bytes], ...]:
+def _keys(mail: Mail) -> tuple[_Key, ...]:
     addresses = (mail.recipient, *([mail.redirected_to] if mail.redirected_to else []))
     return tuple((mail.merchant_id, address_hash(address)) for address in addresses)
 

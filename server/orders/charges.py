@@ -8,7 +8,7 @@ all others read, and here is what it is. Never commits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Numeric, and_, case, func, not_, or_, select
@@ -32,6 +32,10 @@ class Levels:
     reached: Mapping[int, Reminder]
     lost: Mapping[int, Reminder]
     untold: Mapping[int, Reminder]
+
+    def when_told(self, level: int) -> Levels:
+        """As it is when the mail of this level is sent once more."""
+        return replace(self, lost={one: row for one, row in self.lost.items() if one != level})
 
     @property
     def fees(self) -> Decimal:

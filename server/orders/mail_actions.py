@@ -7,6 +7,7 @@ Never commits.
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from sqlalchemy import select
@@ -18,9 +19,8 @@ from server.mail.kinds import KINDS
 from server.mail.languages import money
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant, settings_of
-from server.orders.asking import PAYMENT_INFORMATION
 from server.orders.brakes import CUSTOMER_KINDS
-from server.orders.charges import follow_resent
+from server.orders.charges import follow_resent, reminders_of
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.lifecycle import actions_of, check_email, edit_order
 from server.orders.links import unsubscribe_url
@@ -30,6 +30,7 @@ from server.orders.service import no_longer_asked
 GONE: Final = ("done", "failed")
 """What waits is not repeated, and what was withheld had its reason; an edit of the order, and the
 next run, write what is true then."""
+TO_THE_SAME: Final = frozenset({"resend", "send_again"})
 
 
 def mail_of(merchant_id: int, mail_id: int) -> Mail | None:
@@ -44,8 +45,24 @@ def mail_of(merchant_id: int, mail_id: int) -> Mail | None:
 def actions_of_mail(mail: Mail, at: datetime) -> set[str]:
     """What fits: ``resend``, ``readdress``, ``send_again``, ``let_rest``, ``opt_out``, ``opt_in``.
 
-    ``readdress`` is to another address. What is refused only when it is tried says why then.
+    ``readdress`` is to another address. What is blocked is not offered (``hindrance_of``); what is
+    refused only when it is tried says why then.
     """
+    fits = _fitting(mail, at)
+    return fits - TO_THE_SAME if hindrance_of(mail, at) else fits
+
+
+def hindrance_of(mail: Mail, at: datetime) -> str | None:
+    """Why it cannot go to the same address again, as the word of a refusal; None if it can."""
+    block = suppression.blocked([mail], at).get(mail.id)
+    return _refusal(block) if block is not None and _fitting(mail, at) & TO_THE_SAME else None
+
+
+def _refusal(block: suppression.Block) -> str:
+    return "mail_opted_out" if block.is_opt_out else f"mail_blocked_{block.reason}"
+
+
+def _fitting(mail: Mail, at: datetime) -> set[str]:
     fits: set[str] = set()
     if mail.is_test:
         return fits
@@ -79,7 +96,7 @@ def readdress_mail(merchant_id: int, mail_id: int, email: str, *, actor: str, at
     email = email.strip()
     check_email(email)
     lock_merchant(merchant_id)
-    mail = _checked(merchant_id, mail_id, "readdress", at)
+    mail = _checked(merchant_id, mail_id, "readdress", at, email)
     assert mail.order_id is not None, "asked for by the action"
     order = order_now(merchant_id, mail.order_id)
     if "edit" in actions_of(order):
@@ -104,7 +121,7 @@ def use_address(merchant_id: int, order_id: int, email: str, *, actor: str, at: 
     if last is None or _written_instead(last, email.strip()) is not None:
         return
     try:
-        _check_goes_out(last, at, is_same_address=False)
+        _check_goes_out(last, email.strip(), at)
     except NotPossible:
         return
     _sent_once_more(last, email.strip(), actor, at)
@@ -149,43 +166,61 @@ def opt_in_to(merchant_id: int, mail_id: int, *, actor: str, at: datetime) -> No
 # --- what all of them ask -----------------------------------------------------------------------
 
 
-def _checked(merchant_id: int, mail_id: int, action: str, at: datetime) -> Mail:
-    """The mail as it is now, locked. Raises NotPossible if the action does not fit it."""
+def _checked(merchant_id: int, mail_id: int, action: str, at: datetime, email: str = "") -> Mail:
+    """The mail as it is now, locked. Raises NotPossible if the action does not fit it.
+
+    ``email`` is where it is to go, if not where it went.
+    """
     mail = mail_of(merchant_id, mail_id)
     if mail is None:
         raise NotPossible("mail_unknown")
     db.session.refresh(mail, with_for_update=True)
     if not mail.facts:
         raise NotPossible("mail_erased")
-    if action not in actions_of_mail(mail, at):
+    if action not in _fitting(mail, at):
         raise NotPossible("mail_action_gone")
-    if action in ("resend", "readdress", "send_again"):
-        _check_goes_out(mail, at, is_same_address=action != "readdress")
+    if action == "readdress" or action in TO_THE_SAME:
+        _check_goes_out(mail, email or mail.recipient, at)
     return mail
 
 
-def _check_goes_out(mail: Mail, at: datetime, *, is_same_address: bool) -> None:
+def _check_goes_out(mail: Mail, recipient: str, at: datetime) -> None:
     """The worker would withhold it or let it fail: better said now."""
     if mail.kind in CUSTOMER_KINDS:
         if not settings_of(mail.merchant_id, mail.shop_id).sends(mail.kind):
             raise NotPossible("mail_switched_off")
-        if no_longer_asked([mail]):
-            raise NotPossible("mail_moot")
-        if mail.kind == PAYMENT_INFORMATION and _asks_another_amount(mail):
-            raise NotPossible("mail_other_amount")
-    block = suppression.blocked([mail], at).get(mail.id) if is_same_address else None
+        _check_asks_what_is_owed(mail)
+    if recipient.lower() == mail.recipient.lower():
+        block = suppression.blocked([mail], at).get(mail.id)
+    else:
+        block = suppression.block_of(mail.merchant_id, recipient, mail.kind, at)
     if block is not None:
-        raise NotPossible("mail_opted_out" if block.is_opt_out else "mail_blocked")
+        raise NotPossible(_refusal(block))
 
 
-def _asks_another_amount(mail: Mail) -> bool:
+def _check_asks_what_is_owed(mail: Mail) -> None:
+    """Whoever reads it pays what it names: nothing else than is owed now, by the order or by that
+    reminder."""
+    if no_longer_asked([mail]):
+        raise NotPossible("mail_moot")
     order = db.session.get(Order, mail.order_id) if mail.order_id is not None else None
-    if order is None:
-        return False
-    rest = Ledger([order.id]).rest(order)
-    return rest > ZERO and mail.facts.get("amount_due") != money(
-        rest, order.currency, mail.language
-    )
+    asked = mail.facts.get("amount_due")
+    if order is None or not asked:
+        return
+    is_reminder = mail.kind in ("reminder", "dunning_notice")
+    due = _due_by_reminder(mail, order) if is_reminder else Ledger([order.id]).rest(order)
+    if due <= ZERO:
+        raise NotPossible("mail_moot")
+    if asked != money(due, order.currency, mail.language):
+        raise NotPossible("mail_other_amount")
+
+
+def _due_by_reminder(mail: Mail, order: Order) -> Decimal:
+    """What it asks for when it counts: its charges, those of the other levels, and the order."""
+    level = int(mail.facts.get("level", "0")) + 1
+    charged = reminders_of(order.id).when_told(level)
+    paid = Ledger([order.id]).paid(order.id)
+    return max(order.total, ZERO) + charged.fees + charged.interest - paid
 
 
 def _written_instead(mail: Mail, email: str) -> Mail | None:
@@ -204,9 +239,10 @@ def _sent_once_more(mail: Mail, recipient: str, actor: str, at: datetime) -> Mai
     if "unsubscribe_url" in mail.facts and mail.order_id is not None:
         url = unsubscribe_url(mail.order_id, recipient, mail.kind)  # of this address, not the other
         links["unsubscribe_url"] = url
-    new = mails.resend(mail, recipient=recipient, links=links, actor=actor, at=at)
-    follow_resent(mail, new)
-    _note(mail, "mail_resent", actor, at)
+    new, is_new = mails.resend(mail, recipient=recipient, links=links, actor=actor, at=at)
+    if is_new:
+        follow_resent(mail, new)
+        _note(mail, "mail_resent", actor, at)
     return new
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from server.mail.delivery import Desk, note_failure, note_success, write_letter
+from server.mail.delivery import Desk, note_failure, note_success, settle_message_ids, write_letter
 from server.mail.models import Mail
 from server.mail.smtp import NotEver, NotNow, NotSetUp
 
@@ -20,6 +20,7 @@ class Courier(Protocol):
 
 def deliver_mail(mail: Mail, desk: Desk, courier: Courier) -> None:
     """Raises NotEver, NotNow, MayHaveArrived and NotSetUp, after ``mail.failure`` was set."""
+    settle_message_ids([mail], desk)
     try:
         letter = write_letter(mail, desk)
     except (NotNow, NotEver, NotSetUp) as problem:

@@ -21,6 +21,7 @@ from server.mail.delivery import Desk, note_success, write_letter
 from server.mail.kinds import KINDS
 from server.mail.models import Mail, MailReport
 from server.mail.replies import FAILURES
+from server.mail.suppression import suppress
 from server.merchants.models import Merchant, NoticeChoice, User
 from server.orders.merchant_notices import tell_of_removals
 from server.orders.models import Order
@@ -203,6 +204,39 @@ def test_resend_leads_to_the_new_mail(anna: Visitor, shop: Shop) -> None:
     assert "Wird noch einmal gesendet" in anna.get(answer.location).text
     page = anna.get(f"/orders/{order.id}").text
     assert "Noch einmal gesendet: Zahlungsinformation" in text_of(page)
+
+
+@pytest.mark.feature("S70", "S10")
+def test_where_the_address_is_blocked_the_page_says_so_instead_of_a_button(
+    anna: Visitor, shop: Shop
+) -> None:
+    mail = sent(new_order(shop), delivery="complained")
+    assert "/resend" in anna.get(f"/mails/{mail.id}").text
+    suppress(mail.merchant_id, mail.recipient, "complaint", at=now())
+    db.session.commit()
+    page = anna.get(f"/mails/{mail.id}").text
+    assert "/resend" not in page
+    assert "/readdress" in page
+    assert "weil von ihr eine E-Mail als Spam gemeldet wurde" in page
+    answer = anna.post(f"/mails/{mail.id}/readdress", {"email": mail.recipient})
+    assert answer.status_code == 409
+    assert answer.text.count("weil von ihr eine E-Mail als Spam gemeldet wurde") == 1
+    mail.status = "unknown"
+    db.session.commit()
+    page = anna.get(f"/mails/{mail.id}").text
+    assert 'name="again" value="no"' in page
+    assert 'name="again" value="yes"' not in page
+
+
+@pytest.mark.feature("S4")
+@pytest.mark.parametrize("headers", ["Subject: x", "From: ", "From: ;\r\nReply-To: ;", ""])
+def test_a_head_that_names_no_sender_keeps_the_page_from_nobody(
+    anna: Visitor, shop: Shop, headers: str
+) -> None:
+    mail = sent(new_order(shop), headers=headers)
+    system = installed().mail_from.partition("<")[2].rstrip(">")
+    page = text_of(anna.get(f"/mails/{mail.id}").text)
+    assert f"<{system}>" in unescape(page).replace("@ ", "@")
 
 
 @pytest.mark.feature("S70")

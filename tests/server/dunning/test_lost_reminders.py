@@ -13,7 +13,7 @@ from server.dunning.models import BaseRate
 from server.dunning.service import reminder_by_hand
 from server.mail.models import Mail
 from server.matching.service import match_postings
-from server.orders.ledger import Ledger
+from server.orders.ledger import Ledger, NotPossible
 from server.orders.mail_actions import readdress_mail, resend_mail
 from server.orders.models import Order
 from server.orders.service import assign, mark_as_paid
@@ -177,6 +177,28 @@ def test_a_copy_of_what_arrived_changes_nothing(merchant, shop):
     assert (reminders_of(order)[0].mail_id, fresh(order).fee_total) == (mail.id, 2)
 
 
+@pytest.mark.feature("K28", "S70")
+def test_after_a_part_was_paid_an_old_reminder_is_not_sent_again(merchant, shop):
+    set_to(shop, invoice__reminders=2)
+    order, mail = reminded(shop)
+    posting = make_posting(merchant, "5.00", needs_match=False)
+    assign(merchant.id, posting.id, [(order.id, Decimal("5.00"))], actor=ANNA, at=day(22))
+    db.session.commit()
+    assert refused(merchant, mail, day(22)) == "mail_other_amount"
+    run_daily(merchant, 23, 60)
+    (notice,) = mails_of(order, "dunning_notice")
+    assert resend_mail(merchant.id, notice.id, actor=ANNA, at=day(61)).status == "queued"
+    fail(notice)
+    assert resend_mail(merchant.id, notice.id, actor=ANNA, at=day(62)).status == "queued"
+    assert refused(merchant, mail, day(62)) == "mail_other_amount"
+
+
+def refused(merchant, mail: Mail, at) -> str:
+    with pytest.raises(NotPossible) as caught:
+        resend_mail(merchant.id, mail.id, actor=ANNA, at=at)
+    return str(caught.value.args[0])
+
+
 @pytest.mark.feature("N4", "S70")
 def test_what_was_sent_again_and_held_back_is_written_anew(merchant, shop):
     order, mail = reminded(shop)
@@ -203,8 +225,7 @@ def test_the_next_reminder_asks_for_what_is_owed_and_the_lost_fee_is_gone_for_go
     assert notice.facts["fees_total"] == "3,00\xa0€"
     assert notice.facts["amount_due"] == "22,90\xa0€"
     assert fresh(order).fee_total == 3
-    resend_mail(merchant.id, mail.id, actor=ANNA, at=day(41))
-    send_mails(day(41))
+    assert refused(merchant, mail, day(41)) == "mail_other_amount"
     run_at(merchant, day(42))
     assert fresh(order).fee_total == 3, "no mail has ever asked for more"
 

@@ -21,7 +21,13 @@ from flask import Flask
 from plugin_sdk.errors import Misconfigured
 from server import vault
 from server.db import db, now
-from server.mail.delivery import Desk, source_of, write_letter
+from server.mail.delivery import (
+    UNSETTLED_DOMAIN,
+    Desk,
+    settle_message_ids,
+    source_of,
+    write_letter,
+)
 from server.mail.dkim import SigningKey, load_key, new_key
 from server.mail.kinds import KINDS
 from server.mail.models import DkimKey, Mail, SendingDomain
@@ -279,6 +285,42 @@ def test_the_tester_is_not_offered_to_unsubscribe_the_customer(over: dict[str, s
     said = read(write_letter(of_shop("payment_received", facts=facts, **over), SHOP_PROVEN).raw)
     assert said["List-Unsubscribe"] is None
     assert said["List-Unsubscribe-Post"] is None
+
+
+@pytest.mark.feature("K66", "S11")
+def test_the_link_in_what_a_tester_reads_has_no_power() -> None:
+    link = "https://kontor.example.org/unsubscribe/4nB8wK2t.aQ.x7"
+    facts = {**facts_for("payment_received", "de"), "unsubscribe_url": link}
+    tried, real = (
+        write_letter(of_shop("payment_received", facts=facts, redirected_to=to), SHOP_PROVEN)
+        for to in ("anna@example.org", None)
+    )
+    for words in (tried.message.html, tried.message.text):
+        assert "4nB8wK2t" not in words
+        assert "https://kontor.example.org/unsubscribe/test/de" in words
+    assert link in real.message.html
+    assert link in real.message.text
+
+
+@pytest.mark.parametrize(
+    ("desk", "domain"), [(NOTHING_PROVEN, "kontor.example.net"), (SHOP_PROVEN, "example.org")]
+)
+def test_the_message_id_is_of_the_domain_that_the_mail_leaves_from(desk: Desk, domain: str) -> None:
+    mail = of_shop(message_id=f"<4nB8wK2t@{UNSETTLED_DOMAIN}>")
+    assert settle_message_ids([mail], desk)
+    said = read(write_letter(mail, desk).raw)
+    assert said["Message-ID"] == f"<4nB8wK2t@{domain}>"
+    assert said["From"].addresses[0].domain == domain
+    for later in (NOTHING_PROVEN, SHOP_PROVEN):
+        assert not settle_message_ids([mail], later)
+        assert read(write_letter(mail, later).raw)["Message-ID"] == f"<4nB8wK2t@{domain}>"
+
+
+def test_a_sender_that_is_no_address_gets_its_message_id_once_it_is_put_right() -> None:
+    mail = of_shop(message_id=f"<4nB8wK2t@{UNSETTLED_DOMAIN}>", sender_address="anna at home")
+    assert not settle_message_ids([mail], SHOP_PROVEN)
+    mail.sender_address = "shop@example.org"
+    assert settle_message_ids([mail], SHOP_PROVEN)
 
 
 def test_machines_are_told_that_a_machine_wrote() -> None:

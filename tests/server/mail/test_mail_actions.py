@@ -20,6 +20,7 @@ from server.orders.links import read_unsubscribe
 from server.orders.mail_actions import (
     actions_of_mail,
     decide_mail,
+    hindrance_of,
     opt_in_to,
     opt_out_of,
     readdress_mail,
@@ -95,8 +96,18 @@ def test_once_more_is_a_new_mail_with_the_same_words(order: Order) -> None:
     new = resend_mail(order.merchant_id, old.id, actor=ANNA, at=LATER)
     assert (new.facts, new.recipient, new.status) == (old.facts, old.recipient, "queued")
     assert new.message_id != old.message_id
-    assert resend_mail(order.merchant_id, old.id, actor=ANNA, at=LATER) == new
-    assert "mail_resent" in events(order)
+    assert events(order).count("mail_resent") == 1
+
+
+@pytest.mark.feature("S70")
+def test_two_clicks_round_the_turn_of_a_minute_are_one(order: Order) -> None:
+    old = sent(order)
+    clicks = [LATER.replace(second=59), LATER + timedelta(seconds=61), LATER + timedelta(minutes=2)]
+    first, second, third = (
+        resend_mail(order.merchant_id, old.id, actor=ANNA, at=at) for at in clicks
+    )
+    assert first == second != third
+    assert events(order).count("mail_resent") == 2
 
 
 @pytest.mark.feature("S70")
@@ -118,7 +129,7 @@ def test_what_would_not_go_out_is_refused_with_the_reason(order: Order) -> None:
     assert refusal(resend_mail, mail) == "mail_action_gone"
     sent(order)
     suppression.suppress(order.merchant_id, mail.recipient, "complaint", at=AT)
-    assert refusal(resend_mail, mail) == "mail_blocked"
+    assert refusal(resend_mail, mail) == "mail_blocked_complaint"
     change_setting(order.merchant_id, "mail_payment_information", "off", actor=ANNA, at=AT)
     assert refusal(resend_mail, mail) == "mail_switched_off"
     change_setting(order.merchant_id, "mail_payment_information", "on", actor=ANNA, at=AT)
@@ -129,6 +140,42 @@ def test_what_would_not_go_out_is_refused_with_the_reason(order: Order) -> None:
     mail.facts = {}
     db.session.commit()
     assert refusal(resend_mail, mail) == "mail_erased"
+
+
+@pytest.mark.feature("S70", "K40")
+def test_the_thanks_for_a_part_name_the_rest_of_today_or_nothing(order: Order) -> None:
+    pay(order, "20.00")
+    thanks = sent(order, "partially_paid")
+    assert resend_mail(order.merchant_id, thanks.id, actor=ANNA, at=LATER).status == "queued"
+    pay(order, "10.00")
+    assert refusal(resend_mail, thanks) == "mail_other_amount"
+    pay(order, "20.00")
+    assert refusal(resend_mail, thanks) == "mail_moot"
+
+
+@pytest.mark.feature("S70")
+@pytest.mark.parametrize("reason", ["complaint", "manual", "bounced"])
+def test_to_a_blocked_address_nothing_is_offered_or_sent(order: Order, reason: str) -> None:
+    mail = sent(order)
+    assert hindrance_of(mail, LATER) is None
+    suppression.suppress(order.merchant_id, mail.recipient, reason, at=AT)
+    assert actions_of_mail(mail, LATER) == {"readdress"}
+    assert hindrance_of(mail, LATER) == f"mail_blocked_{reason}"
+    mail.status = "unknown"
+    db.session.commit()
+    assert actions_of_mail(mail, LATER) == {"let_rest", "readdress"}
+    with pytest.raises(NotPossible, match=f"mail_blocked_{reason}"):
+        decide_mail(order.merchant_id, mail.id, again=True, actor=ANNA, at=LATER)
+
+
+@pytest.mark.feature("S70", "S10")
+def test_nothing_is_sent_to_another_address_that_is_blocked(order: Order) -> None:
+    mail = sent(order)
+    suppression.suppress(order.merchant_id, NEW, "complaint", at=AT)
+    assert refusal(readdress_mail, mail, NEW.upper()) == "mail_blocked_complaint"
+    assert refusal(readdress_mail, mail, NEW) == "mail_blocked_complaint"
+    assert order.customer_email == "erika@htmail.com"
+    assert len(mails_of(order)) == 1
 
 
 def test_the_mail_of_another_merchant_is_not_there(order: Order) -> None:

@@ -64,7 +64,6 @@ def test_once_is_once(app: Flask) -> None:
     mails = db.session.scalars(select(Mail).order_by(Mail.id)).all()
     assert [mail.recipient for mail in mails] == ["erika@example.org"] * 2
     assert mails[0].message_id != mails[1].message_id
-    assert all(mail.message_id.endswith("@example.org>") for mail in mails)
 
 
 def test_it_goes_with_its_transaction(app: Flask) -> None:
