@@ -378,8 +378,9 @@ def _wait_in(body: Any) -> int | None:
     """Seconds that a JSON:API error names in its ``meta`` (Shopware's, without a Retry-After)."""
     first = next(iter(read_objects(read_object(body).get("errors"))), {})
     seconds = read_object(read_object(first.get("meta")).get("parameters")).get("seconds")
-    is_seconds = isinstance(seconds, int) and not isinstance(seconds, bool) and seconds >= 0
-    return min(seconds, MAX_RETRY_AFTER_SECONDS) if is_seconds else None
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:
+        return None
+    return min(seconds, MAX_RETRY_AFTER_SECONDS)
 
 
 def _retry_after(headers: Mapping[str, str]) -> int | None:
