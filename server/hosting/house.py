@@ -18,11 +18,19 @@ from plugin_sdk.connector import MAX_REASON
 from plugin_sdk.errors import Rejected, Temporary
 from plugin_sdk.quick import quick_loader
 from plugin_sdk.schemas import OrderSchema
+from server.banking.intake import store_postings
 from server.db import db, now
+from server.hosting.payouts import account_name, postings_of
 from server.orders.intake import Arrival, orders_gone, receive_answer, receive_orders
 from server.orders.ledger import NotPossible
 from server.orders.receiver import StaleReceiver, receiver_of
-from server.orders.service import acknowledge_update, hear_heartbeat, orders_in_status
+from server.orders.service import (
+    acknowledge_update,
+    hear_heartbeat,
+    orders_in_status,
+    request_match,
+)
+from server.orders.told import zone_of
 from server.shops.models import Shop
 from server.shops.order_requests import (
     is_waiting,
@@ -127,6 +135,18 @@ class House:
 
     def heartbeat(self, heartbeat: wire.Heartbeat) -> None:
         hear_heartbeat(self._shop(), heartbeat, now())
+        self._commit()
+
+    def take_payouts(self, payouts: Sequence[wire.Payout], title: str) -> None:
+        """Postings of an account of the marketplace's; one that is known already adds nothing."""
+        if not payouts:
+            return
+        shop = self._shop()
+        zone = zone_of(shop.merchant_id)
+        account = account_name(title, shop.name)
+        for payout in payouts:
+            store_postings(shop.merchant_id, postings_of(payout, account, title, zone))
+        request_match(shop.merchant_id, now())
         self._commit()
 
     def is_on(self) -> bool:

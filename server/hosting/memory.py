@@ -53,6 +53,7 @@ class RowMemory:
         self.compared_all_at = float(state.get("compared_all_at", 0))
         self.compare_all_after_seconds = float(state.get("compare_all_after_seconds", 0))
         self.comparing_all = bool(state.get("comparing_all", self.compared_all_at == 0))
+        self.payouts_cursor: str | None = state.get("payouts_cursor")
         self.pushed: OrderedDict[str, str] = OrderedDict()
         self.outbox = RowHints(row.merchant_id, row.shop_id, commit)
 
@@ -64,6 +65,7 @@ class RowMemory:
             "comparing_all": self.comparing_all,
             "compared_all_at": self.compared_all_at,
             "compare_all_after_seconds": self.compare_all_after_seconds,
+            "payouts_cursor": self.payouts_cursor,
         }
         row = db.session.get(ShopConnection, self._connection_id)
         if row is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from plugin_sdk.connector import Connector
+from plugin_sdk.connector import Capability, Connector
 from plugin_sdk.errors import ConnectorError, LoginNeeded, Misconfigured, Temporary
 from plugin_sdk.sync import COMPARE_SECONDS, COMPARE_UNTOLD_SECONDS, OrderSync, Rhythm, Troubles
 from plugin_sdk.types import Acknowledgement, Discovery, Outcome
@@ -26,6 +26,7 @@ HINTS_AT_ONCE = 25
 LEASE_SECONDS = 60  # of a request: half of what it is leased for
 DISCOVER_SECONDS = 24 * 60 * 60
 DISCOVER_AGAIN_SECONDS = 60 * 60
+PAYOUTS_SECONDS = 60 * 60
 FAILURES_IN_A_ROW = 3
 SLOW_SECONDS = 5
 """A failure that took so long is the shop's and not one order's: nothing else is tried."""
@@ -67,10 +68,11 @@ class Visitor:
         self._house = House(row.shop_id, commit)
         self._is_stopping = is_stopping
         self._compare_seconds = COMPARE_SECONDS if connector.is_told else COMPARE_UNTOLD_SECONDS
+        self._memory = RowMemory(row, commit)
         self._sync = OrderSync(
             connector,
             self._house,
-            RowMemory(row, commit),
+            self._memory,
             rhythm=Rhythm(self._compare_seconds),
             is_stopping=is_stopping,
             batch=HINTS_AT_ONCE,
@@ -78,6 +80,7 @@ class Visitor:
         self._troubles = Troubles()
         self._was_introduced = False
         self._discover_at = 0.0
+        self._payouts_at = 0.0
 
     def visit(self, *, is_due: bool) -> Ending:
         """Do what is to be done. Raises only what is a bug.
@@ -126,7 +129,23 @@ class Visitor:
             seconds = self._sync.step()
         if seconds > 0:
             self._discover()
+            self._take_payouts(until)
         return max(seconds, 0)
+
+    def _take_payouts(self, until: float) -> None:
+        """Once an hour, what the marketplace has paid out since (N6)."""
+        if Capability.PAYOUTS not in self._connector.capabilities:
+            return
+        if time.monotonic() < self._payouts_at:
+            return
+        has_more = True
+        while has_more and time.monotonic() < until and not self._is_stopping():
+            page = self._connector.list_payouts(self._memory.payouts_cursor)
+            self._house.take_payouts(page.payouts, self._connector.title or self._connector.name)
+            self._memory.payouts_cursor = page.cursor
+            self._memory.save()
+            has_more = page.has_more
+        self._payouts_at = time.monotonic() + (0 if has_more else PAYOUTS_SECONDS)
 
     def _tell_payments(self, until: float) -> None:
         """Raises Temporary or Misconfigured when the shop, and not one of its orders, fails."""
