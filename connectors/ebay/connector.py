@@ -170,11 +170,11 @@ class Ebay(Connector[EbayConfig]):
     ) -> Mapping[str, Any]:
         """The refresh token and whose it is; a pair of signing keys where there is none yet."""
         config = config_before_login(settings)
-        if given.get("state") != way.state:
-            raise Rejected("This log-in at eBay belongs to another one that was begun.")
         code = given.get("code")
         if not isinstance(code, str) or not code:
             raise Rejected("The log-in at eBay was declined.")
+        if given.get("state") != way.state:
+            raise Rejected("This log-in at eBay belongs to another one that was begun.")
         agent = f"Kontor-{cls.title}/{cls.version}"
         secrets = (config.client_secret, code)
         http = HttpSession("eBay", user_agent=agent, rules=RULES, secrets=secrets, limits=limits)

@@ -175,7 +175,7 @@ def _customer(
         (line.get("purchaseMarketplaceId") for line in read_objects(order.get("lineItems"))), None
     )
     return Customer(
-        number=_personal(buyer.get("username"), 64),
+        number=_unmasked(buyer.get("username"), 64),
         email=_email(registered.get("email")) or _email(ship_to.get("email")),
         language=LANGUAGES.get(str(market)),
         vat_id=_vat_id(read_object(buyer.get("taxIdentifier"))),
@@ -183,7 +183,7 @@ def _customer(
 
 
 def _email(value: Any) -> str | None:
-    text = _personal(value, 320)
+    text = _unmasked(value, 320)
     # Expired ones are told in words ("Invalid Request") as well.
     return text if text and re.fullmatch(r"[^@\s]+@[^@\s]+", text) else None
 
@@ -191,28 +191,28 @@ def _email(value: Any) -> str | None:
 def _vat_id(identifier: Mapping[str, Any]) -> str | None:
     if "VAT" not in str(identifier.get("taxIdentifierType")):
         return None
-    return _personal(identifier.get("taxpayerId"), 32)
+    return _unmasked(identifier.get("taxpayerId"), 32)
 
 
 def _address(contact: Mapping[str, Any]) -> Address | None:
     """``last_name`` is the full name: eBay knows no other, and "van der Berg" cannot be cut."""
     place = read_object(contact.get("contactAddress"))
-    lines = (_personal(place.get(key), 149) for key in ("addressLine1", "addressLine2"))
+    lines = (_unmasked(place.get(key), 149) for key in ("addressLine1", "addressLine2"))
     country = read_text(place.get("countryCode"), 2)
     found = Address(
-        last_name=_personal(contact.get("fullName"), 200),
-        company=_personal(contact.get("companyName"), 200),
+        last_name=_unmasked(contact.get("fullName"), 200),
+        company=_unmasked(contact.get("companyName"), 200),
         street=", ".join(line for line in lines if line) or None,
-        postcode=_personal(place.get("postalCode"), 32),
-        city=_personal(place.get("city"), 200),
+        postcode=_unmasked(place.get("postalCode"), 32),
+        city=_unmasked(place.get("city"), 200),
         country=country if country and re.fullmatch("[A-Z]{2}", country) else None,
-        phone=_personal(read_object(contact.get("primaryPhone")).get("phoneNumber"), 64),
+        phone=_unmasked(read_object(contact.get("primaryPhone")).get("phoneNumber"), 64),
     )
-    return None if replace(found, phone=None, country=None) == Address() else found
+    return None if replace(found, phone=None) == Address() else found
 
 
-def _personal(value: Any, longest: int) -> str | None:
-    """Text about a person; None as well for what eBay has masked."""
+def _unmasked(value: Any, longest: int) -> str | None:
+    """Text; None as well for what eBay has masked."""
     text = read_text(value, longest)
     return None if text is None or MASK in text else text
 
@@ -230,6 +230,6 @@ def _items(order: Mapping[str, Any]) -> Iterator[Item]:
 
 def _references(order: Mapping[str, Any], external_id: str) -> tuple[str, ...]:
     """The other numbers under which buyers and sellers know the order."""
-    found = [read_text(order.get(key), 128) for key in ("legacyOrderId", "salesRecordReference")]
+    found = [_unmasked(order.get(key), 128) for key in ("legacyOrderId", "salesRecordReference")]
     others = (text for text in found if text and text not in (external_id, NO_RECORD))
     return tuple(dict.fromkeys(others))

@@ -218,7 +218,7 @@ class FakeEbay(FakeShop):
             self.login.bearer(asked, "", of_user=False)
             if asked.body != {"signingKeyCipher": "ED25519"}:
                 raise EbayProblem(400, 210_001, "Invalid cipher", domain="KEY_MANAGEMENT")
-            return Reply(201, self.login.make_signing_key())
+            return Reply(200, self.login.make_signing_key())
         return Reply(404, b"<html><body>Resource not found</body></html>")
 
     def _user(self) -> Json:
