@@ -11,6 +11,7 @@ what was asked with parameters that your shop does not know.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import signal
 import sys
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -208,14 +210,18 @@ class FakeShop:
         self._let_go.wait(HANG_SECONDS)
 
 
-def serve(kind: Callable[[int], FakeShop], argv: Sequence[str] | None = None) -> int:
-    """Run a fake shop as a process, with one order, until SIGTERM or SIGINT.
+def serve(
+    kind: Callable[[int], FakeShop], connector: str, argv: Sequence[str] | None = None
+) -> int:
+    """Run a fake shop as a process until SIGTERM or SIGINT.
 
-    Its first line is a JSON object: the settings of a connector that may come in.
+    Its first line is a JSON object: the settings of a connector that may come in. ``connector``
+    (module:Class) and the settings can also be written as a kontor.toml, to try the commands with.
     """
     parser = argparse.ArgumentParser(description="A fake shop for demonstrations.")
     parser.add_argument("--port", type=int, default=0, help="0 finds a free one")
     parser.add_argument("--orders", type=int, default=1, help="so many orders to begin with (1)")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="write a kontor.toml")
     arguments = parser.parse_args(argv)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -223,11 +229,21 @@ def serve(kind: Callable[[int], FakeShop], argv: Sequence[str] | None = None) ->
     with kind(arguments.port) as fake:
         for _ in range(arguments.orders):
             fake.add_order()
-        sys.stdout.write(f"{json.dumps(fake.settings())}\n")
+        settings = dict(fake.settings())
+        if arguments.settings:
+            arguments.settings.write_text(_as_toml(connector, settings), encoding="utf-8")
+        sys.stdout.write(f"{json.dumps(settings)}\n")
         sys.stdout.flush()
         while not stop.wait(60):
             pass
     return 0
+
+
+def _as_toml(connector: str, settings: Mapping[str, Any]) -> str:
+    module, _, class_name = connector.partition(":")
+    name = getattr(importlib.import_module(module), class_name).name
+    values = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    return f"connector = {json.dumps(connector)}\n\n[{name}]\n{values}"
 
 
 class _Server(ThreadingHTTPServer):

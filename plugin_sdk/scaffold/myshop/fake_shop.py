@@ -1,6 +1,6 @@
 """A shop on loopback that answers as MyShop does. Make it as odd as your shop really is.
 
-python -m plugin_sdk.scaffold.myshop.fake_shop
+python -m plugin_sdk.scaffold.myshop.fake_shop --settings kontor.toml
 """
 
 from __future__ import annotations
@@ -144,4 +144,4 @@ class FakeMyShop(FakeShop):
 
 
 if __name__ == "__main__":
-    serve(FakeMyShop)
+    serve(FakeMyShop, "plugin_sdk.scaffold.myshop:MyShop")

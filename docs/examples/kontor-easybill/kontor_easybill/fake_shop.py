@@ -1,6 +1,6 @@
 """An easybill on loopback that answers as the published API v1 says.
 
-python -m kontor_easybill.fake_shop
+python -m kontor_easybill.fake_shop --settings kontor.toml
 """
 
 from __future__ import annotations
@@ -187,4 +187,4 @@ class FakeEasybill(FakeShop):
 
 
 if __name__ == "__main__":
-    serve(FakeEasybill)
+    serve(FakeEasybill, "kontor_easybill:Easybill")
