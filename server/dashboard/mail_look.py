@@ -30,10 +30,13 @@ from server.merchants.service import settings_of
 from server.orders.identity import (
     COLOURS,
     LOOK,
+    MAX_LEGAL_LINE_LENGTH,
     WrongIdentity,
     change_identity,
     checked_identity,
+    cleaned_lines,
     edition_for,
+    legal_line_of,
     system_address,
     theme_of,
 )
@@ -41,8 +44,9 @@ from server.shops.models import Shop
 
 pages = Blueprint("settings_look", __name__)
 
-FIELDS = ("sender_name", "sender_address", "reply_to", "language", *LOOK)
-MAX_TYPED_LENGTH = 320
+FIELDS = ("sender_name", "sender_address", "reply_to", "language", *LOOK, "legal_line")
+MAX_TYPED_LENGTH = 2 * MAX_LEGAL_LINE_LENGTH
+"""More than any field takes, so that what is too long is said and not cut."""
 PREVIEWED_KIND = "payment_information"
 
 
@@ -79,6 +83,7 @@ def _page(shop: Shop | None, typed: Mapping[str, str], problems: Mapping[str, st
             "height": MAX_HEIGHT,
             "least": MIN_WIDTH,
             "shown": HEADER_WIDTH_PIXELS,
+            "legal_line": MAX_LEGAL_LINE_LENGTH,
         },
     )
 
@@ -93,6 +98,7 @@ def _stored(shop: Shop | None) -> dict[str, str]:
         "sender_address": shop.sender_address or "",
         "reply_to": shop.reply_to or "",
         "language": shop.language if shop.language in LANGUAGES else LANGUAGES[0],
+        "legal_line": legal_line_of(shop.look),
     }
 
 
@@ -148,7 +154,9 @@ def _picture(shop: Shop) -> tuple[str, int] | None:
 def preview() -> Response:
     """The mail that asks for money, as it would look with what the form holds."""
     shop = _shop()
-    sample = Sample(PREVIEWED_KIND, _edition(shop), shop)
+    typed = request.values.get("legal_line")
+    legal_line = cleaned_lines(typed[:MAX_TYPED_LENGTH]) if typed is not None else None
+    sample = Sample(PREVIEWED_KIND, _edition(shop), shop, legal_line=legal_line)
     return preview_frame(sample.message(theme=_typed_theme(shop)), asked_scheme())
 
 

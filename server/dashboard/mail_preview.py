@@ -32,12 +32,14 @@ class Sample:
     """Which mail is shown: ``shop`` None is for all of them, or there is none yet.
 
     ``case`` is a turn of the mail other than the usual one, as ``samples.CASES`` names it.
+    ``legal_line`` stands for the shop's own, as long as it is only typed.
     """
 
     kind: str
     edition: str
     shop: Shop | None
     case: str = ""
+    legal_line: str | None = None
 
     @property
     def to_customer(self) -> bool:
@@ -49,6 +51,9 @@ class Sample:
         facts = dict(sample_facts(self.kind, self.edition, words.today(), self.case))
         if "shop_name" in facts and self.shop is not None:
             facts["shop_name"] = self.shop.name
+        if self.to_customer:
+            own = self.identity.legal_line
+            facts["legal_line"] = own if self.legal_line is None else self.legal_line
         return facts
 
     @property

@@ -23,6 +23,7 @@ from server.mail.languages import day, money
 from server.mail.models import Mail
 from server.mail.rules import grouped_iban
 from server.mail.service import insert_mail
+from server.orders.identity import identity_of
 from server.orders.ledger import ZERO
 from server.orders.links import help_url, page_url
 from server.orders.merchant_notices import tell_people
@@ -187,6 +188,7 @@ def _plain_facts(order: Order, here: Circumstances) -> Callable[[Shop, str], dic
         "recipient_name": order.customer_name,
         "page_url": page_url(order),
         "help_url": help_url(order.shop_id, language),
+        "legal_line": identity_of(shop).legal_line,
     }
 
 

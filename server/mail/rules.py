@@ -46,6 +46,8 @@ TEST_WORDS = {
 TEXT_COLUMNS = 74
 LINE_BYTES = 76  # RFC 2045, 6.7, and RFC 2047, 2
 MAX_FACT_LENGTH = 1000
+OF_SEVERAL_LINES = frozenset({"legal_line"})
+"""Facts whose line breaks are shown; in all others they are spaces."""
 MAX_LINK_LENGTH = 800  # some also stand in a header field
 MAX_LIST_ITEMS = 50
 MAX_SUBJECT_LENGTH = 200
@@ -266,7 +268,7 @@ def _filled(nodes: Sequence[Node], values: Facts, quote: Quote) -> Iterator[str]
         if isinstance(node, str):
             yield node
         elif isinstance(node, Name):
-            yield quote(node.name, _shortened(clean(_value(node.name, values))))
+            yield quote(node.name, _shown(node.name, _value(node.name, values)))
         else:
             yield from _part(node, values, quote)
 
@@ -293,7 +295,7 @@ def _value(name: str, values: Facts) -> str:
 
 def _quote(name: str, value: str) -> str:
     # Theme values are validated colours, which also stand in <style>, where nothing is unescaped.
-    return value if name.startswith("theme.") else escape(value, quote=True)
+    return value if name.startswith("theme.") else escape(value, quote=True).replace("\n", "<br>")
 
 
 _UNPRINTABLE = re.compile(
@@ -304,6 +306,11 @@ _UNPRINTABLE = re.compile(
 def clean(value: str) -> str:
     """Controls and changes of writing direction become spaces: they forge headers and amounts."""
     return _UNPRINTABLE.sub(" ", value)
+
+
+def _shown(name: str, value: str) -> str:
+    lines = value.split("\n") if name in OF_SEVERAL_LINES else [value]
+    return _shortened("\n".join(map(clean, lines)))
 
 
 def _shortened(value: str) -> str:

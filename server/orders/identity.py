@@ -19,7 +19,7 @@ from server.config import installed
 from server.db import db
 from server.mail.domain_rules import DomainError, checked_domain
 from server.mail.languages import LANGUAGES, edition
-from server.mail.rules import MAX_DISPLAY_NAME_LENGTH, checked_address, clean
+from server.mail.rules import MAX_DISPLAY_NAME_LENGTH, MAX_FACT_LENGTH, checked_address, clean
 from server.mail.service import sender_of
 from server.mail.theme import Theme
 from server.merchants.service import log_shop_change
@@ -52,12 +52,17 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """``sender_address`` is the one that the shop wants, or ours if it wants none."""
+    """``sender_address`` is the one that the shop wants, or ours if it wants none.
+
+    ``legal_line`` are the particulars that a merchant must state in business letters, in lines; ""
+    for none.
+    """
 
     theme: Theme
     sender_name: str
     sender_address: str
     reply_to: str | None
+    legal_line: str = ""
 
 
 def identity_of(shop: Sender) -> Identity:
@@ -66,12 +71,18 @@ def identity_of(shop: Sender) -> Identity:
         shop.sender_name or shop.name,
         shop.sender_address or system_address(),
         shop.reply_to,
+        legal_line_of(shop.look),
     )
 
 
 def system_address() -> str:
     """Where mails come from until the shop's own domain is proven (S17)."""
     return sender_of(installed().mail_from)[1]
+
+
+def legal_line_of(look: Mapping[str, Any]) -> str:
+    stored = look.get("legal_line")
+    return stored if isinstance(stored, str) else ""
 
 
 def theme_of(look: Mapping[str, Any]) -> Theme:
@@ -117,6 +128,7 @@ def stored_country(raw: Mapping[str, Any]) -> str | None:
 
 COLOURS: Final = ("primary", "text", "header_background", "header_text")
 LOOK: Final = (*COLOURS, "font")
+MAX_LEGAL_LINE_LENGTH: Final = MAX_FACT_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +140,7 @@ class Wanted:
     reply_to: str | None
     language: str
     theme: Theme
+    legal_line: str
 
 
 class WrongIdentity(ValueError):
@@ -146,6 +159,7 @@ def checked_identity(typed: Mapping[str, str], picture: tuple[str, int] | None) 
     mailboxes for everybody is refused: nobody but the provider can prove it (S14).
     """
     problems: dict[str, str] = {}
+    legal_line = cleaned_lines(typed.get("legal_line", ""))
 
     def tried(name: str, check: Callable[[str], str], key: str) -> str:
         try:
@@ -157,6 +171,8 @@ def checked_identity(typed: Mapping[str, str], picture: tuple[str, int] | None) 
     sender_name = clean(typed.get("sender_name", "")).strip()
     if len(sender_name) > MAX_DISPLAY_NAME_LENGTH:
         problems["sender_name"] = "sender_name_long"
+    if len(legal_line) > MAX_LEGAL_LINE_LENGTH:
+        problems["legal_line"] = "legal_line_long"
     sender_address = tried("sender_address", _own_address, "address_invalid")
     reply_to = tried("reply_to", _address, "address_invalid")
     if typed.get("language") not in LANGUAGES:
@@ -169,7 +185,14 @@ def checked_identity(typed: Mapping[str, str], picture: tuple[str, int] | None) 
         raise WrongIdentity(problems)
     image, height = picture or ("", Theme().header_height_pixels)
     theme = Theme(**look, header_image=image, header_height_pixels=height)
-    return Wanted(sender_name, sender_address or None, reply_to or None, typed["language"], theme)
+    return Wanted(
+        sender_name, sender_address or None, reply_to or None, typed["language"], theme, legal_line
+    )
+
+
+def cleaned_lines(typed: str) -> str:
+    """The lines of it that say something."""
+    return "\n".join(line for each in typed.splitlines() if (line := clean(each).strip()))
 
 
 def _address(typed: str) -> str:
@@ -193,6 +216,8 @@ def change_identity(shop: Shop, wanted: Wanted, *, actor: str, at: datetime) -> 
     """Store it and write down who changed what; False if nothing was changed."""
     db.session.refresh(shop, with_for_update={"key_share": True})
     look = {} if wanted.theme == Theme() else asdict(wanted.theme)
+    if wanted.legal_line:
+        look["legal_line"] = wanted.legal_line
     before, after = _as_logged(shop.look), _as_logged(look)
     for name in ("sender_name", "sender_address", "reply_to", "language"):
         before[name] = getattr(shop, name) or ""
@@ -215,7 +240,10 @@ def change_identity(shop: Shop, wanted: Wanted, *, actor: str, at: datetime) -> 
 
 
 def _as_logged(look: Mapping[str, Any]) -> dict[str, str]:
-    """The colours, font and picture as the log of the settings writes them."""
+    """Colours, font, picture and legal particulars as the log of the settings writes them."""
     theme = theme_of(look)
     written = {f"look_{name}": str(getattr(theme, name)) for name in LOOK}
-    return written | {"look_picture": theme.header_image.rpartition("/")[2][:8]}
+    return written | {
+        "look_picture": theme.header_image.rpartition("/")[2][:8],
+        "look_legal_line": legal_line_of(look),
+    }

@@ -182,6 +182,7 @@ def facts_of_request(asked: Request, shop: Sender, language: str) -> dict[str, s
         "prepayment": "yes" if asked.code is wire.PaymentCode.PREPAYMENT else "",
         "payable_until": day(until, language) if until else "",
         "help_url": help_url(shop.id, language),
+        "legal_line": identity_of(shop).legal_line,
     }
 
 
@@ -382,6 +383,7 @@ def _queue_to_customer(
             "recipient_name": order.customer_name,
             "prepayment": "yes" if order.payment_code == "prepayment" else "",
             "help_url": help_url(shop.id, language),
+            "legal_line": identity_of(shop).legal_line,
             **_way_out(kind, order),
             **facts(shop, language),
         }

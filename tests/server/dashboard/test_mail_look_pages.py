@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import re
+from html import escape
 
 import pytest
 from sqlalchemy import select
 
 from server.db import db
 from server.mail.domains import add
+from server.mail.kinds import KINDS
 from server.mail.models import Mail, Picture
+from server.mail.service import preview_mail
 from server.merchants.models import SettingChange, User
 from server.merchants.service import change_setting
 from server.orders import service
@@ -178,6 +181,58 @@ def test_the_preview_follows_what_is_typed_and_keeps_what_cannot_be(shop, anna):
     assert 'lang="fr"' in french
 
 
+LEGAL = (
+    "Papier & Feder GmbH · Sitz Beispielstadt\r\n\r\n  Amtsgericht Beispielstadt, HRB 12345 \r\n"
+)
+LEGAL_LINES = ["Papier & Feder GmbH · Sitz Beispielstadt", "Amtsgericht Beispielstadt, HRB 12345"]
+
+
+@pytest.mark.feature("S2")
+def test_every_mail_to_customers_has_the_legal_particulars_in_its_foot(merchant, shop, anna):
+    assert anna.post(PATH, form_of(shop, legal_line=LEGAL)).status_code == 303
+    assert identity_of(stored(shop)).legal_line.splitlines() == LEGAL_LINES
+    assert escape("\n".join(LEGAL_LINES)) in anna.get(f"{PATH}?shop={shop.id}").text
+    order = make_order(shop)
+    posting = make_posting(merchant, "19.90", order.number)
+    part = [(order.id, posting.amount)]
+    service.assign(merchant.id, posting.id, part, actor="anna@example.org", at=AT)
+    db.session.commit()
+    mails = {mail.kind: preview_mail(mail) for mail in db.session.scalars(select(Mail))}
+    assert mails.keys() == {"payment_information", "payment_received"}
+    for message in mails.values():
+        assert "<br>".join(escape(line) for line in LEGAL_LINES) in message.html
+        assert "\n".join(LEGAL_LINES) in message.text
+    frame = anna.get(f"/dunning/preview/{make_order(shop).id}/content")
+    assert escape(LEGAL_LINES[1]) in frame.text
+
+
+@pytest.mark.feature("S2", "S9")
+@pytest.mark.parametrize(
+    "kind", [name for name, kind in KINDS.items() if kind.reader == "customer"]
+)
+def test_the_preview_of_every_kind_shows_the_particulars_and_no_notice_has_them(shop, anna, kind):
+    anna.post(PATH, form_of(shop, legal_line=LEGAL))
+    content = "/settings/mail-kinds/content"
+    preview = f"{content}?kind={kind}&edition=de"
+    assert "HRB 12345" in anna.get(f"{preview}&shop={shop.id}").text
+    assert "HRB 12345" not in anna.get(preview).text
+    assert "HRB 12345" not in anna.get(f"{content}?kind=order_paid&shop={shop.id}").text
+
+
+def test_the_particulars_are_shown_while_they_are_typed_and_are_no_markup(shop, anna):
+    anna.post(PATH, form_of(shop, legal_line=LEGAL))
+    assert "HRB 12345" in anna.get(f"{PATH}/preview?shop={shop.id}").text
+    typed = form_of(shop, legal_line="<b>Neu</b>\r\n{{ iban }}\u202e")
+    shown = anna.post(f"{PATH}/preview", typed).text
+    assert "&lt;b&gt;Neu&lt;/b&gt;<br>{{ iban }}" in shown and "HRB 12345" not in shown
+    assert "HRB 12345" not in anna.post(f"{PATH}/preview", form_of(shop, legal_line="")).text
+    too_long = anna.post(PATH, form_of(shop, legal_line="A" * 1001))
+    assert too_long.status_code == 422 and "Höchstens 1.000 Zeichen" in too_long.text
+    assert "A" * 1001 in too_long.text
+    assert identity_of(stored(shop)).legal_line.splitlines() == LEGAL_LINES
+    assert anna.post(PATH, form_of(shop, legal_line="A" * 1000)).status_code == 303
+
+
 def test_a_picture_goes_and_the_mails_that_were_sent_still_show_it(shop, anna, client):
     anna.post(PATH, form_of(shop, picture=file(png())))
     address = theme_of(stored(shop).look).header_image
@@ -199,6 +254,10 @@ def test_the_log_says_who_changed_what(shop, anna):
     assert "E-Mails: Hauptfarbe (Papier &amp; Feder): #1d5b79 → #7a2e2e" in said
     anna.post(PATH, form_of(shop, sender_name="Papier und Feder", primary="#7a2e2e"))
     assert len(list(db.session.scalars(select(SettingChange)))) == 2
+    legal = {"legal_line": "Sitz Beispielstadt"}
+    anna.post(PATH, form_of(shop, sender_name="Papier und Feder", primary="#7a2e2e", **legal))
+    said = re.sub(r"<[^>]+>", "", anna.get("/settings/changes").text)
+    assert "Pflichtangaben (Papier &amp; Feder): – → Sitz Beispielstadt" in " ".join(said.split())
 
 
 def test_members_look_and_administrators_change(shop, anna):
@@ -223,7 +282,7 @@ def test_another_merchants_shop_is_not_there(anna):
 
 
 def test_a_stored_look_that_is_none_keeps_no_mail_back(shop):
-    shop.look = {"primary": "javascript:alert(1)", "nonsense": 1}
+    shop.look = {"primary": "javascript:alert(1)", "nonsense": 1, "legal_line": ["x"]}
     db.session.commit()
     assert identity_of(shop).theme == theme_of({})
     assert make_order(shop).payment_status == "unpaid"
