@@ -57,6 +57,7 @@ class Capability(StrEnum):
     INVOICE_PDF = "invoice_pdf"
     BROWSER_LOGIN = "browser_login"
     PAYOUTS = "payouts"
+    APP_PACKAGE = "app_package"
 
 
 class Severity(StrEnum):
@@ -119,6 +120,44 @@ class LoginWay:
     state: str
     return_url: str
     callback_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShopCall:
+    """A request of the shop system's own server to the address that a connection has at its host.
+
+    ``path``: what stands behind ``address``; ``query``: as it came, percent-encoded.
+    """
+
+    address: str
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ShopReply:
+    """What to answer such a request, as JSON, and what follows from it.
+
+    ``settings`` are to be kept with those of the connection. ``forget``: numbers of customers whose
+    personal data must be erased.
+    """
+
+    body: Mapping[str, Any]
+    status: int = 200
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    forget: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppPackage:
+    """A file that the merchant uploads in the shop system; ``settings`` as in a ShopReply."""
+
+    filename: str
+    content: bytes
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +337,21 @@ class Connector(ABC, Generic[ConfigT]):
         Raises Rejected when it was refused or is not what it should be, Temporary, Misconfigured.
         """
         raise Rejected("This shop system has no log-in in the browser.")
+
+    @classmethod
+    def answer_call(
+        cls, settings: Mapping[str, Any], call: ShopCall, limits: Limits
+    ) -> ShopReply | None:
+        """What the shop system asks beside webhooks: to register an app, to prove an address.
+
+        None: it is not known here. ``settings`` may be incomplete. Raises ConnectorError.
+        """
+        return None
+
+    @classmethod
+    def app_package(cls, settings: Mapping[str, Any], address: str) -> AppPackage:
+        """The app that calls ``address``. For Capability.APP_PACKAGE."""
+        raise Misconfigured("This shop system takes no app.")
 
     @abstractmethod
     def check(self) -> list[Finding]:

@@ -6,12 +6,21 @@ address is the secret. A webhook is a hint: which orders it names is written dow
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, jsonify, request
 
+from plugin_sdk.connector import ShopCall
 from plugin_sdk.errors import ConnectorError, Rejected
 from server.db import db, now
-from server.hosting.connecting import connector_of, take_login
-from server.shops.connections import add_hints, connection_of_login, connection_of_webhook
+from server.forgetting.service import erase_customer
+from server.hosting.connecting import address_of, answer_call, connector_of, take_login
+from server.orders.ledger import NotPossible
+from server.shops.connections import (
+    add_hints,
+    connection_at,
+    connection_of_login,
+    connection_of_webhook,
+)
+from server.shops.models import ShopConnection
 
 MAX_WEBHOOK_BYTES = 2 * 1024 * 1024
 
@@ -39,6 +48,46 @@ def receive(token: str) -> Response:
     return _answer(200, "Thank you.")
 
 
+@blueprint.get("/webhooks/shops/<token>", defaults={"path": ""})
+@blueprint.route("/webhooks/shops/<token>/<path:path>", methods=["GET", "POST"])
+def answer(token: str, path: str) -> Response:
+    """What else a shop system asks: to register an app, to prove that the address is ours."""
+    if (request.content_length or 0) > MAX_WEBHOOK_BYTES:
+        return _answer(413, "Too large.")
+    row = connection_at(token)
+    if row is None:
+        return _answer(404, "Nobody listens here.")
+    try:
+        reply = answer_call(row, _call(row, path), now())
+    except Rejected as refused:
+        return _refused(str(refused))
+    except ConnectorError:
+        return _answer(503, "Not now.")
+    if reply is None:
+        return _answer(404, "Nobody listens here.")
+    try:
+        for customer in reply.forget:
+            erase_customer(row.merchant_id, row.shop_id, customer, now())
+    except NotPossible:  # one of the bank files is being read just now
+        db.session.rollback()
+        return _answer(503, "Not now.")
+    db.session.commit()
+    answer = jsonify(dict(reply.body))
+    answer.status_code = reply.status
+    return answer
+
+
+def _call(row: ShopConnection, path: str) -> ShopCall:
+    return ShopCall(
+        address=address_of(row),
+        method=request.method,
+        path=path,
+        query=request.query_string.decode("ascii", "replace"),
+        headers=dict(request.headers.items()),
+        body=request.get_data(cache=False),
+    )
+
+
 @blueprint.post("/logins/shops/<state>")
 def receive_login(state: str) -> Response:
     """The keys that a shop made when its owner agreed. The address is good for one log-in."""
@@ -56,6 +105,13 @@ def receive_login(state: str) -> Response:
         return _answer(503, "Not now.")
     db.session.commit()
     return _answer(200, "Thank you.")
+
+
+def _refused(reason: str) -> Response:
+    """Shopware shows ``error`` to the person who installs; others only look at the status."""
+    answer = jsonify({"error": reason})
+    answer.status_code = 401
+    return answer
 
 
 def _answer(status: int, text: str) -> Response:

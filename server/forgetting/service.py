@@ -64,9 +64,28 @@ PRINTED_FIELDS: Final = (
     "bank_reference",
 )
 """What a bank prints of a payment that may tell whose it is."""
+MARKETPLACE: Final = "marketplace"
 SHORTEST_TRACE: Final = 4
 """A shorter word of a name would find half of all notices."""
 TALKATIVE_EVENTS: Final = ("additional_set",)
+
+
+def erase_customer(merchant_id: int, shop_id: int, customer_number: str, at: datetime) -> int:
+    """The same for every order of one customer of a shop; returns how many.
+
+    For a marketplace that tells of a deleted account. Raises NotPossible as for one order; then
+    none is done, and the marketplace tells again.
+    """
+    orders = select(Order.id).where(
+        Order.merchant_id == merchant_id,
+        Order.shop_id == shop_id,
+        Order.wire["customer"]["number"].as_string() == customer_number,
+        Order.erased_at.is_(None),
+    )
+    order_ids = db.session.scalars(orders.order_by(Order.id)).all()
+    for order_id in order_ids:
+        erase_personal_data(merchant_id, order_id, actor=MARKETPLACE, at=at)
+    return len(order_ids)
 
 
 def erase_personal_data(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> Order:

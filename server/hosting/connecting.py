@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from plugin_sdk.connector import Connector, LoginWay
+from plugin_sdk.connector import AppPackage, Connector, LoginWay, ShopCall, ShopReply
 from plugin_sdk.errors import Misconfigured
 from plugin_sdk.http import Limits
 from plugin_sdk.installed import connector_class, installed_connectors
@@ -31,6 +31,7 @@ WEBHOOK_PATH = "/webhooks/shops/"
 LOGIN_PATH = "/logins/shops/"
 RETURN_PATH = "/shops/login/"
 WEBHOOK_URL, WEBHOOK_SECRET = "webhook_url", "webhook_secret"
+MADE_UP = (WEBHOOK_SECRET, "verification_token")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -96,8 +97,31 @@ def take_login(row: ShopConnection, state: str, given: Mapping[str, Any], at: da
 
 def new_secrets(name: str) -> dict[str, str]:
     """Settings that the host makes up itself."""
-    known = {one.name for one in fields(connector_class(name).Config)}
-    return {WEBHOOK_SECRET: secrets.token_urlsafe(32)} if WEBHOOK_SECRET in known else {}
+    known = fields(connector_class(name).Config)
+    ours = [one.name for one in known if one.metadata.get("from_host") and one.name in MADE_UP]
+    return {each: secrets.token_urlsafe(32) for each in ours}
+
+
+def answer_call(row: ShopConnection, call: ShopCall, at: datetime) -> ShopReply | None:
+    """What else the shop's server asks at the connection's address. Raises ConnectorError."""
+    settings = settings_of(row)
+    reply = connector_class(row.connector).answer_call(settings, call, limits())
+    if reply is not None and reply.settings:
+        change_settings(row, {**settings, **reply.settings}, at)
+    return reply
+
+
+def app_package(row: ShopConnection, at: datetime) -> AppPackage:
+    """What the merchant uploads in the shop system. Raises ConnectorError."""
+    settings = settings_of(row)
+    package = connector_class(row.connector).app_package(settings, address_of(row))
+    change_settings(row, {**settings, **package.settings}, at)
+    return package
+
+
+def address_of(row: ShopConnection) -> str:
+    """Where the shop's own server reaches us."""
+    return installed().url.rstrip("/") + WEBHOOK_PATH + webhook_token(row)
 
 
 def _is_reachable(own_url: str, settings: Mapping[str, Any]) -> bool:

@@ -86,13 +86,19 @@ def connection_of(merchant_id: int, shop_id: int) -> ShopConnection | None:
     )
 
 
-def connection_of_webhook(token: str) -> ShopConnection | None:
-    """Whose webhooks come to this address, if it is one that is switched on."""
+def connection_at(token: str) -> ShopConnection | None:
+    """Whose address that is, switched on or not: an app registers before."""
     return db.session.scalar(
         select(ShopConnection)
-        .where(ShopConnection.webhook_hash == _hash(token), ShopConnection.status != "withheld")
+        .where(ShopConnection.webhook_hash == _hash(token))
         .options(undefer(ShopConnection.settings))
     )
+
+
+def connection_of_webhook(token: str) -> ShopConnection | None:
+    """Whose webhooks come to this address, if it is one that is switched on."""
+    row = connection_at(token)
+    return None if row is None or row.status == "withheld" else row
 
 
 def switch_on(row: ShopConnection, at: datetime) -> None:
@@ -104,6 +110,16 @@ def switch_off(row: ShopConnection) -> None:
     """What is under way ends; nothing begins."""
     row.status = "withheld"
     db.session.execute(delete(OrderHint).where(OrderHint.shop_id == row.shop_id))
+
+
+def look_again(row: ShopConnection, at: datetime) -> None:
+    """Visit it now and compare everything, not only what changed since the last time (K67)."""
+    row.state = {}
+    row.version += 1  # or a visitor that still remembers would go on from where it stood
+    row.due_at, row.rests_until = at, None
+    if row.status == "failed":
+        row.status, row.attempts = "queued", 0
+    announce(ShopConnection)
 
 
 def remove_connection(row: ShopConnection) -> None:
@@ -133,7 +149,17 @@ def connection_of_login(state: str, at: datetime) -> ShopConnection | None:
 
 
 def end_login(row: ShopConnection) -> None:
-    row.login_hash = row.login_until = None
+    """It counts no longer. Whose it was is still known, for the browser that comes back after."""
+    row.login_until = None
+
+
+def connection_that_began(merchant_id: int, state: str) -> ShopConnection | None:
+    """Whose last log-in that was, whether it still counts or not."""
+    return db.session.scalar(
+        select(ShopConnection)
+        .where(ShopConnection.merchant_id == merchant_id, ShopConnection.login_hash == _hash(state))
+        .options(undefer(ShopConnection.settings))
+    )
 
 
 # --- visits ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from server.banking.models import Statement
 from server.db import Base, db
-from server.forgetting.service import erase_personal_data
+from server.forgetting.service import erase_customer, erase_personal_data
 from server.mail.service import preview_mail
 from server.matching.service import match_postings
 from server.orders.claims import ProofFile, claim_paid
@@ -19,7 +19,7 @@ from server.orders.ledger import NotPossible
 from server.orders.lifecycle import mark_as_unpaid
 from server.orders.models import Order
 from server.orders.service import set_additional, store_invoice
-from tests.factories import bearer, make_key, make_posting
+from tests.factories import bearer, make_key, make_merchant, make_posting, make_shop
 from tests.server.life.steps import (
     ANNA,
     LATER,
@@ -227,3 +227,18 @@ def test_an_open_order_is_asked_for_nothing_afterwards(merchant, shop):
     db.session.refresh(order)
     assert order.reminders_blocked_at == LATER
     assert db.session.query(Order).filter_by(customer_email="erika@example.org").count() == 0
+
+
+@pytest.mark.feature("S86")
+def test_a_customer_whose_account_was_deleted_is_erased_from_all_his_orders(merchant, shop):
+    him = {"number": "erika-4711", "email": "erika@example.org"}
+    his = [pushed(shop, customer=him)[1] for _ in range(2)]
+    other = pushed(shop, customer={"number": "bob-4711", "email": "bob@example.org"})[1]
+    stranger = make_shop(make_merchant("Bobs Laden"), "Bob")
+    of_stranger = pushed(stranger, customer=him)[1]
+    assert erase_customer(merchant.id, shop.id, "erika-4711", PAID_AT) == 2
+    db.session.commit()
+    assert all(order.erased_at is not None for order in his)
+    assert other.erased_at is None
+    assert of_stranger.erased_at is None
+    assert erase_customer(merchant.id, shop.id, "erika-4711", PAID_AT) == 0
