@@ -36,6 +36,7 @@ AGENT_LINE = re.compile(
 )
 JOURNAL = re.compile(r"^\S+ +\d+ [\d:.]+ \S+ [^ ]+\[\d+\]: |^\d{4}-\d\d-\d\dT\S+ (\S+ )?[^ ]*: ?")
 QUOTE = re.compile(r"( answered \d{3}): .*")
+REASON = re.compile(r"((?:payment of )?order \S+ [\w ]+): .*")
 TRACE = re.compile(r'  File "[^"]*", line \d+, in \w+')
 PERSONAL = (
     re.compile(r"[^\s@<>(),;:]+@[^\s@<>(),;:]+"),  # an e-mail address
@@ -60,7 +61,11 @@ def write_bundle(bundle: Bundle, path: Path) -> list[Finding]:
     """Write the zip; returns the findings in it. Raises OSError when it cannot be written."""
     connector = bundle.connector
     findings = connector.check()
-    scrub = Scrubber([*secrets_of(connector.config), bundle.api_key, *_customers(connector)])
+    customers = _customers(connector)
+    scrub = Scrubber(
+        [*secrets_of(connector.config), bundle.api_key, *(customers or ())],
+        knows_customers=customers is not None,
+    )
     contents: Mapping[str, Any] = {
         "about.json": _about(connector),
         "settings.json": {
@@ -83,14 +88,20 @@ def write_bundle(bundle: Bundle, path: Path) -> list[Finding]:
 
 
 class Scrubber:
-    """Cuts out secrets, known names, the words of others, and what looks personal."""
+    """Cuts out secrets, known names, the words of others, and what looks personal.
 
-    def __init__(self, known: Sequence[str]) -> None:
+    Without ``knows_customers`` the reasons of lines about orders are cut out as well.
+    """
+
+    def __init__(self, known: Sequence[str], *, knows_customers: bool = True) -> None:
+        self._knows_customers = knows_customers
         self._known = sorted({each for each in known if len(each) > 2}, key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """One line without what is nobody's business."""
         text = QUOTE.sub(rf"\1: {GONE}", text)
+        if not self._knows_customers:
+            text = REASON.sub(rf"\1: {GONE}", text)
         for known in self._known:
             text = re.sub(rf"(?<!\w){re.escape(known)}(?!\w)", GONE, text)
         for pattern in PERSONAL:
@@ -144,12 +155,15 @@ def _is_set(value: Any) -> str:
     return "is set" if value else "is not set"
 
 
-def _customers(connector: Connector[Any]) -> list[str]:
-    """Names and addresses of the first page of orders, to cut out wherever they appear."""
+def _customers(connector: Connector[Any]) -> list[str] | None:
+    """Names and addresses of the first page of orders, to cut out wherever they appear.
+
+    None: the shop cannot be asked.
+    """
     try:
         orders = connector.list_orders(None).orders
     except ConnectorError:
-        return []
+        return None
     return [word for order in orders for word in _personal_words(order)]
 
 
