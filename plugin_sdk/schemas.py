@@ -33,6 +33,7 @@ MAX_REFERENCES = 50
 BATCH_LIMIT = 100
 MAX_DISCOVERED = 200
 MAX_COMPARE_SECONDS = 7 * 86_400
+MAX_PAYOUT_PARTS = 10_000
 
 
 class Amount(fields.String):
@@ -296,6 +297,39 @@ class OrderResultSchema(WireSchema):
         ),
     )
     problem = fields.String(allow_none=True)
+
+
+class PayoutPartSchema(WireSchema):
+    makes = types.PayoutPart
+
+    kind = fields.Enum(types.PayoutKind, by_value=True, required=True)
+    gross = Amount(required=True)
+    fee = Amount(load_default=Decimal(0))
+    external_id = Text(64, 1, allow_none=True)
+    reference = Text(64, 1, allow_none=True)
+    booked_at = fields.AwareDateTime(allow_none=True)
+    note = Text(500, allow_none=True)
+
+
+class PayoutSchema(WireSchema):
+    makes = types.Payout
+
+    id = Text(64, 1, required=True)
+    paid_at = fields.AwareDateTime(required=True)
+    amount = Amount(required=True)
+    currency = Currency(required=True)
+    parts = fields.List(
+        fields.Nested(PayoutPartSchema),
+        required=True,
+        validate=validate.Length(max=MAX_PAYOUT_PARTS),
+    )
+    bank_reference = Text(140, allow_none=True)
+    account_digits = Text(8, allow_none=True)
+
+    @validates_schema
+    def _adds_up(self, loaded: dict[str, Any], **_: Any) -> None:
+        if sum((part.net for part in loaded["parts"]), Decimal(0)) != loaded["amount"]:
+            raise ValidationError("The parts do not add up to the amount.", "parts")
 
 
 class CodeMappingSchema(WireSchema):
