@@ -75,6 +75,17 @@ class EbayConfig:
         from_login=True,
         default="",
     )
+    verification_token: str = setting(
+        "Verification token",
+        secret=True,
+        help="32 to 80 letters, digits, _ and -, made up by you; enter the same at eBay under "
+        "Marketplace Account Deletion",
+        de=(
+            "Verification token",
+            "32 bis 80 Buchstaben, Ziffern, _ und -; dasselbe bei eBay eintragen",
+        ),
+        default="",
+    )
     marketplace: str = setting(
         "Marketplace",
         help="Where the account is at home",
@@ -92,7 +103,7 @@ class EbayConfig:
     history_days: int = setting(
         "Days to look back at the first comparison",
         help=f"1 to {MAX_HISTORY_DAYS}",
-        de=("Tage, die der erste Abgleich zurückblickt", f"1 bis {MAX_HISTORY_DAYS}"),
+        de=("Rückblick des ersten Abgleichs in Tagen", f"1 bis {MAX_HISTORY_DAYS}"),
         default=90,
     )
     base_url: str = setting(

@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
-from connectors.ebay import mapping, oauth, payouts, signing, trading
+from connectors.ebay import deletion, mapping, oauth, payouts, signing, trading
 from connectors.ebay.config import MAX_HISTORY_DAYS, EbayConfig, hosts_of
-from connectors.ebay.deletion import PublicKey
 from connectors.ebay.login import USER, config_before_login, keyset_of, log_in
 from connectors.ebay.window import Window, stamp
 from plugin_sdk.connector import (
@@ -29,6 +28,8 @@ from plugin_sdk.connector import (
     PayoutPage,
     Plan,
     Severity,
+    ShopCall,
+    ShopReply,
     WebhookHint,
     problem_of,
 )
@@ -50,11 +51,13 @@ from plugin_sdk.types import (
 )
 
 VERSION = "0.1.0"
+PEER = "the eBay API"
 ORDERS = "/sell/fulfillment/v1/order"
 PAYOUTS = "/sell/finances/v1/payout"
 TRANSACTIONS = "/sell/finances/v1/transaction"
 PUBLIC_KEY = "/commerce/notification/v1/public_key"
 TRADING = "/ws/api.dll"
+DELETION_PATH = "deletion"
 
 PAGE_ORDERS = 200  # eBay answers an error to more
 MAX_IDS = 50  # likewise
@@ -62,7 +65,7 @@ PAYOUT_WINDOW = timedelta(days=60)  # eBay looks at most at 90 days at once
 PAYOUT_OVERLAP = timedelta(days=30)  # so long a payout may be on its way before it has succeeded
 PAGE_PAYOUTS = 20
 PAGE_TRANSACTIONS = 200
-MAX_TRANSACTION_PAGES = 100
+MAX_TRANSACTION_PAGES = 50  # as many parts as the wire takes
 CLOCK_WARNING_SECONDS = 120
 LOGIN_WARNING = timedelta(days=30)
 KEY_SECONDS = 3600
@@ -143,13 +146,12 @@ class Ebay(Connector[EbayConfig]):
         self._hosts = hosts_of(self.config)
         if not 1 <= self.config.history_days <= MAX_HISTORY_DAYS:
             raise Misconfigured(f"Settings: history_days is not within 1 and {MAX_HISTORY_DAYS}.")
-        self._http = self.http_session("eBay", rules=RULES)
+        self._http = self.http_session(PEER, rules=RULES)
         keyset = keyset_of(self.config)
         of_user = {"grant_type": "refresh_token", "refresh_token": self.config.refresh_token}
         self._tokens = oauth.Tokens(self._http, keyset, of_user)
         of_application = {"grant_type": "client_credentials", "scope": oauth.SCOPE}
         self._application_tokens = oauth.Tokens(self._http, keyset, of_application)
-        self._keys: dict[str, tuple[float, PublicKey]] = {}
 
     def close(self) -> None:
         self._http.close()
@@ -177,7 +179,7 @@ class Ebay(Connector[EbayConfig]):
             raise Rejected("This log-in at eBay belongs to another one that was begun.")
         agent = f"Kontor-{cls.title}/{cls.version}"
         secrets = (config.client_secret, code)
-        http = HttpSession("eBay", user_agent=agent, rules=RULES, secrets=secrets, limits=limits)
+        http = HttpSession(PEER, user_agent=agent, rules=RULES, secrets=secrets, limits=limits)
         try:
             return log_in(http, config, code)
         finally:
@@ -385,12 +387,53 @@ class Ebay(Connector[EbayConfig]):
         """Of orders eBay tells nothing that could be believed; deletions go another way."""
         raise Rejected("eBay tells nothing about orders by webhooks; it is asked instead.")
 
-    def public_key(self, key_id: str) -> PublicKey:
+    @classmethod
+    def answer_call(
+        cls, settings: Mapping[str, Any], call: ShopCall, limits: Limits
+    ) -> ShopReply | None:
+        """Account deletions: the challenge before the first call ever, and who is to be forgotten.
+
+        At ``address``/deletion. eBay gives the log-in only to whoever has passed the challenge.
+        """
+        if call.path != DELETION_PATH:
+            return None
+        settings = {**settings, "refresh_token": settings.get("refresh_token") or "none yet"}
+        connector = cls(settings, limits=limits)
+        try:
+            return connector._answer_challenge(call) or connector._forget(call)
+        finally:
+            connector.close()
+
+    def _answer_challenge(self, call: ShopCall) -> ShopReply | None:
+        if call.method != "GET":
+            return None
+        code = dict(parse_qsl(call.query)).get("challenge_code", "")
+        token = self.config.verification_token
+        if not code or not deletion.is_token(token):
+            raise Rejected("There is no challenge to answer, or no verification token.")
+        endpoint = f"{call.address}/{call.path}"
+        return ShopReply(deletion.challenge_answer(code, token, endpoint))
+
+    def _forget(self, call: ShopCall) -> ShopReply:
+        """What is not genuine is answered as eBay expects it: 412."""
+        headers = {name.lower(): value for name, value in call.headers.items()}
+        try:
+            proof = deletion.read_proof(headers.get(deletion.SIGNATURE_HEADER, ""))
+            deletion.verify(call.body, proof, self.public_key(proof.key_id))
+            user = deletion.read_deletion(call.body)
+        except Rejected as error:
+            return ShopReply({"error": str(error)}, status=412)
+        return ShopReply({}, forget=(user.username,) if user.username else ())
+
+    def public_key(self, key_id: str) -> deletion.PublicKey:
         """The key that a notification of eBay's was signed with, kept for an hour.
 
-        ``key_id`` comes from ``deletion.read_proof``. Raises Rejected for an unknown one.
+        ``key_id`` comes from ``deletion.read_proof``. Kept for all connectors: eBay tells of every
+        user who leaves, and gives an application few tokens a day. Raises Rejected for an unknown
+        key.
         """
-        kept = self._keys.get(key_id)
+        place = (self._hosts.api, key_id)
+        kept = _PUBLIC_KEYS.get(place)
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
         url = f"{self._hosts.api}{PUBLIC_KEY}/{quote(key_id, safe='')}"
@@ -398,10 +441,10 @@ class Ebay(Connector[EbayConfig]):
         found = {name: read_text(read_object(body).get(name), 4096) for name in _KEY_FIELDS}
         if not found["key"]:
             raise Temporary("eBay answered without a public key.")
-        key = PublicKey(**{name: text for name, text in found.items() if text})
-        if len(self._keys) >= MAX_KEYS:
-            self._keys.clear()
-        self._keys[key_id] = (self._clock() + KEY_SECONDS, key)
+        key = deletion.PublicKey(**{name: text for name, text in found.items() if text})
+        if len(_PUBLIC_KEYS) >= MAX_KEYS:
+            _PUBLIC_KEYS.clear()
+        _PUBLIC_KEYS[place] = (self._clock() + KEY_SECONDS, key)
         return key
 
     # eBay about itself
@@ -512,6 +555,7 @@ class Ebay(Connector[EbayConfig]):
         return datetime.fromtimestamp(int(self._clock()), UTC)
 
 
+_PUBLIC_KEYS: dict[tuple[str, str], tuple[float, deletion.PublicKey]] = {}
 _KEY_FIELDS = ("key", "algorithm", "digest")
 _METHODS = (
     ShopMethod("EFT", "Bank transfer"),

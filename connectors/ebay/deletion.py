@@ -52,11 +52,15 @@ class DeletedUser:
     eias_token: str | None
 
 
+def is_token(text: str) -> bool:
+    """Does eBay take this as a verification token?"""
+    return bool(re.fullmatch(r"[A-Za-z0-9_-]{32,80}", text))
+
+
 def challenge_answer(challenge_code: str, verification_token: str, endpoint: str) -> dict[str, str]:
     """The JSON that answers GET endpoint?challenge_code=...
 
-    ``endpoint``: the address as it was entered at eBay, to the letter. ``verification_token``: 32
-    to 80 letters, digits, "_" and "-", entered beside it.
+    ``endpoint``: the address as it was entered at eBay, to the letter, and the token beside it.
     """
     text = f"{challenge_code}{verification_token}{endpoint}"
     return {"challengeResponse": hashlib.sha256(text.encode()).hexdigest()}

@@ -15,6 +15,7 @@ from connectors.ebay import connector as ebay_connector
 from plugin_sdk.connector import LoginWay, Severity
 from plugin_sdk.errors import LoginNeeded, Misconfigured, Rejected, Temporary
 from plugin_sdk.http import USUAL
+from plugin_sdk.schemas import PayoutSchema
 from plugin_sdk.testing import ebay_login, ebay_orders
 from plugin_sdk.testing.contract import ConnectorContract, everything, found_order, last_cursor
 from plugin_sdk.testing.fake_ebay import (
@@ -118,10 +119,6 @@ class TestEbay(ConnectorContract):
         update = update_of(key, shop_status=self.closed_status)
         assert connector.push_payment(update).outcome is Outcome.NOT_SUPPORTED
         assert shop.status_of(key) == self.open_status
-
-    def test_notices_before_the_json_do_no_harm(self, shop, connector):
-        """eBay prints no notices; a connector that reads past them does so here as well."""
-        super().test_notices_before_the_json_do_no_harm(shop, connector)
 
 
 class TestPaying:
@@ -332,6 +329,8 @@ class TestComparing:
         rest = everything(connector, first.cursor)
         told = {order.external_id: order.shop_status for order in (*first.orders, *rest)}
         assert set(told) == set(many)
+        # What changed in the very second of a scan of several pages is told by the next one.
+        shop.freeze(datetime.now(UTC) + timedelta(seconds=2))
         again = everything(connector, _end(connector, first.cursor))
         told |= {order.external_id: order.shop_status for order in again}
         assert [told[key] for key in many[:7]] == ["FULLY_REFUNDED"] * 7
@@ -425,6 +424,15 @@ class TestPayouts:
             ("sale", Decimal("22.00"), Decimal("-2.60"), key),
         ]
         assert sum(part.net for part in payout.parts) == payout.amount
+        assert PayoutSchema().load(PayoutSchema().dump(payout)) == payout
+
+    def test_parts_that_do_not_add_up_do_not_fit_the_wire(self, shop, connector):
+        with an_hour_ago(shop):
+            shop.seller.book("SALE", "10.00")
+            shop.seller.pay_out()
+        ((payout,), _, _) = every_payout(connector)
+        told = PayoutSchema().dump(replace(payout, amount=Decimal("10.01")))
+        assert "do not add up" in str(PayoutSchema().validate(told))
 
     def test_what_the_parts_do_not_explain_is_a_part(self, shop, connector):
         with an_hour_ago(shop):

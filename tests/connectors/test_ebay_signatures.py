@@ -11,9 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from connectors.ebay import Ebay, deletion, trading
+from connectors.ebay import connector as ebay_connector
 from connectors.ebay.signing import signature_headers
+from plugin_sdk.connector import ShopCall
 from plugin_sdk.errors import Misconfigured, Rejected, Temporary
+from plugin_sdk.http import USUAL
 from plugin_sdk.testing.fake_ebay import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, FakeEbay
+
+TOKEN = "k" * 40
 
 
 class TestSignedCalls:
@@ -66,6 +71,7 @@ class TestSignedCalls:
 
 @pytest.fixture
 def shop():
+    ebay_connector._PUBLIC_KEYS.clear()  # a port may come again
     with FakeEbay() as fake:
         yield fake
 
@@ -158,6 +164,58 @@ class TestDeletion:
         connector._clock = lambda: __import__("time").time() + 3601
         connector.public_key(key_id)
         assert len(shop.requests) == asked + 1
+
+    def call(self, shop, method, query="", headers=(), body=b"", path="deletion", **settings):
+        """What eBay's server asks of the address of a connection; nobody has logged in yet."""
+        address = "https://kontor.example.org/webhooks/shops/4711"
+        known = {
+            "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+            "base_url": shop.url,
+            "verification_token": TOKEN,
+            **settings,
+        }
+        call = ShopCall(address, method, path, query, dict(headers), body)
+        return Ebay.answer_call(known, call, USUAL)
+
+    def test_the_challenge_is_answered_before_the_first_log_in(self, shop):
+        reply = self.call(shop, "GET", "challenge_code=a8628072-3d33")
+        endpoint = "https://kontor.example.org/webhooks/shops/4711/deletion"
+        wanted = hashlib.sha256(f"a8628072-3d33{TOKEN}{endpoint}".encode()).hexdigest()
+        assert (reply.status, reply.body) == (200, {"challengeResponse": wanted})
+
+    @pytest.mark.parametrize("token", ["", "short", "x" * 81, "ü" * 40])
+    def test_without_a_token_of_ebays_shape_nothing_is_answered(self, shop, token):
+        with pytest.raises(Rejected):
+            self.call(shop, "GET", "challenge_code=a", verification_token=token)
+        with pytest.raises(Rejected):
+            self.call(shop, "GET")
+
+    def test_a_genuine_deletion_says_who_is_to_be_forgotten(self, shop):
+        headers, body = shop.deletion("erika-m")
+        reply = self.call(shop, "POST", headers=headers, body=body)
+        assert (reply.status, reply.forget) == (200, ("erika-m",))
+
+    def test_a_forged_deletion_forgets_nobody(self, shop):
+        headers, body = shop.deletion("erika-m")
+        for forged, with_headers in ((body + b" ", headers), (body, {}), (b"{}", headers)):
+            reply = self.call(shop, "POST", headers=with_headers, body=forged)
+            assert (reply.status, reply.forget) == (412, ())
+
+    def test_trouble_at_ebay_is_no_forgery(self, shop):
+        headers, body = shop.deletion("erika-m")
+        shop.fail("500", times=5)
+        with pytest.raises(Temporary):
+            self.call(shop, "POST", headers=headers, body=body)
+
+    def test_many_deletions_need_one_token(self, shop):
+        for number in range(5):
+            headers, body = shop.deletion(f"buyer-{number}")
+            self.call(shop, "POST", headers=headers, body=body)
+        assert len(shop.requests) == 2
+
+    def test_other_addresses_are_not_known(self, shop):
+        assert self.call(shop, "POST", path="register") is None
 
     def test_an_unknown_key_is_refused(self, connector):
         with pytest.raises(Rejected, match="specified key id is invalid"):
