@@ -77,7 +77,6 @@ class EbayConfig:
     )
     verification_token: str = setting(
         "Verification token",
-        secret=True,
         help="32 to 80 letters, digits, _ and -, made up by you; enter the same at eBay under "
         "Marketplace Account Deletion",
         de=(
