@@ -35,6 +35,9 @@ class Api:
 
     def answer(self, asked: Asked) -> Reply:
         """What the shop says. Raises Problem."""
+        is_json = asked.headers.get("content-type", "").startswith(JSON)
+        if is_json and asked.raw.strip() and asked.body is None and asked.raw.strip() != b"null":
+            raise Problem(400, "0", "The JSON payload is malformed.")
         if asked.path == "/api/oauth/token":
             _check_method("POST", asked)
             return self.logins.token(asked)
@@ -59,6 +62,7 @@ class Api:
         criteria = self._criteria(asked)
         check_rights(who, [f"{each}:read" for each in asked_entities(entity, criteria)])
         media = _media_type(asked)
+        self._check_language(asked)
         self._unexpected += [f"{asked.path}: {each}" for each in surprises(entity, criteria)]
         rows = self.store.rows(entity, asked.headers.get("sw-version-id"))
         lacking = self.store.lacking
@@ -67,6 +71,12 @@ class Api:
         if media == JSON_API:
             return _json_api(entity, out, found.total)
         return Reply(200, {"total": found.total, "data": out, "aggregations": []})
+
+    def search_ids(self, asked: Asked, who: Integration, name: str) -> Reply:
+        """POST /api/search-ids/{entity}: the same, but no more than the ids of what is found."""
+        body = self.search(asked, who, name).body
+        total = body["total"] if "total" in body else body["meta"]["total"]
+        return Reply(200, {"total": total, "data": [each["id"] for each in body["data"]]})
 
     def state(self, asked: Asked, who: Integration, entity: str, identifier: str) -> Reply:
         """GET .../state-machine/{entity}/{id}/state: where one can go from here."""
@@ -112,6 +122,13 @@ class Api:
         self.webhooks.append(Webhook(str(body.get("eventName")), str(body.get("url"))))
         return Reply(204)
 
+    def _check_language(self, asked: Asked) -> None:
+        wanted = asked.headers.get("sw-language-id")
+        known = {each["id"] for each in self.store.languages.values()}
+        if wanted and wanted not in known:
+            text = "The language was not found."
+            raise Problem(412, "FRAMEWORK__LANGUAGE_NOT_FOUND", text, title="Precondition Failed")
+
     def _criteria(self, asked: Asked) -> Json:
         """Only JSON and forms are read; anything else asks for everything."""
         kind = asked.headers.get("content-type", "").partition(";")[0].strip()
@@ -120,8 +137,6 @@ class Api:
         if kind != JSON:
             self._unexpected.append(f"{asked.path}: content type {kind!r}")
             return {}
-        if asked.raw.strip() and asked.body is None:
-            raise Problem(400, "0", "The JSON payload is malformed.")
         return asked.body if isinstance(asked.body, dict) else {}
 
 
@@ -130,6 +145,7 @@ _ID = "([^/]+)"
 ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("GET", "_info/version", Api.version),
     ("POST", f"search/{_ID}", Api.search),
+    ("POST", f"search-ids/{_ID}", Api.search_ids),
     ("GET", f"_action/state-machine/{_ID}/{_ID}/state", Api.state),
     ("POST", f"_action/state-machine/{_ID}/{_ID}/state/{_ID}", Api.wrapped_transition),
     ("GET", f"_action/document/{_ID}/{_ID}", Api.document),

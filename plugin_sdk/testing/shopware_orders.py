@@ -162,8 +162,10 @@ def line_items(wanted: Iterable[Mapping[str, Any]], moment: datetime) -> list[Js
     return found
 
 
-def delivery(where: Json, state: Json, codes: Iterable[str], moment: datetime) -> Json:
-    """An order_delivery to an address."""
+def delivery(
+    where: Json, method: Json, state: Json, codes: Iterable[str], moment: datetime
+) -> Json:
+    """An order_delivery to an address, by a shipping_method."""
     return row(
         "order_delivery",
         moment,
@@ -172,6 +174,7 @@ def delivery(where: Json, state: Json, codes: Iterable[str], moment: datetime) -
         shippingCosts=price(Decimal(0)),
         shippingOrderAddressId=where["id"],
         shippingOrderAddress=where,
+        shippingMethod=method,
         stateId=state["id"],
         stateMachineState=state,
     )

@@ -7,6 +7,7 @@ taken without it, letters are compared without case and accents, an unknown key 
 from __future__ import annotations
 
 import itertools
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -54,21 +55,25 @@ ENTITIES: Mapping[str, tuple[Mapping[str, str], str]] = {
         "orderId paymentMethodId stateId versionId amount orderVersionId",
     ),
     "order_delivery": (
-        {"shippingOrderAddress": "order_address", "stateMachineState": "state_machine_state"},
-        "trackingCodes stateId versionId shippingCosts shippingOrderAddressId",
+        {
+            "shippingOrderAddress": "order_address",
+            "shippingMethod": "shipping_method",
+            "stateMachineState": "state_machine_state",
+        },
+        "trackingCodes stateId versionId shippingCosts shippingOrderAddressId orderId",
     ),
     "order_address": (
         {"country": "country"},
         """firstName lastName company department street zipcode city phoneNumber vatId countryId
-        additionalAddressLine1 additionalAddressLine2 versionId""",
+        additionalAddressLine1 additionalAddressLine2 versionId orderId""",
     ),
     "order_customer": (
         {},
-        "email firstName lastName company customerNumber vatIds customerId versionId",
+        "email firstName lastName company customerNumber vatIds customerId versionId orderId",
     ),
     "order_line_item": (
         {},
-        "label type quantity position parentId good unitPrice totalPrice payload versionId",
+        "label type quantity position parentId good unitPrice totalPrice payload versionId orderId",
     ),
     "document": (
         {"documentType": "document_type"},
@@ -80,6 +85,7 @@ ENTITIES: Mapping[str, tuple[Mapping[str, str], str]] = {
         {},
         "technicalName name distinguishableName active formattedHandlerIdentifier",
     ),
+    "shipping_method": ({}, "technicalName name active"),
     "state_machine": ({}, "technicalName name"),
     "state_machine_state": (
         {"stateMachine": "state_machine"},
@@ -95,6 +101,7 @@ ENTITIES: Mapping[str, tuple[Mapping[str, str], str]] = {
     ),
     "state_machine_history": (
         {
+            "stateMachine": "state_machine",
             "fromStateMachineState": "state_machine_state",
             "toStateMachineState": "state_machine_state",
         },
@@ -106,6 +113,7 @@ ENTITIES: Mapping[str, tuple[Mapping[str, str], str]] = {
     "locale": ({}, "code name"),
     "sales_channel": ({}, "name active typeId translated"),
 }
+WITH_KEYS = frozenset({"customFields", "config", "payload"})  # JSON: any key may be asked for
 EVERY_FIELD = frozenset("id createdAt updatedAt customFields translated apiAlias".split())
 ALSO_INCLUDED = frozenset({"calculated_price"})
 
@@ -263,6 +271,8 @@ class _Fields:
             parts = parts[1:]
         here = self._entity
         for part in parts[:-1]:
+            if part in WITH_KEYS:
+                return parts
             target = ENTITIES[here][0].get(part)
             if target is None:
                 raise _unmapped(part, here)
@@ -367,6 +377,10 @@ def _value(row: Any, path: list[str]) -> Any:
 def _equals(given: Json, pointer: str) -> Callable[[Any], bool]:
     if "value" not in given:
         raise _bad_filter('Parameter "value" is missing.', f"{pointer}/value")
+    if isinstance(given["value"], list | dict):
+        raise _bad_filter('The "value" must be scalar.', f"{pointer}/value")
+    if given["field"].rpartition(".")[2] == "id":
+        _check_uuid(given["value"])
     wanted = _folded(given["value"])
     return lambda value: _folded(value) == wanted
 
@@ -381,8 +395,15 @@ def _equals_any(given: Json, pointer: str) -> Callable[[Any], bool]:
 
 
 def _contains(given: Json, pointer: str) -> Callable[[Any], bool]:
-    wanted = str(_folded(given.get("value", "")))
-    return lambda value: isinstance(value, str) and wanted in str(_folded(value))
+    wanted, kind = str(_folded(given.get("value", ""))), given["type"]
+
+    def compare(value: Any) -> bool:
+        text = str(_folded(value)) if isinstance(value, str) else ""
+        if kind == "contains":
+            return wanted in text
+        return text.startswith(wanted) if kind == "prefix" else text.endswith(wanted)
+
+    return compare
 
 
 def _range(given: Json, pointer: str) -> Callable[[Any], bool]:
@@ -402,6 +423,8 @@ COMPARISONS: Mapping[str, Callable[[Json, str], Callable[[Any], bool]]] = {
     "equals": _equals,
     "equalsAny": _equals_any,
     "contains": _contains,
+    "prefix": _contains,
+    "suffix": _contains,
     "range": _range,
 }
 
@@ -440,8 +463,15 @@ def _folded(value: Any) -> Any:
 
 
 def _filters(criteria: Json) -> list[Any]:
-    found = [*(criteria.get("filter") or []), *(criteria.get("post-filter") or [])]
-    return found if isinstance(found, list) else []
+    found: list[Any] = []
+    for key in ("filter", "post-filter"):
+        given = criteria.get(key) or []
+        if isinstance(given, dict):  # {"orderNumber": "10001"}
+            given = [
+                {"type": "equals", "field": field, "value": value} for field, value in given.items()
+            ]
+        found += given
+    return found
 
 
 def _sorting(check: _Fields, criteria: Json) -> list[tuple[list[str], bool]]:
@@ -462,13 +492,17 @@ def _with_ids(rows: Iterable[Json], ids: Any) -> Iterable[Json]:
     if ids is None:
         return rows
     if not isinstance(ids, list) or not ids:
-        raise Problem(400, "FRAMEWORK__INVALID_CRITERIA_IDS", "Ids must not be empty.")
+        raise Problem(400, "FRAMEWORK__INVALID_API_CRITERIA_IDS", "Ids must not be empty.")
     for each in ids:
-        if not isinstance(each, str) or len(each) != 32:
-            text = f"Value is not a valid UUID: {each}"
-            raise Problem(400, "FRAMEWORK__INVALID_UUID", text, {"input": each})
+        _check_uuid(each)
     wanted = set(ids)
     return [row for row in rows if row["id"] in wanted]
+
+
+def _check_uuid(value: Any) -> None:
+    if not re.fullmatch("[0-9a-fA-F]{32}", str(value)):
+        text = f"Value is not a valid UUID: {value}"
+        raise Problem(400, "FRAMEWORK__INVALID_UUID", text, {"input": value})
 
 
 def _limit(criteria: Json) -> int:

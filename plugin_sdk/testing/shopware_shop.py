@@ -63,6 +63,7 @@ class Store:
     languages: dict[str, Json] = field(default_factory=dict)
     channels: dict[str, Json] = field(default_factory=dict)
     document_types: dict[str, Json] = field(default_factory=dict)
+    shipping_methods: list[Json] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Everything that a shop has before its first order."""
@@ -84,9 +85,11 @@ class Store:
         for code, name in rows.LOCALES.items():
             self.locales[code] = row("locale", now, code=code, name=name)
             self.languages[code] = row("language", now, name=name, locale=self.locales[code])
+        self.languages["de-DE"]["id"] = rows.GERMAN
         for code, name in rows.DOCUMENT_TYPES.items():
             made = row("document_type", now, technicalName=code, name=name)
             self.document_types[code] = made
+        self.shipping_methods.append(row("shipping_method", now, name="Standard", active=True))
         self.add_channel("Storefront")
 
     def is_at_least(self, *numbers: int) -> bool:
@@ -150,8 +153,13 @@ class Store:
                 order["addresses"].append(shipping)
             opened = self.states[DELIVERY, "open"]
             codes = wanted.get("tracking_numbers", ())
-            order["deliveries"] = [rows.delivery(shipping, opened, codes, now)]
+            way = self.shipping_methods[0]
+            order["deliveries"] = [rows.delivery(shipping, way, opened, codes, now)]
             order["orderCustomer"] = _customer(wanted, billing, now)
+            for each in (*order["addresses"], *order["deliveries"], order["orderCustomer"]):
+                each["orderId"] = order["id"]
+            for line in order["lineItems"]:
+                line["orderId"] = order["id"]
             self.orders[order["id"]] = order
             if wanted.get("payment_method"):
                 self.add_payment(order, str(wanted["payment_method"]))
@@ -232,6 +240,7 @@ class Store:
             row(
                 "state_machine_history",
                 self.now(),
+                stateMachine=self.machine_rows[machine],
                 entityName=entity,
                 referencedId=thing["id"],
                 referencedVersionId=thing.get("versionId", LIVE),
@@ -356,6 +365,7 @@ class Store:
             "locale": list(self.locales.values()),
             "sales_channel": list(self.channels.values()),
             "document_type": list(self.document_types.values()),
+            "shipping_method": self.shipping_methods,
         }
 
 
