@@ -56,7 +56,6 @@ def run_dev(
     directory = directory.resolve()
     with ExitStack() as ends:
         fake = ends.enter_context(fake_class())
-        tell(f"Fake shop  {fake.url}  (order {fake.add_order()} is in it)")
         server = _Server(home, directory)
         ends.callback(server.stop)
         ready = server.start(stop)
@@ -65,12 +64,14 @@ def run_dev(
             connector(fake.settings()),
             Client(str(ready["url"]), demo["shop_key"], stop=stop),
             directory / "dev-agent",
-            report=tell,
+            report=lambda line: None if line.startswith("no webhooks") else tell(line),
             stop=stop,
             pace=Pace(compare_seconds=COMPARE_SECONDS, poll_seconds=2),
         )
         agent.start()
         ends.callback(agent.stop)
+        # Not before the shop is known to the server: what is older than that is not managed.
+        tell(f"Fake shop  {fake.url}  order {fake.add_order()} is in it")
         tell(f"Kontor     {ready['url']}")
         if "catcher_url" in ready:
             tell(f"E-mails    {ready['catcher_url']}")
