@@ -232,7 +232,7 @@ def _exchange_rate(row: Mapping[str, Any]) -> Decimal | None:
     rate = read_decimal(row.get("currencyFactor"))
     if rate is None or rate <= 0 or rate == 1:
         return None
-    return round(rate, RATE_DECIMALS).normalize()
+    return round(rate, RATE_DECIMALS).normalize() or None
 
 
 def _customer(row: Mapping[str, Any]) -> Customer:
