@@ -13,6 +13,7 @@ DAYS ?= 90
 
 help:
 	@echo "make run      everything on this machine, with a demo shop; Ctrl-C stops it"
+	@echo "              SHOP=shopware or SHOP=ebay: one more, which Kontor talks to itself"
 	@echo "make demo     play the main story once and check every step"
 	@echo "make test     all tests, browser tests included"
 	@echo "make check    style, types, architecture, migrations, docs, wheel"
@@ -29,7 +30,7 @@ setup: .venv/.ready
 	@touch $@
 
 run: setup
-	@$(BIN)/python -m server run
+	@$(BIN)/python -m server run $(if $(SHOP),--shop $(SHOP))
 
 demo: setup
 	@$(BIN)/python -m server demo --exit --json

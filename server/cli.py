@@ -23,6 +23,7 @@ WORKERS = (
     "sending_domain",
     "shop_connection",
 )
+DEMO_SHOPS = ("shopware", "ebay")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,6 +52,11 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add("run", "everything on one machine, until Ctrl-C", _run)
     run.add_argument("--no-demo", action="store_true", help="no demo merchant and shop")
+    run.add_argument(
+        "--shop",
+        choices=DEMO_SHOPS,
+        help="one more demo shop, of this system, that Kontor talks to itself",
+    )
     demo = add("demo", "play the main story once on real processes and check it", _demo)
     demo.add_argument("--exit", action="store_true", required=True, help="stop when it is over")
     demo.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -104,7 +110,7 @@ _OWN_PARSERS = {"parse": _parse, "match": _match, "catcher": _catcher}
 def _run(known: argparse.Namespace) -> int:
     from server.supervisor import run
 
-    return run(with_demo=not known.no_demo)
+    return run(with_demo=not known.no_demo, second_shop=known.shop)
 
 
 def _demo(known: argparse.Namespace) -> int:

@@ -36,6 +36,9 @@ SHOP = "Annas Laden"
 CONSUMER_KEY = "ck_demo_of_kontor"
 CONSUMER_SECRET = "cs_demo_of_kontor"  # noqa: S105  opens a shop that exists on loopback only
 
+SHOPWARE_ID = "SWIADEMOOFKONTOR0000000000"
+SHOPWARE_SECRET = "demo-of-kontor"  # noqa: S105  as above
+
 DEMO_WAITS_SECONDS = "2"  # nobody edits the demo's orders, so its mails need no whole minute
 END_SECONDS = 145.0
 STEP_SECONDS = 40.0
@@ -44,6 +47,49 @@ LOOK_SECONDS = 0.1
 OUTSIDE = ("DATABASE_URL", "REDIS_URL", "SMTP_URL")
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SecondShop:
+    """A fake shop of another system. ``address``: the setting that says where it is;
+    ``webhook_secret``: the one that verifies its webhooks, if it sends any.
+    """
+
+    title: str
+    module: str
+    settings: Mapping[str, str]
+    address: str = "shop_url"
+    options: tuple[str, ...] = ()
+    webhook_secret: str = ""
+
+
+SECOND_SHOPS = {
+    "shopware": SecondShop(
+        "Shopware",
+        "plugin_sdk.testing.fake_shopware",
+        {"client_id": SHOPWARE_ID, "client_secret": SHOPWARE_SECRET},
+        options=(
+            "--client-id",
+            SHOPWARE_ID,
+            "--client-secret",
+            SHOPWARE_SECRET,
+            "--name",
+            f"{SHOP} (Shopware)",
+        ),
+        webhook_secret="webhook_secret",  # noqa: S106 - the name of a setting
+    ),
+    "ebay": SecondShop(
+        "eBay",
+        "plugin_sdk.testing.fake_ebay",
+        {
+            "client_id": "AnnasAnt-Kontor-PRD-000000000-00000000",
+            "client_secret": "PRD-demo-0000",
+            "refresh_token": "v^1.1#i^1#r^1#demo",
+        },
+        address="base_url",
+    ),
+}
+"""The eBay on loopback lets in whoever has the keys of its module."""
 
 
 # --- preparing ---------------------------------------------------------------------------------
@@ -93,7 +139,37 @@ def prepare(app: Flask) -> None:
         shop = db.session.query(Shop).filter_by(merchant_id=user.merchant_id).first()
         if shop is not None:
             shop.url = demo["shop_url"]
+        if "second_url" in demo:
+            _prepare_second(user.merchant_id, demo)
+            path.write_text(json.dumps(demo))
         db.session.commit()
+
+
+def _prepare_second(merchant_id: int, demo: dict[str, str]) -> None:
+    """A shop that Kontor talks to itself; its address is another after each start."""
+    from server.db import db, now
+    from server.hosting.connecting import address_of
+    from server.shops import connections
+    from server.shops.models import Shop
+    from server.shops.service import add_shop
+
+    second = SECOND_SHOPS[demo["second_system"]]
+    wanted = {"merchant_id": merchant_id, "system": demo["second_system"]}
+    shop = db.session.query(Shop).filter_by(**wanted).first()
+    if shop is None:
+        name, system = f"{SHOP} ({second.title})", demo["second_system"]
+        shop = add_shop(merchant_id, name=name, system=system, url=demo["second_url"])
+    shop.url = demo["second_url"]
+    settings = {**second.settings, second.address: demo["second_url"]}
+    if second.webhook_secret:
+        settings[second.webhook_secret] = demo["webhook_secret"]
+    row = connections.connection_of(merchant_id, shop.id)
+    if row is None:
+        row = connections.add_connection(shop, demo["second_system"], settings, now())
+        connections.switch_on(row, now())
+    else:
+        connections.change_settings(row, settings, now())
+    demo["second_webhook"] = address_of(row)
 
 
 def shop_command(demo: Mapping[str, str], var: Path) -> list[str]:
@@ -105,6 +181,17 @@ def shop_command(demo: Mapping[str, str], var: Path) -> list[str]:
         "--consumer-key", CONSUMER_KEY, "--consumer-secret", CONSUMER_SECRET,
         "--name", SHOP, "--state", str(var / "demo-shop.json"),
     ]  # fmt: skip
+
+
+def second_shop_command(demo: Mapping[str, str], var: Path) -> list[str]:
+    """The second demo shop as a process of its own."""
+    second = SECOND_SHOPS[demo["second_system"]]
+    port = demo["second_url"].rpartition(":")[2]
+    command = [sys.executable, "-m", second.module, "--port", port, *second.options]
+    if second.webhook_secret:
+        command += ["--webhook", demo["second_webhook"], "--secret", demo["webhook_secret"]]
+        command += ["--state", str(var / f"demo-{demo['second_system']}.json")]
+    return command
 
 
 def agent_env(demo: Mapping[str, str], url: str, var: Path) -> dict[str, str]:

@@ -228,8 +228,11 @@ class Supervisor:
         self.services.stop()
 
 
-def run(*, with_demo: bool = True) -> int:
-    """The exit code: 0 after Ctrl-C, 1 if it cannot start."""
+def run(*, with_demo: bool = True, second_shop: str | None = None) -> int:
+    """The exit code: 0 after Ctrl-C, 1 if it cannot start.
+
+    ``second_shop``: the shop system of one more demo shop, which Kontor talks to itself.
+    """
     var = Path(os.environ.get("KONTOR_VAR") or "var")
     outside = bool(os.environ.get("DATABASE_URL"))
     supervisor = Supervisor(var)
@@ -238,7 +241,7 @@ def run(*, with_demo: bool = True) -> int:
         supervisor.start_services()
         supervisor.migrate()
         _plan(supervisor)
-        demo = _plan_demo(supervisor) if with_demo and not outside else None
+        demo = _plan_demo(supervisor, second_shop) if with_demo and not outside else None
         write_runtime(supervisor.var, _runtime(supervisor.env))
         say("starting web, workers and clock")
         supervisor.start_all()
@@ -274,9 +277,13 @@ def _plan(supervisor: Supervisor) -> None:
         supervisor.add_server("bounces", "bounces")
 
 
-def _plan_demo(supervisor: Supervisor) -> dict[str, str]:
-    """A merchant, a WooCommerce shop on loopback and the agent beside it."""
-    from server.demo import agent_env, shop_command
+def _plan_demo(supervisor: Supervisor, second_shop: str | None) -> dict[str, str]:
+    """A merchant, a WooCommerce shop on loopback and the agent beside it; perhaps a second shop."""
+    from server.demo import agent_env, second_shop_command, shop_command
+
+    # The demo's shops are on this machine, where shops of strangers must not lead.
+    supervisor.env.setdefault("KONTOR_ALLOWED_NETWORKS", "127.0.0.0/8")
+    supervisor.env.setdefault("KONTOR_ALLOW_HTTP", "yes")
 
     shop, hook = free_port("127.0.0.1", 8080), free_port("127.0.0.1", 8090)
     path = supervisor.var / "demo.json"
@@ -288,6 +295,10 @@ def _plan_demo(supervisor: Supervisor) -> dict[str, str]:
         "shop_url": f"http://127.0.0.1:{shop}",
         "hook_url": f"http://127.0.0.1:{hook}",
     }
+    demo.pop("second_url", None)
+    if second_shop:
+        demo["second_system"] = second_shop
+        demo["second_url"] = f"http://127.0.0.1:{free_port('127.0.0.1', 8100)}"
     _write_private(path, demo)
     if not kept:
         say("creating the demo merchant")
@@ -295,6 +306,8 @@ def _plan_demo(supervisor: Supervisor) -> dict[str, str]:
     prepared: dict[str, str] = json.loads(path.read_text())
     supervisor.add("shop", shop_command(prepared, supervisor.var))
     agent = [sys.executable, "-m", "plugin_sdk.cli", "run", "--listen", f"127.0.0.1:{hook}"]
+    if second_shop:
+        supervisor.add(f"shop-{second_shop}", second_shop_command(prepared, supervisor.var))
     env = agent_env(prepared, local_url(supervisor.env["KONTOR_BIND"]), supervisor.var)
     supervisor.add("agent", agent, **env)
     return prepared
@@ -322,6 +335,7 @@ def _tell(supervisor: Supervisor, demo: Mapping[str, str] | None) -> None:
     if demo is not None:
         lines += [
             f"Demo shop  {demo['shop_url']}",
+            *([f"           {demo['second_url']}"] if "second_url" in demo else []),
             f"Log in     {demo['email']}  {demo['password']}",
         ]
         ready |= demo
