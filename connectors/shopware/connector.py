@@ -347,7 +347,7 @@ class Shopware(Connector[ShopwareConfig]):
         """
         at = _Cursor.read(cursor) if cursor else _Cursor(self._now() - self._history, is_whole=True)
         window = criteria.created_since if at.is_whole else criteria.changed_since
-        wanted = [window(at.since), criteria.behind(at.last), *self._only_channels()]
+        wanted = [criteria.behind(at.last), window(at.since), *self._only_channels()]
         by = [{"field": "autoIncrement", "order": "ASC"}]
         answer = self._search("order", criteria.orders(*wanted, limit=PER_PAGE, by=by))
         at.began = at.began or min(_date_of(answer) or self._now(), self._now())
