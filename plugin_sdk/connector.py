@@ -41,7 +41,11 @@ MAX_VERSION = 64
 
 
 class Capability(StrEnum):
-    """What a connector can do; named in the heartbeat and in its README."""
+    """What a connector can do; named in the heartbeat and in its README.
+
+    ``forgets_people``: the shop system tells less of its customers as time goes by; what is missing
+    in a later order is still true.
+    """
 
     LIST_ORDERS = "list_orders"
     GET_ORDERS = "get_orders"
@@ -58,6 +62,7 @@ class Capability(StrEnum):
     BROWSER_LOGIN = "browser_login"
     PAYOUTS = "payouts"
     APP_PACKAGE = "app_package"
+    FORGETS_PEOPLE = "forgets_people"
 
 
 class Severity(StrEnum):

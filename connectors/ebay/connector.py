@@ -117,6 +117,7 @@ class Ebay(Connector[EbayConfig]):
             Capability.FIND_BY_NUMBER,
             Capability.BROWSER_LOGIN,
             Capability.PAYOUTS,
+            Capability.FORGETS_PEOPLE,
         }
     )
     defaults: ClassVar[Mapping[PaymentCode, CodeMapping]] = {

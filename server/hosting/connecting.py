@@ -31,7 +31,6 @@ WEBHOOK_PATH = "/webhooks/shops/"
 LOGIN_PATH = "/logins/shops/"
 RETURN_PATH = "/shops/login/"
 WEBHOOK_URL, WEBHOOK_SECRET = "webhook_url", "webhook_secret"
-MADE_UP = (WEBHOOK_SECRET, "verification_token")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -69,8 +68,10 @@ def with_webhooks(
 ) -> dict[str, Any]:
     """The settings, and where the shop may tell us of orders, if its server can reach us there."""
     known = {one.name for one in fields(connector_class(name).Config)}
-    if WEBHOOK_URL not in known or not _is_reachable(house.url, settings):
+    if WEBHOOK_URL not in known:
         return dict(settings)
+    if not _is_reachable(house.url, settings):  # nothing will be told, whatever secret there is
+        return {name: value for name, value in settings.items() if name != WEBHOOK_SECRET}
     return {**settings, WEBHOOK_URL: house.url.rstrip("/") + WEBHOOK_PATH + token}
 
 
@@ -98,8 +99,8 @@ def take_login(row: ShopConnection, state: str, given: Mapping[str, Any], at: da
 def new_secrets(name: str) -> dict[str, str]:
     """Settings that the host makes up itself."""
     known = fields(connector_class(name).Config)
-    ours = [one.name for one in known if one.metadata.get("from_host") and one.name in MADE_UP]
-    return {each: secrets.token_urlsafe(32) for each in ours}
+    is_ours = any(one.name == WEBHOOK_SECRET and one.metadata.get("from_host") for one in known)
+    return {WEBHOOK_SECRET: secrets.token_urlsafe(32)} if is_ours else {}
 
 
 def answer_call(row: ShopConnection, call: ShopCall, at: datetime) -> ShopReply | None:

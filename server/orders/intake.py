@@ -19,7 +19,8 @@ from typing import Any
 from sqlalchemy import select
 
 from plugin_sdk import types as wire
-from plugin_sdk.schemas import amount_text
+from plugin_sdk.connector import Capability
+from plugin_sdk.schemas import OrderSchema, amount_text
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
@@ -54,6 +55,7 @@ from server.work import announce
 
 ZERO = Decimal(0)
 REFERENCE_TRIES = 5
+ORDER_SCHEMA = OrderSchema()
 EVIDENCE = {
     wire.RequestOutcome.GONE: wire.Evidence.GONE,
     wire.RequestOutcome.TRASHED: wire.Evidence.TRASHED,
@@ -324,8 +326,10 @@ def _compare(shop: Receiver, order_id: int, plan: _Plan, at: datetime) -> str:
     if row.monitor_at is not None and not plan.is_open:
         forget_order(row)  # watched, and paid or gone before its time: it never came in (S55)
         return "ignored"
-    total, email = row.total, row.customer_email
-    for name, value in _content(arrival).items():
+    total, email, digest = row.total, row.customer_email, arrival.digest
+    if Capability.FORGETS_PEOPLE in db.session.get_one(Shop, shop.id).capabilities:
+        arrival = _remembering(arrival, row.wire)
+    for name, value in {**_content(arrival), "content_hash": digest}.items():
         setattr(row, name, value)
     row.changed_at, row.needs_match = at, True
     row.gone_evidence = None
@@ -339,6 +343,24 @@ def _compare(shop: Receiver, order_id: int, plan: _Plan, at: datetime) -> str:
     db.session.flush()
     follow_change(row, total, email, at)
     return "updated"
+
+
+def _remembering(arrival: Arrival, known: Mapping[str, Any]) -> Arrival:
+    """With what is known of the people, where the shop only tells less than before.
+
+    Marketplaces forget who a buyer was after some weeks. An address of which anything differs is
+    another address, and taken as it is.
+    """
+    merged = dict(arrival.raw)
+    for part in ("customer", "billing_address", "shipping_address"):
+        before, given = known.get(part) or {}, merged.get(part) or {}
+        told = {name: value for name, value in given.items() if value is not None}
+        if all(before.get(name) == value for name, value in told.items()):
+            merged[part] = before or None
+    if merged == arrival.raw:
+        return arrival
+    merged = {name: value for name, value in merged.items() if value is not None}
+    return Arrival(ORDER_SCHEMA.load(merged), merged)
 
 
 def _follow_status(row: Order, is_open: bool, at: datetime) -> None:
