@@ -40,6 +40,7 @@ from server.dashboard import (
     settings_log,
     settings_pages,
     shared_accounts,
+    shop_connect,
     shops,
     statements,
     suppressions,
@@ -62,7 +63,7 @@ def register(app: Flask) -> None:
     door.after_request(access.secure)
     work = (today, orders, postings, posting_list, proposals, credits)
     reminders = (dunning, dunning_coming, dunning_preview)
-    sources = (statements, shops, mapping, removals, bank, bank_connections)
+    sources = (statements, shops, shop_connect, mapping, removals, bank, bank_connections)
     operator = (shared_accounts, movements)
     settings = (
         settings_pages,

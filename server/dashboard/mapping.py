@@ -10,9 +10,10 @@ from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard.pages import page
+from server.dashboard.shop_state import STAGES, is_set_up
 from server.db import db, now
 from server.orders.effects import mapping_changed
-from server.shops import changing, service
+from server.shops import changing, connections, service
 from server.shops.models import Shop
 from server.shops.rules import CODES, STATUS_FIELDS
 
@@ -48,6 +49,11 @@ class Editor:
     default: Mapping[str, Any] | None
     is_own: bool
 
+    @property
+    def is_off(self) -> bool:
+        """No method of the shop belongs to it (K67)."""
+        return not any(one.is_chosen for one in self.methods) and "methods" not in self.more
+
 
 @pages.get("/shops/<int:shop_id>/mapping")
 def show(shop_id: int) -> Response:
@@ -67,6 +73,7 @@ def _page(
         "mapping.html",
         code,
         shop=shop,
+        stages=STAGES if _is_being_set_up(shop) else (),
         editors=[_editor(shop, one, mapping, more.get(one, {}), names) for one in CODES],
         names=names,
         fields=STATUS_FIELDS,
@@ -147,8 +154,38 @@ def save(shop_id: int) -> BaseResponse:
         ticked = {code: _typed(code, with_more=False) for code in CODES}
         return _page(shop_or_404(shop_id), ticked, more, refused)
     mapping_changed(g.merchant_id, shop.id)
+    is_next = _is_being_set_up(shop)
+    db.session.commit()
+    if is_next:
+        return redirect(
+            url_for("dashboard.shop_connect.ask_orders", shop_id=shop_id, done="mapping_saved"), 303
+        )
+    return _back(shop_id, "mapping_saved")
+
+
+@pages.post("/shops/<int:shop_id>/mapping/off")
+def switch_off(shop_id: int) -> BaseResponse:
+    """A payment code is not used here: no method belongs to it. Its statuses stay (K67)."""
+    shop = shop_or_404(shop_id)
+    code = request.form.get("code", "")
+    if code not in CODES:
+        return _back(shop_id, "mapping_saved")
+    entry = changing.plain_entry(code, service.mapping_of(shop).get(code, {}))
+    try:
+        changing.set_mapping(shop, {code: entry | {"methods": []}}, actor=g.user.email, at=now())
+    except ValueError as refused:
+        db.session.rollback()
+        shop = shop_or_404(shop_id)
+        return _page(shop, service.mapping_of(shop), {}, refused)
+    mapping_changed(g.merchant_id, shop.id)
     db.session.commit()
     return _back(shop_id, "mapping_saved")
+
+
+def _is_being_set_up(shop: Shop) -> bool:
+    """It has a connection that was not switched on yet: its mapping is a step on the way."""
+    row = connections.connection_of(g.merchant_id, shop.id)
+    return row is not None and not is_set_up(shop, row)
 
 
 @pages.post("/shops/<int:shop_id>/mapping/default")

@@ -5,15 +5,19 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from plugin_sdk.errors import Misconfigured
+from plugin_sdk.installed import connector_class
 from server.dashboard import queries, settings_queries
 from server.dashboard.mapping import names_of, shop_or_404
 from server.dashboard.pages import page
+from server.dashboard.shop_state import is_set_up, state_badge, state_of
+from server.dashboard.words import has_text, t
 from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.models import ApiKey
 from server.orders import removal
 from server.orders.effects import mapping_changed, settings_changed
-from server.shops import changing, service
+from server.shops import changing, connections, service
 from server.shops.models import Shop
 from server.shops.rules import CODES, SILENT_AFTER
 
@@ -33,10 +37,30 @@ def show_all() -> Response:
     return page(
         "shops.html",
         shops=shops,
+        system_name=system_name,
         waiting=queries.waiting_updates(g.merchant_id),
         held={shop.id: removal.counts(shop.id)[0] for shop in shops},
         in_test=settings_queries.shops_in_test(g.merchant_id, general),
     )
+
+
+def has_connector(system: str) -> bool:
+    """Whether Kontor could talk to such a shop itself."""
+    try:
+        connector_class(system)
+    except Misconfigured:
+        return False
+    return True
+
+
+def system_name(system: str) -> str:
+    """What people call it; of a system that somebody else wrote a connector for, its title."""
+    if has_text(f"system.{system}"):
+        return str(t(f"system.{system}"))
+    try:
+        return connector_class(system).title or system
+    except Misconfigured:
+        return system
 
 
 @pages.get("/shops/new")
@@ -45,7 +69,7 @@ def ask_add() -> Response:
 
 
 def _add_page(problem: str | None = None) -> Response:
-    typed = {name: request.form.get(name, "") for name in ("name", "system", "url")}
+    typed = {name: request.values.get(name, "") for name in ("name", "system", "url")}
     return page(
         "shop_new.html", 422 if problem else 200, systems=SYSTEMS, typed=typed, problem=problem
     )
@@ -78,13 +102,20 @@ def show(shop_id: int) -> Response:
 def shop_page(
     shop: Shop, *, new_key: tuple[ApiKey, str] | None = None, problem: str | None = None
 ) -> Response:
-    at = now()
     compares = shop.compare_seconds
+    row = connections.connection_of(g.merchant_id, shop.id)
+    is_hosted = row is not None and is_set_up(shop, row)
+    is_away = shop.seen_at is not None and now() - shop.seen_at > SILENT_AFTER
     return page(
         "shop.html",
         422 if problem else 200,
         shop=shop,
-        is_silent=shop.seen_at is not None and at - shop.seen_at > SILENT_AFTER,
+        row=row,
+        state=state_of(shop, row) if row else None,
+        look=state_badge(shop, row) if row else None,
+        system_name=system_name,
+        has_connector=has_connector(shop.system),
+        is_silent=is_away and not is_hosted,
         waiting=queries.waiting_updates(g.merchant_id).get(shop.id, 0),
         keys=queries.api_keys(g.merchant_id, shop.id),
         new_key=new_key,
@@ -116,6 +147,8 @@ def _edit_page(shop: Shop, typed: dict[str, str], problem: str | None = None) ->
         shop=shop,
         systems=[*SYSTEMS, known] if known else SYSTEMS,
         typed=typed,
+        system_name=system_name,
+        is_hosted=connections.connection_of(g.merchant_id, shop.id) is not None,
         marketplaces=changing.MARKETPLACES,
         problem=problem,
     )

@@ -48,6 +48,7 @@ class RowMemory:
     def __init__(self, row: ShopConnection, commit: Callable[[], None]) -> None:
         state: dict[str, Any] = row.state
         self._connection_id = row.id
+        self._version = row.version
         self._commit = commit
         self.cursor: str | None = state.get("cursor")
         self.compared_all_at = float(state.get("compared_all_at", 0))
@@ -68,6 +69,6 @@ class RowMemory:
             "payouts_cursor": self.payouts_cursor,
         }
         row = db.session.get(ShopConnection, self._connection_id)
-        if row is not None:
+        if row is not None and row.version == self._version:  # else all is begun anew
             row.state = state
         self._commit()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from server.db import db
 from server.merchants.service import log_shop_change
+from server.shops.connections import connection_of, remove_connection
 from server.shops.models import Shop
 from server.shops.rules import (
     CODES,
@@ -30,17 +31,23 @@ def change_shop(shop: Shop, *, name: str, system: str, url: str, actor: str, at:
     """True if its mapping is gone with it. Raises ValueError with a message key.
 
     Another system has other payment methods and statuses: what is known of the old one is
-    forgotten, and its connector introduces itself anew. Orders stay.
+    forgotten, and its connector introduces itself anew; a connection ends. Orders stay. The
+    address of a connection is one of its settings, and not changed here.
     """
     name = name.strip()
     if not name or len(name) > MAX_NAME_LENGTH:
         raise ValueError("shop_name_missing")
-    url = MARKETPLACES.get(system, url)
-    if not is_shop_url(url):
-        raise ValueError("shop_url_invalid")
     is_other = system != shop.system
+    row = connection_of(shop.merchant_id, shop.id)
+    url = MARKETPLACES.get(system, url if row is None or is_other else shop.url)
+    is_without = row is not None and not is_other and not shop.url
+    if not is_without and not is_shop_url(url):
+        raise ValueError("shop_url_invalid")
     for field, value in (("name", name), ("system", system), ("url", url)):
         _log(shop, f"shop.{field}", getattr(shop, field), value, actor, at)
+    if is_other and row is not None:
+        remove_connection(row)
+        shop.status = "not_connected"
     if is_other:
         shop.mapping, shop.default_mapping, shop.discovery = {}, {}, {}
         shop.mapping_pinned, shop.capabilities = False, []

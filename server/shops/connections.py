@@ -27,6 +27,8 @@ MAX_HINTS = 10_000
 MAX_EXTERNAL_ID = 64
 LOGIN_LIFETIME = timedelta(minutes=30)
 WEBHOOK_TOKEN = "webhook_token"  # noqa: S105 - the name of a setting of ours
+KEPT_STATE = ("payouts_cursor",)
+"""What a new look at all orders does not begin anew."""
 PAUSES = (
     timedelta(seconds=15),
     timedelta(minutes=1),
@@ -114,7 +116,7 @@ def switch_off(row: ShopConnection) -> None:
 
 def look_again(row: ShopConnection, at: datetime) -> None:
     """Visit it now and compare everything, not only what changed since the last time (K67)."""
-    row.state = {}
+    row.state = {name: row.state[name] for name in KEPT_STATE if name in row.state}
     row.version += 1  # or a visitor that still remembers would go on from where it stood
     row.due_at, row.rests_until = at, None
     if row.status == "failed":

@@ -38,11 +38,14 @@ class Verdict:
     tell: str | None
 
 
-def add_shop(merchant_id: int, *, name: str, system: str, url: str) -> Shop:
-    """Raises ValueError with a message key."""
+def add_shop(merchant_id: int, *, name: str, system: str, url: str, has_url: bool = True) -> Shop:
+    """``has_url``: such a system is a shop with an address of its own.
+
+    Raises ValueError with a message key.
+    """
     if not name.strip() or len(name) > 200:
         raise ValueError("shop_name_missing")
-    if not is_shop_url(url):
+    if has_url and not is_shop_url(url):
         raise ValueError("shop_url_invalid")
     shop = Shop(merchant_id=merchant_id, name=name.strip(), system=system, url=url)
     db.session.add(shop)
@@ -88,10 +91,8 @@ def see(shop: Shop, at: datetime) -> None:
         shop.seen_at = at
 
 
-def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> str | None:
-    """Store what an agent says of itself. Returns the notice to send, if any."""
-    connect(shop, at)
-    shop.seen_at = at
+def introduce(shop: Shop, heartbeat: wire.Heartbeat) -> None:
+    """Store what a connector says of itself and of its shop. No sign of life."""
     shop.connector = heartbeat.connector
     shop.connector_version = heartbeat.connector_version
     shop.capabilities = list(heartbeat.capabilities)
@@ -104,6 +105,13 @@ def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> str |
     if heartbeat.discovery:  # comes once a day; what is known stays until then
         shop.discovery = DiscoverySchema().dump(heartbeat.discovery)
     shop.compare_seconds = heartbeat.compare_seconds
+
+
+def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> str | None:
+    """Store what an agent says of itself. Returns the notice to send, if any."""
+    connect(shop, at)
+    shop.seen_at = at
+    introduce(shop, heartbeat)
     if heartbeat.last_error:
         return _fall_into_error(shop, heartbeat.last_error, "agent", at)
     heal(shop, "agent", at)

@@ -150,7 +150,7 @@ def test_a_shop_goes_into_test_mode_and_back_after_a_question(anna, shop, mercha
     assert "Der Shop ist im Testbetrieb." in anna.get(answer.location).text
     assert settings_of(merchant.id, shop.id).mode == "test"
     assert settings_of(merchant.id).mode == "live"
-    assert "Testbetrieb" in words_of(anna.get("/shops")).partition("Shops Shop anlegen")[2]
+    assert "Testbetrieb" in words_of(anna.get("/shops")).partition("Shops Shop verbinden")[2]
     assert "in den Echtbetrieb nehmen?" in anna.get(path).text
     anna.post(path, {"mode": "live"})
     assert settings_of(merchant.id, shop.id).mode == "live"

@@ -1,0 +1,556 @@
+"""Connecting a shop that Kontor talks to itself: log in, check, map, look at its orders, switch on.
+
+Administrators only: here are the keys of the shop. The shop is asked inside the request, between
+two transactions (``hosting.trying``), and not by everybody all the time (``TALKS``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, abort, g, redirect, request, url_for
+from limits import RateLimitItem, RateLimitItemPerMinute
+from werkzeug.wrappers import Response as BaseResponse
+
+from plugin_sdk.connector import Connector, Severity, problem_of
+from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
+from plugin_sdk.installed import connector_class
+from server.config import installed
+from server.dashboard import queries
+from server.dashboard.access import require_administrator
+from server.dashboard.mapping import names_of, shop_or_404
+from server.dashboard.pages import page, part, plain
+from server.dashboard.sentences import Sentence, say
+from server.dashboard.shop_settings import (
+    ADDRESS,
+    Wrong,
+    complaints,
+    form_of,
+    has_address,
+    has_login,
+    typed_settings,
+    wrong_with,
+)
+from server.dashboard.shop_state import STAGES, is_set_up, state_badge
+from server.dashboard.words import t
+from server.db import db, now
+from server.hosting import trying
+from server.hosting.connecting import (
+    LOOPBACK,
+    connector_of,
+    connectors,
+    login_url,
+    new_secrets,
+    take_login,
+)
+from server.merchants import service as merchants
+from server.orders.effects import settings_changed
+from server.shops import changing, connections, service
+from server.shops.models import Shop, ShopConnection
+from server.visitors import attempt_limits
+
+pages = Blueprint("shop_connect", __name__)
+
+MODES: Final = ("live", "test")
+TALKS = RateLimitItemPerMinute(60, 15, namespace="shop-talks")
+REFRESHES = RateLimitItemPerMinute(20, 15, namespace="shop-refreshes")
+FOR_EVERYBODY: Final = frozenset({"dashboard.shop_connect.refresh"})
+LOOKS: Final = {
+    Severity.PROBLEM: ("cancelled", "bad"),
+    Severity.WARNING: ("warn", "warn"),
+    Severity.NOTE: ("check", "ok"),
+}
+"""Icon and colour of a finding."""
+VERDICT_LOOKS: Final = {
+    "managed": ("check", "ok"),
+    "older": ("unmanaged", "off"),
+    "watched": ("overdue", "off"),
+    "method": ("unmanaged", "off"),
+    "status": ("removed", "off"),
+}
+"""Icon and colour of what would become of an order."""
+
+
+@pages.before_request
+def administrators_only() -> None:
+    if request.endpoint not in FOR_EVERYBODY:
+        require_administrator()
+
+
+# --- 1: the system, 2: the access -----------------------------------------------------------------
+
+
+@pages.get("/shops/connect")
+def choose() -> Response:
+    """The systems there are; with ``?system=`` what one of them wants to know."""
+    if "system" in request.args:
+        return _access_page(_system_or_404(), {})
+    return page("shop_choose.html", kinds=connectors(), stages=STAGES)
+
+
+@pages.post("/shops/connect")
+def add() -> BaseResponse:
+    """A new shop with its connection, both only if what was typed can be right."""
+    kind, by_login = _system_or_404(), _is_by_login()
+    settings = typed_settings(kind, request.form, new_secrets(kind.name), by_login=by_login)
+    wrong = _hurdles(kind, settings, by_login) or _twice(kind, settings)
+    if wrong:
+        return _access_page(kind, settings, wrong)
+    url = _url_of(kind, settings)
+    name = plain(request.form.get("name", "")) or urlsplit(url).hostname or _title(kind)
+    try:
+        shop = service.add_shop(
+            g.merchant_id, name=name, system=kind.name, url=url, has_url=has_address(kind)
+        )
+        row = connections.add_connection(shop, kind.name, settings, now())
+    except ValueError as refused:
+        db.session.rollback()
+        return _access_page(kind, settings, _said_wrong(str(refused.args[0])))
+    return _entered(shop, row, kind, settings, by_login=by_login, is_new=True)
+
+
+@pages.get("/shops/<int:shop_id>/connection")
+def show(shop_id: int) -> Response:
+    """The settings of the connection; of a shop that has none, how to make one."""
+    shop = shop_or_404(shop_id)
+    row = connections.connection_of(g.merchant_id, shop.id)
+    kind = _kind_of(shop, row)
+    if kind is None:
+        return page("shop_choose.html", kinds=connectors(), stages=STAGES)
+    return _access_page(kind, _known(shop, row, kind), shop=shop, row=row)
+
+
+@pages.post("/shops/<int:shop_id>/connection")
+def save(shop_id: int) -> BaseResponse:
+    shop = shop_or_404(shop_id)
+    row = connections.connection_of(g.merchant_id, shop.id)
+    kind, by_login = _kind_of(shop, row), _is_by_login()
+    if kind is None:
+        return _to(shop, "show")
+    settings = typed_settings(
+        kind, request.form, _known(shop, row, kind) or new_secrets(kind.name), by_login=by_login
+    )
+    wrong = _hurdles(kind, settings, by_login)
+    if wrong:
+        return _access_page(kind, settings, wrong, shop=shop, row=row)
+    try:
+        row = _stored(shop, row, kind, settings, now())
+    except ValueError as refused:
+        db.session.rollback()
+        shop = shop_or_404(shop_id)
+        return _access_page(kind, settings, _said_wrong(str(refused.args[0])), shop=shop, row=row)
+    return _entered(shop, row, kind, settings, by_login=by_login)
+
+
+def _stored(
+    shop: Shop,
+    row: ShopConnection | None,
+    kind: type[Connector[Any]],
+    settings: Mapping[str, Any],
+    at: datetime,
+) -> ShopConnection:
+    if row is None:
+        row = connections.add_connection(shop, kind.name, settings, at)
+    else:
+        connections.change_settings(row, settings, at)
+    shop.url = _url_of(kind, settings) or shop.url
+    return row
+
+
+def _entered(
+    shop: Shop,
+    row: ShopConnection,
+    kind: type[Connector[Any]],
+    settings: Mapping[str, Any],
+    *,
+    by_login: bool,
+    is_new: bool = False,
+) -> BaseResponse:
+    """On to the log-in, or to the check. What a log-in cannot begin with is not stored."""
+    shop_id = shop.id
+    if not by_login:
+        db.session.commit()
+        return _to(shop, "ask_check")
+    try:
+        return _leave(shop, row)
+    except Misconfigured as error:
+        db.session.rollback()
+        wrong = complaints(kind, error)
+    if is_new:
+        return _access_page(kind, settings, wrong)
+    shop, kept = shop_or_404(shop_id), connections.connection_of(g.merchant_id, shop_id)
+    return _access_page(kind, settings, wrong, shop=shop, row=kept)
+
+
+def _access_page(
+    kind: type[Connector[Any]],
+    settings: Mapping[str, Any],
+    wrong: Wrong | None = None,
+    *,
+    shop: Shop | None = None,
+    row: ShopConnection | None = None,
+) -> Response:
+    may = has_login(kind) and _may_log_in(kind, settings)
+    by_login = may and request.values.get("by", "login") == "login"
+    shown = form_of(kind, settings, by_login=by_login)
+    wrong = wrong or Wrong({})
+    beside = wrong.beside(shown)
+    more = [*wrong.more]
+    names = {one.name for one in shown}
+    more += [one for name, one in wrong.of_field.items() if name not in names]
+    return page(
+        "shop_access.html",
+        422 if wrong else 200,
+        kind=kind,
+        title=_title(kind),
+        shop=shop,
+        row=row,
+        is_set_up=row is not None and shop is not None and is_set_up(shop, row),
+        fields=[one for one in beside if one.is_required],
+        more_fields=[one for one in beside if not one.is_required],
+        wrong=more,
+        name=plain(request.form.get("name", "")),
+        can_log_in=has_login(kind),
+        may_log_in=may,
+        by_login=by_login,
+        stages=STAGES,
+    )
+
+
+def _hurdles(kind: type[Connector[Any]], settings: Mapping[str, Any], by_login: bool) -> Wrong:
+    found = wrong_with(kind, settings, by_login=by_login)
+    if not found and by_login and not _may_log_in(kind, settings):
+        return Wrong({}, (Sentence(str(t("connect.login_needs_https"))),))
+    return found
+
+
+def _twice(kind: type[Connector[Any]], settings: Mapping[str, Any]) -> Wrong:
+    """Two connections of one shop would manage each order twice."""
+    url = _plain_url(_url_of(kind, settings))
+    if not has_address(kind) or not url:
+        return Wrong({})
+    twin = next((one for one in queries.shops(g.merchant_id) if _plain_url(one.url) == url), None)
+    if twin is None:
+        return Wrong({})
+    return Wrong({ADDRESS: Sentence(str(t("connect.wrong_twice", shop=twin.name)))})
+
+
+def _plain_url(url: str) -> str:
+    return url.rsplit("://", maxsplit=1)[-1].rstrip("/").casefold()
+
+
+def _said_wrong(key: str) -> Wrong:
+    return Wrong({}, (Sentence(str(t(f"problem.{key}"))),))
+
+
+def _is_by_login() -> bool:
+    return request.form.get("by") == "login"
+
+
+def _may_log_in(kind: type[Connector[Any]], settings: Mapping[str, Any]) -> bool:
+    """Shops bring the keys of a log-in to https only; on one machine plain http will do."""
+    own = urlsplit(installed().url)
+    if own.scheme == "https":
+        return True
+    address = str(settings.get(ADDRESS) or "")
+    is_here = not address or urlsplit(address).hostname in LOOPBACK
+    return own.hostname in LOOPBACK and is_here
+
+
+def _known(shop: Shop, row: ShopConnection | None, kind: type[Connector[Any]]) -> dict[str, Any]:
+    """What is known of a shop's settings: those stored, else its address."""
+    if row is not None:
+        return connections.settings_of(row)
+    return {ADDRESS: shop.url, **new_secrets(kind.name)} if has_address(kind) else {}
+
+
+def _kind_of(shop: Shop, row: ShopConnection | None) -> type[Connector[Any]] | None:
+    """The connector of its connection, else the one of its system; None: there is none."""
+    try:
+        return connector_class(row.connector if row else shop.system)
+    except Misconfigured:
+        return None
+
+
+def _system_or_404() -> type[Connector[Any]]:
+    wanted = request.values.get("system", "")
+    return next((kind for kind in connectors() if kind.name == wanted), None) or abort(404)
+
+
+def _title(kind: type[Connector[Any]]) -> str:
+    return kind.title or kind.name
+
+
+def _url_of(kind: type[Connector[Any]], settings: Mapping[str, Any]) -> str:
+    fixed = changing.MARKETPLACES.get(kind.name, "")
+    return fixed or str(settings.get(ADDRESS) or "").rstrip("/")
+
+
+# --- logging in at the shop system ----------------------------------------------------------------
+
+
+@pages.post("/shops/<int:shop_id>/connection/login")
+def log_in(shop_id: int) -> BaseResponse:
+    """Once more, with the settings as they are."""
+    shop = shop_or_404(shop_id)
+    row = connections.connection_of(g.merchant_id, shop.id)
+    kind = _kind_of(shop, row)
+    if row is None or kind is None or not has_login(kind):
+        return _to(shop, "show")
+    settings = connections.settings_of(row)
+    try:
+        wrong = _hurdles(kind, settings, by_login=True)
+        if not wrong:
+            return _leave(shop, row)
+    except Misconfigured as error:
+        db.session.rollback()
+        wrong = complaints(kind, error)
+    return _access_page(kind, settings, wrong, shop=shop_or_404(shop_id), row=row)
+
+
+def _leave(shop: Shop, row: ShopConnection) -> Response:
+    """A page that leads to the shop by itself. Raises Misconfigured.
+
+    No redirect: the policy of our pages lets no form lead elsewhere, in Chromium not even by way
+    of a redirect (CSP 3, form-action).
+    """
+    url = login_url(row, now())
+    name = shop.name
+    db.session.commit()
+    return page("shop_leave.html", url=url, host=urlsplit(url).hostname, shop=shop, name=name)
+
+
+@pages.get("/shops/login", endpoint="come_back_by_query")
+def come_back_by_query() -> BaseResponse:
+    """Systems at which one fixed address is registered name the log-in in the query."""
+    return come_back(request.args.get("state", ""))
+
+
+@pages.get("/shops/login/<login>")
+def come_back(login: str) -> BaseResponse:
+    """The browser is back; the keys may have come before it, from server to server."""
+    row = connections.connection_that_began(g.merchant_id, login)
+    if row is None:
+        abort(404)
+    shop, at = shop_or_404(row.shop_id), now()
+    if row.login_until is None:
+        return _to(shop, "ask_check", done="shop_logged_in")
+    given = request.args.to_dict()
+    try:
+        if row.login_until <= at:
+            raise Rejected(str(t("connect.login_over")))
+        if given.get("success") == "0" or "error" in given:
+            raise Rejected(str(t("connect.login_refused")))
+        if given.get("success") == "1":  # agreed, and yet nothing was delivered
+            raise Rejected(str(t("connect.login_nothing_came")))
+        take_login(row, login, given, at)
+    except ConnectorError as error:
+        db.session.rollback()
+        shop = shop_or_404(shop.id)
+        row = connections.connection_of(g.merchant_id, shop.id)
+        kind = _kind_of(shop, row)
+        if row is None or kind is None:
+            abort(404)
+        wrong = Wrong({}, (say(str(error)),))
+        return _access_page(kind, connections.settings_of(row), wrong, shop=shop, row=row)
+    db.session.commit()
+    return _to(shop, "ask_check", done="shop_logged_in")
+
+
+# --- 3: the check ---------------------------------------------------------------------------------
+
+
+@pages.get("/shops/<int:shop_id>/connection/check")
+def ask_check(shop_id: int) -> Response:
+    """The page asks by itself; without JavaScript it has a button."""
+    shop = shop_or_404(shop_id)
+    return _stage_page("shop_check.html", shop, stage="check", asks=True)
+
+
+@pages.post("/shops/<int:shop_id>/connection/check")
+def check(shop_id: int) -> BaseResponse:
+    shop = shop_or_404(shop_id)
+    row = connections.connection_of(g.merchant_id, shop.id)
+    if row is None:
+        return _to(shop, "show")
+    if _too_often(TALKS):
+        return _answer("shop_check.html", "_shop_findings.html", shop, "check", busy=True)
+    try:
+        connector = connector_of(row)
+        db.session.commit()  # nothing stays open while the shop is talked to
+        checked = trying.check(connector)
+    except Misconfigured as error:
+        return _answer(
+            "shop_check.html", "_shop_findings.html", shop, "check", findings=[problem_of(error)]
+        )
+    except Temporary:
+        return _answer("shop_check.html", "_shop_findings.html", shop, "check", busy=True)
+    shop = shop_or_404(shop_id)
+    if checked.is_good:
+        service.introduce(shop, checked.heartbeat)
+        db.session.commit()
+    return _answer(
+        "shop_check.html",
+        "_shop_findings.html",
+        shop,
+        "check",
+        findings=checked.findings,
+        is_good=checked.is_good,
+    )
+
+
+# --- 5: the first orders, and on ------------------------------------------------------------------
+
+
+@pages.get("/shops/<int:shop_id>/connection/orders")
+def ask_orders(shop_id: int) -> Response:
+    shop = shop_or_404(shop_id)
+    return _stage_page("shop_first_orders.html", shop, stage="orders", asks=True)
+
+
+@pages.post("/shops/<int:shop_id>/connection/orders")
+def first_orders(shop_id: int) -> BaseResponse:
+    """Read from the shop and shown; nothing is stored and nobody is written to."""
+    shop = shop_or_404(shop_id)
+    row = connections.connection_of(g.merchant_id, shop.id)
+    if row is None:
+        return _to(shop, "show")
+    templates = ("shop_first_orders.html", "_shop_orders.html")
+    if _too_often(TALKS):
+        return _answer(*templates, shop, "orders", busy=True)
+    at = now()
+    try:
+        connector, judge = trying.reader_of(row), trying.judge_of(shop, at)
+        db.session.commit()
+        found = trying.first_orders(connector, judge, at)
+    except ConnectorError as error:
+        shop = shop_or_404(shop_id)
+        return _answer(*templates, shop, "orders", failure=say(str(error)))
+    shop = shop_or_404(shop_id)
+    return _answer(*templates, shop, "orders", found=found, names=names_of(shop))
+
+
+@pages.post("/shops/<int:shop_id>/connection/on")
+def switch_on(shop_id: int) -> BaseResponse:
+    """From now on. What was ordered before is not managed (S28); resumed, it keeps its day."""
+    shop, at, actor = shop_or_404(shop_id), now(), g.user.email
+    row = connections.connection_of(g.merchant_id, shop.id)
+    kind = _kind_of(shop, row)
+    if row is None or kind is None or shop.status == "deregistered":
+        return _to(shop, "show")
+    settings = connections.settings_of(row)
+    wrong = wrong_with(kind, settings, by_login=False)
+    if wrong:  # the log-in was never made
+        return _access_page(kind, settings, wrong, shop=shop, row=row)
+    wanted = request.form.get("mode", "")
+    change = None
+    if wanted in MODES and wanted != merchants.settings_of(g.merchant_id, shop.id).mode:
+        change = merchants.change_setting(
+            g.merchant_id, "mode", wanted, actor=actor, at=at, shop_id=shop.id
+        )
+    if change is not None and change.waits:
+        db.session.commit()  # a shop that was to be tried out must not begin for real
+        return redirect(url_for("dashboard.shops.show", shop_id=shop.id, done="settings_wait"), 303)
+    if change is not None:
+        settings_changed(g.merchant_id, shop.id, {"mode"}, actor=actor, at=at)
+    service.connect(shop, at)
+    if shop.status == "disabled":
+        shop.status = "connected"
+    connections.switch_on(row, at)
+    db.session.commit()
+    return redirect(url_for("dashboard.shops.show", shop_id=shop.id, done="shop_on"), 303)
+
+
+@pages.post("/shops/<int:shop_id>/connection/off")
+def switch_off(shop_id: int) -> BaseResponse:
+    """Paused: nothing is fetched or told until somebody resumes it."""
+    shop = shop_or_404(shop_id)
+    row = connections.connection_of(g.merchant_id, shop.id)
+    if row is not None and is_set_up(shop, row) and shop.status != "deregistered":
+        connections.switch_off(row)
+        shop.status = "disabled"
+        db.session.commit()
+    return redirect(url_for("dashboard.shops.show", shop_id=shop_id, done="shop_off"), 303)
+
+
+@pages.post("/shops/<int:shop_id>/connection/refresh")
+def refresh(shop_id: int) -> BaseResponse:
+    """Look at everything in the shop now (K67)."""
+    shop = shop_or_404(shop_id)
+    row = connections.connection_of(g.merchant_id, shop.id)
+    done = None
+    if row is not None and row.status != "withheld":
+        done = "shop_looked_at_already"
+        if not _too_often(REFRESHES):
+            connections.look_again(row, now())
+            db.session.commit()
+            done = "shop_looked_at"
+    return redirect(url_for("dashboard.shops.show", shop_id=shop_id, done=done), 303)
+
+
+# --- away with it ---------------------------------------------------------------------------------
+
+
+@pages.get("/shops/<int:shop_id>/connection/remove")
+def ask_remove(shop_id: int) -> Response:
+    shop = shop_or_404(shop_id)
+    return page("shop_disconnect.html", shop=shop)
+
+
+@pages.post("/shops/<int:shop_id>/connection/remove")
+def remove(shop_id: int) -> BaseResponse:
+    """The keys are forgotten; orders stay, and an agent may take over."""
+    shop = shop_or_404(shop_id)
+    row = connections.connection_of(g.merchant_id, shop.id)
+    if row is not None:
+        connections.remove_connection(row)
+        if shop.status != "deregistered":
+            shop.status, shop.error, shop.error_since, shop.error_source = (
+                "not_connected", None, None, None
+            )  # fmt: skip
+        db.session.commit()
+    return redirect(url_for("dashboard.shops.show", shop_id=shop_id, done="shop_removed"), 303)
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+def _answer(whole: str, piece: str, shop: Shop, stage: str, **facts: Any) -> Response:
+    """The piece for htmx, the whole page for everybody else."""
+    facts = {"busy": False, "failure": None, "findings": None, "is_good": False} | facts
+    if request.headers.get("HX-Request"):
+        return Response(part(piece, shop=shop, **_looks(), **_place(shop), **facts))
+    return _stage_page(whole, shop, stage=stage, asks=False, **facts)
+
+
+def _stage_page(template: str, shop: Shop, *, stage: str, asks: bool, **facts: Any) -> Response:
+    mode = merchants.settings_of(g.merchant_id, shop.id).mode
+    return page(
+        template, shop=shop, stages=STAGES, stage=stage, asks=asks, mode=mode,
+        **_looks(), **_place(shop), **facts,
+    )  # fmt: skip
+
+
+def _place(shop: Shop) -> dict[str, Any]:
+    row = connections.connection_of(g.merchant_id, shop.id)
+    is_ready = row is not None and is_set_up(shop, row)
+    return {"row": row, "is_set_up": is_ready, "look": state_badge(shop, row) if row else None}
+
+
+def _looks() -> dict[str, Any]:
+    return {"looks": LOOKS, "verdict_looks": VERDICT_LOOKS, "days": trying.DAYS}
+
+
+def _to(shop: Shop, endpoint: str, done: str | None = None) -> BaseResponse:
+    return redirect(url_for(f".{endpoint}", shop_id=shop.id, done=done), 303)
+
+
+def _too_often(limit: RateLimitItem) -> bool:
+    key = str(g.merchant_id)
+    if attempt_limits().is_reached(limit, key):
+        return True
+    attempt_limits().count(limit, key)
+    return False
