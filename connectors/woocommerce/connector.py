@@ -14,9 +14,8 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from requests.auth import AuthBase, HTTPBasicAuth
 
@@ -29,6 +28,7 @@ from connectors.woocommerce.mapping import (
     order_id,
 )
 from connectors.woocommerce.oauth import OAuth1
+from plugin_sdk.checks import base_address, clock_findings, encryption_findings
 from plugin_sdk.connector import (
     Capability,
     Connector,
@@ -40,6 +40,7 @@ from plugin_sdk.connector import (
     problem_of,
     setting,
 )
+from plugin_sdk.cursors import read_cursor, write_cursor
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
 from plugin_sdk.http import USUAL, Answer, ErrorRule, Limits
 from plugin_sdk.types import (
@@ -60,7 +61,6 @@ CURSOR_VERSION = 1
 OVERLAP = timedelta(seconds=120)
 SEARCH_PAGES = 5  # of a search, or of the newest orders: a person waits for the answer
 MAX_SEEN = 2000  # beyond this some orders come twice, which is harmless
-CLOCK_WARNING_SECONDS = 120
 CLOCK_LIMIT_SECONDS = 900  # WooCommerce refuses signatures that are older
 MAX_HISTORY_DAYS = 3650
 MAX_KEY_LENGTH = 200
@@ -72,7 +72,6 @@ FIELDS = (
     "wpo_wcpdf_invoice_number"
 )
 TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class UnknownOrder(Rejected):
@@ -197,22 +196,14 @@ class _Cursor:
     seen: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def text(self) -> str:
-        return json.dumps(
-            {
-                "version": CURSOR_VERSION,
-                "after": _stamp(self.after),
-                "page": self.page,
-                "seen": self.seen,
-            },
-            separators=(",", ":"),
+        return write_cursor(
+            CURSOR_VERSION, after=_stamp(self.after), page=self.page, seen=self.seen
         )
 
     @classmethod
     def read(cls, text: str) -> _Cursor:
+        content = read_cursor(text, CURSOR_VERSION)
         try:
-            content = json.loads(text)
-            if content["version"] != CURSOR_VERSION:
-                raise Rejected("The cursor was written by another version of this connector.")
             return cls(
                 after=datetime.fromisoformat(content["after"]).replace(tzinfo=UTC),
                 page=int(content["page"]),
@@ -283,7 +274,7 @@ class WooCommerce(Connector[WooCommerceConfig]):
     ) -> None:
         super().__init__(settings, limits=limits)
         self._clock = clock
-        self._base = _checked_address(self.config.shop_url)
+        self._base = base_address(self.config.shop_url)
         self._plain_permalinks = False
         self._count = itertools.count(time.time_ns())
         self._history = timedelta(days=_checked_days(self.config.history_days))
@@ -308,7 +299,7 @@ class WooCommerce(Connector[WooCommerceConfig]):
             "return_url": way.return_url,
             "callback_url": way.callback_url,
         }
-        base = _checked_address(str(settings.get("shop_url", "")).strip())
+        base = base_address(str(settings.get("shop_url", "")).strip())
         return f"{base}/wc-auth/v1/authorize?{urlencode(asked)}"
 
     @classmethod
@@ -549,7 +540,7 @@ class WooCommerce(Connector[WooCommerceConfig]):
     # The shop about itself
 
     def check(self) -> list[Finding]:
-        findings = self._check_address()
+        findings = encryption_findings(self._base)
         try:
             answer = self._call("GET", "orders", {"per_page": "1"})
         except ConnectorError as error:
@@ -558,30 +549,11 @@ class WooCommerce(Connector[WooCommerceConfig]):
             text = "The shop answers, but not with a list of orders."
             return [*findings, Finding("auth", Severity.PROBLEM, text)]
         findings.append(Finding("auth", Severity.NOTE, "Orders can be read."))
-        findings += self._check_clock(answer)
+        findings += clock_findings(answer.headers, self._clock(), CLOCK_LIMIT_SECONDS)
         findings += self._check_writing()
         findings += self._check_version()
         findings += self._check_webhooks()
         return findings
-
-    def _check_address(self) -> list[Finding]:
-        parts = urlsplit(self._base)
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-            text = "The shop is reached without encryption; everybody on the way can read along."
-            return [Finding("encryption", Severity.WARNING, text)]
-        return []
-
-    def _check_clock(self, answer: Answer) -> list[Finding]:
-        try:
-            shop = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
-        except (ValueError, TypeError):
-            return []
-        apart = abs(int(shop - self._clock()))
-        if apart < CLOCK_WARNING_SECONDS:
-            return []
-        severity = Severity.PROBLEM if apart >= CLOCK_LIMIT_SECONDS else Severity.WARNING
-        text = f"The clocks of the shop and of this machine are {apart} s apart."
-        return [Finding("clock", severity, text)]
 
     def _check_writing(self) -> list[Finding]:
         try:
@@ -808,19 +780,6 @@ def _nested(value: Any, *keys: str) -> Any:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
-
-
-def _checked_address(address: str) -> str:
-    try:
-        parts = urlsplit(address)
-        _ = parts.port
-    except ValueError:
-        raise Misconfigured("Settings: shop_url is no address.") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Misconfigured("Settings: shop_url is no http or https address.")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise Misconfigured("Settings: shop_url has a password, a query or a fragment.")
-    return address.rstrip("/")
 
 
 def _checked_days(days: int) -> int:
