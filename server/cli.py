@@ -22,6 +22,7 @@ WORKERS = (
     "dunning_run",
     "sending_domain",
     "shop_connection",
+    "callback",
 )
 DEMO_SHOPS = ("shopware", "ebay")
 

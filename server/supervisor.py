@@ -50,6 +50,7 @@ WORKERS = (
     "dunning_run",
     "sending_domain",
     "shop_connection",
+    "callback",
 )
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 READY = "ready.json"
