@@ -1,7 +1,6 @@
 """Kontor as a Shopware app: manifest, registration handshake, signed events. Pure functions.
 
-The server has the routes and keeps the secrets; these functions take what came in, raw, and say
-what to store and to answer. How they follow on each other:
+How they follow on each other (``handshake`` does it for a host that keeps a connection's settings):
 
 1. The shop asks ``GET <register_url>?shop-id&shop-url&timestamp``: ``read_registration``, then
    ``new_secret`` (keep it as pending, the old one stays valid) and ``registration_answer``. The
@@ -10,7 +9,7 @@ what to store and to answer. How they follow on each other:
    now it replaces the old one, which is still taken for ``OLD_SECRET_SECONDS`` in events.
    ``settings_of`` are the settings of the connector.
 3. Events come to ``<webhook_url>``: ``read_event``; ``lifecycle`` says whether the app itself was
-   switched on, off, updated or deleted, all others go to ``Shopware.read_webhook``.
+   switched on, off, updated or deleted, ``hinted_orders`` which orders to look at.
 
 Signatures are HMAC-SHA256 in hexadecimal over exactly the bytes that came.
 """
@@ -197,11 +196,6 @@ def registration_answer(
         "secret": shop_secret,
         "confirmation_url": confirmation_url,
     }
-
-
-def refusal(reason: str) -> Mapping[str, str]:
-    """The JSON to answer a registration with that is not wanted; the merchant reads it."""
-    return {"error": reason}
 
 
 def read_confirmation(

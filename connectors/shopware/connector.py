@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from connectors.shopware import criteria
+from connectors.shopware import criteria, handshake
 from connectors.shopware.app import hinted_orders, read_event
 from connectors.shopware.mapping import (
     CANCELLED,
@@ -35,11 +35,14 @@ from connectors.shopware.tokens import Tokens
 from connectors.shopware.transitions import Transition, configured, reported, step, way
 from plugin_sdk.connector import (
     VERIFY_ATTEMPTS,
+    AppPackage,
     Capability,
     Connector,
     Finding,
     OrderPage,
     Severity,
+    ShopCall,
+    ShopReply,
     WebhookHint,
     problem_of,
     setting,
@@ -146,12 +149,14 @@ class ShopwareConfig:
         "Access key ID",
         help="Settings, System, Integrations; it begins with SWIA",
         de=("Zugangs-ID", "Einstellungen, System, Integrationen; beginnt mit SWIA"),
+        from_login=True,
     )
     client_secret: str = setting(
         "Secret access key",
         secret=True,
         help="Shown once, when the integration is made",
         de=("Sicherheitsschlüssel", "Wird nur einmal gezeigt, beim Anlegen der Integration"),
+        from_login=True,
     )
     sales_channels: tuple[str, ...] = setting(
         "Sales channels",
@@ -168,22 +173,57 @@ class ShopwareConfig:
         ),
         default=True,
     )
-    webhook_secret: str = setting(
-        "Secret of the app",
-        secret=True,
-        help="Only with the app: the shop signs with it what it tells",
-        de=(
-            "Geheimnis der App",
-            "Nur mit der App: damit unterschreibt der Shop, was er meldet",
-        ),
-        from_login=True,
-        default="",
-    )
     history_days: int = setting(
         "Days to look back at the first comparison",
         help="1 to 3650",
         de=("Tage, die der erste Abgleich zurückblickt", "1 bis 3650"),
         default=400,
+    )
+    webhook_secret: str = setting(
+        "Secret of the shop",
+        secret=True,
+        help="Only with the app: the shop signs with it what it tells",
+        de=("Geheimnis des Shops", "Nur mit der App: damit unterschreibt der Shop, was er meldet"),
+        hidden=True,
+        default="",
+    )
+    app_secret: str = setting(
+        "Secret of the app",
+        secret=True,
+        help="In the app's file; the shop registers with it",
+        de=("Geheimnis der App", "Steht in der Datei der App; der Shop meldet sich damit an"),
+        hidden=True,
+        default="",
+    )
+    shop_id: str = setting(
+        "Id of the shop",
+        help="As the app learned it",
+        de=("Kennung des Shops", "Wie die App sie erfahren hat"),
+        hidden=True,
+        default="",
+    )
+    pending: str = setting(
+        "Registration under way",
+        secret=True,
+        help="Until the shop confirms it",
+        de=("Laufende Anmeldung", "Bis der Shop sie bestätigt"),
+        hidden=True,
+        default="",
+    )
+    previous_secret: str = setting(
+        "Last secret of the shop",
+        secret=True,
+        help="Taken for a minute longer",
+        de=("Letztes Geheimnis des Shops", "Gilt noch eine Minute"),
+        hidden=True,
+        default="",
+    )
+    previous_until: int = setting(
+        "End of the last secret",
+        help="Seconds since 1970",
+        de=("Ende des letzten Geheimnisses", "Sekunden seit 1970"),
+        hidden=True,
+        default=0,
     )
 
 
@@ -274,6 +314,7 @@ class Shopware(Connector[ShopwareConfig]):
             Capability.INVOICE_NUMBERS,
             Capability.INVOICE_PDF,
             Capability.FIND_BY_NUMBER,
+            Capability.APP_PACKAGE,
         }
     )
     defaults: ClassVar[Mapping[PaymentCode, CodeMapping]] = {
@@ -331,6 +372,16 @@ class Shopware(Connector[ShopwareConfig]):
             monotonic,
         )
         self._channels: frozenset[str] | None = None
+
+    @classmethod
+    def answer_call(
+        cls, settings: Mapping[str, Any], call: ShopCall, limits: Limits
+    ) -> ShopReply | None:
+        return handshake.answer(settings, call, datetime.now(UTC))
+
+    @classmethod
+    def app_package(cls, settings: Mapping[str, Any], address: str) -> AppPackage:
+        return handshake.package(settings, address)
 
     def close(self) -> None:
         self._http.close()
@@ -522,9 +573,15 @@ class Shopware(Connector[ShopwareConfig]):
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint | None:
         """Events of the app. Drafts and what is no order are genuine, and nothing to look at."""
-        event = read_event(body, headers, (self.config.webhook_secret,))
+        event = read_event(body, headers, self._webhook_secrets())
         ids = tuple(identifier for identifier in hinted_orders(event) if is_id(identifier))
         return WebhookHint(ids=ids, topic=event.name) if ids else None
+
+    def _webhook_secrets(self) -> tuple[str, ...]:
+        """After a new registration what was on its way still has the signature of the last one."""
+        if self._clock() < self.config.previous_until:
+            return self.config.webhook_secret, self.config.previous_secret
+        return (self.config.webhook_secret,)
 
     # The documents
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from plugin_sdk.testing.fake_shop import Asked, FakeShop, Reply
 from plugin_sdk.testing.shopware_api import Api
+from plugin_sdk.testing.shopware_app import Installed, install, read_manifest
 from plugin_sdk.testing.shopware_login import Integration, Logins
 from plugin_sdk.testing.shopware_orders import LIVE, Json
 from plugin_sdk.testing.shopware_page import page
@@ -206,6 +207,23 @@ class FakeShopware(FakeShop):
         """A webhook of the app; without a secret one of an integration."""
         only_live = secret is not None
         self.webhooks.append(Webhook(event, url, secret, only_live))
+
+    def install_app(
+        self, manifest: str, *, url: str | None = None, before: Installed | None = None
+    ) -> Installed:
+        """Register an app by the text of its manifest; ``before``: again. Raises Refused.
+
+        ``url``: the address that the shop gives as its own, where it has moved.
+        """
+        now = int(self.now().timestamp())
+        app = install(read_manifest(manifest), SHOP_ID, url or self.url, now, before)
+        with self.lock:
+            if before is not None:
+                self.logins.integrations.pop(before.client_id, None)
+                self.webhooks[:] = [each for each in self.webhooks if each.secret != before.secret]
+            self.logins.integrations[app.client_id] = app.integration
+            self.webhooks.extend(app.webhooks())
+        return app
 
     def delivery(
         self, topic: str, order_id: str, secret: str | None = APP_SECRET, version: str = LIVE

@@ -114,9 +114,6 @@ class TestRegistration:
         assert len(made) == 5
         assert all(64 <= len(each) <= 255 for each in made)
 
-    def test_a_refusal_has_a_reason(self):
-        assert app.refusal("Nicht mehr") == {"error": "Nicht mehr"}
-
 
 class TestConfirmation:
     def test_it_gives_the_settings_of_the_connector(self):
