@@ -14,6 +14,7 @@ from server.dashboard import (
     account,
     bank,
     bank_connections,
+    callbacks,
     credits,
     dunning,
     dunning_coming,
@@ -74,6 +75,7 @@ def register(app: Flask) -> None:
         ignore_rules,
         sending_domains,
         suppressions,
+        callbacks,
     )
     mails = (mail_look, mail_kinds, mail_log, notices)
     for module in (*work, *reminders, *sources, *operator, *settings, *mails, account, login):

@@ -12,6 +12,7 @@ from server.banking.service import payees
 from server.dashboard import (
     attention,
     attention_orders,
+    callbacks,
     order_queries,
     queries,
     sending_domains,
@@ -46,6 +47,7 @@ def show() -> Response:
             *attention.lines(merchant_id, at),
             *attention_orders.lines(merchant_id, at),
             *sending_domains.lines(merchant_id),
+            *callbacks.lines(merchant_id, at),
         ],
         sums=sums,
         received=queries.received_since(merchant_id, queries.midnight(words.today(), words.zone())),
