@@ -24,6 +24,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from server.customer.pages import ERRORS, UNKNOWN_PER_ADDRESS, known, secure_page, unexpected
 from server.db import db, now
 from server.mail import suppression
+from server.mail.delivery import POWERLESS
 from server.mail.kinds import KINDS
 from server.mail.languages import LANGUAGES, MERCHANT_LANGUAGES, nearest_language
 from server.mail.models import Mail
@@ -54,7 +55,11 @@ T = TypeVar("T")
 
 @door.get("/unsubscribe/<token>", provide_automatic_options=False)
 def ask_unsubscribe(token: str) -> str:
-    """Asks, or says that it is done and how to take it back."""
+    """Asks, or says that it is done and how to take it back; or that the mail was a tester's, whose
+    link has no power (K66)."""
+    if token.startswith(POWERLESS):
+        g.language = nearest_language(token.removeprefix(POWERLESS), "de", LANGUAGES)
+        return _page("test", {})
     asked = _known(read_unsubscribe(token))
     order = _order_or_404(asked)
     address = _address_of(asked, order)
@@ -82,13 +87,6 @@ def unsubscribe(token: str) -> BaseResponse:
         _change(asked, order, address, wanted, now())
         db.session.commit()
     return _answer(url_for(".ask_unsubscribe", token=token))
-
-
-@door.get("/unsubscribe/test/<edition>", provide_automatic_options=False)
-def explain_test(edition: str) -> str:
-    """Where the link of a mail of a shop in test mode leads: it was sent to a tester (K66)."""
-    g.language = nearest_language(edition, "de", LANGUAGES)
-    return _page("test", {})
 
 
 @door.route("/unsubscribe/<token>", methods=["OPTIONS"])

@@ -44,8 +44,8 @@ from server.mail.verp import return_path
 END_OF_HEAD = b"\r\n\r\n"
 UNSETTLED_DOMAIN = "kontor.invalid"
 """RFC 2606: of a Message-ID until the mail is first written."""
-POWERLESS = "test"
-"""Stands for the signed part of a link in the mails of a shop in test mode."""
+POWERLESS = "test-"
+"""Stands with the edition for the signed part of a link in the mails of a shop in test mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ def _facts_as_read(mail: Mail) -> Facts:
     url = mail.facts.get("unsubscribe_url")
     if mail.redirected_to is None or not url:
         return mail.facts
-    powerless = f"{str(url).rpartition('/')[0]}/{POWERLESS}/{mail.language}"
+    powerless = f"{str(url).rpartition('/')[0]}/{POWERLESS}{mail.language}"
     return mail.facts | {"unsubscribe_url": powerless}
 
 
