@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plugin_sdk.connector import Capability, Connector, Finding, Severity
-from plugin_sdk.errors import Misconfigured, Temporary
+from plugin_sdk.errors import ConnectorError, Misconfigured, Temporary
 from plugin_sdk.testing.contract_ground import TROUBLE, Ground, found_order, spoil
 from plugin_sdk.types import Intent, Outcome
 
@@ -136,6 +136,18 @@ class Trouble(Ground):
         assert connector.push_payment(self.update(key)).outcome is Outcome.TEMPORARY
         shop.heal()
         assert shop.status_of(key) == self.open_status
+
+    @pytest.mark.parametrize("kind", TROUBLE)
+    def test_what_a_shop_in_trouble_answers_is_no_invoice(
+        self, shop: Any, connector: Connector[Any], kind: str
+    ) -> None:
+        key = self.add_order(shop)
+        if Capability.INVOICE_PDF not in connector.capabilities:
+            assert connector.get_invoice(key, "RE-1") is None
+            return
+        spoil(shop, kind)
+        with pytest.raises(ConnectorError):
+            connector.get_invoice(key, "RE-1")
 
 
 class Check(Ground):

@@ -11,22 +11,16 @@ import pytest
 from plugin_sdk.commands.new import write_connector
 from plugin_sdk.errors import Misconfigured
 from plugin_sdk.scaffold.myshop.fake_shop import FakeMyShop
-from plugin_sdk.scaffold.myshop.tests.test_connector import TestMyShop as Promises
 from tests.connectors.programs import kontor, run_pytest
 
 FILES = {"__init__.py", "config.py", "connector.py", "fake_shop.py", "mapping.py"}
 
 
-class TestTemplate(Promises):
-    """The template itself, with all its promises; and so what it is copied to."""
-
-
-@pytest.mark.parametrize("package", [False, True])
-def test_the_tests_of_a_new_connector_are_green(tmp_path, package):
-    words = ["--package"] if package else []
-    made = kontor("new", "tea_house", *words, "--into", tmp_path, cwd=tmp_path)
+def test_the_tests_of_a_new_package_are_green(tmp_path):
+    """Those of a folder are run by test_connectors_page."""
+    made = kontor("new", "tea_house", "--package", "--into", tmp_path, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    folder = tmp_path / ("kontor-tea-house" if package else "tea_house")
+    folder = tmp_path / "kontor-tea-house"
     assert f"wrote {folder}" in made.stdout
     tests = run_pytest(folder, "--kontor-table=README.md")
     assert tests.returncode == 0, tests.stdout

@@ -20,7 +20,7 @@ class EasybillConfig:
     history_days: int = setting(
         "Days to look back",
         help="Older unpaid invoices are left alone; 1 to 3650",
-        de=("Tage zurück", "Ältere unbezahlte Rechnungen bleiben außen vor; 1 bis 3650"),
+        de=("Tage zurück", "Ältere unbezahlte Rechnungen bleiben unberührt; 1 bis 3650"),
         default=400,
     )
     easybill_url: str = setting(

@@ -60,6 +60,7 @@ CURSOR_VERSION = 1
 PAGES = PageNumbers(500, size_parameter="limit")  # easybill allows 1000, in answers that may be big
 LOOKUPS = 20  # single invoices asked for in one page: the plans allow 10 or 60 requests a minute
 MAX_MARKS = 5000  # beyond this, invoices come again, which is harmless
+PDF_TAIL_BYTES = 1024  # within these a whole PDF says that it ends (ISO 32000-1, Annex H)
 WRITABLE = (PAID, PARTIALLY_PAID)
 
 
@@ -229,8 +230,8 @@ class Easybill(Connector[EasybillConfig]):
             )
         except UnknownDocument:
             return None
-        if not answer.body.startswith(b"%PDF-"):
-            raise Temporary("easybill answered with something else than a PDF.")
+        if not answer.body.startswith(b"%PDF-") or b"%%EOF" not in answer.body[-PDF_TAIL_BYTES:]:
+            raise Temporary("easybill answered with something else than a PDF, or cut it off.")
         return bytes(answer.body)
 
     # Writing

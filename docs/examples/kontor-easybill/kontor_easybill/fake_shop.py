@@ -20,7 +20,7 @@ LIST = ("limit", "page", "type", "is_draft", "is_archive", "customer_id", "proje
     "document_date", "paid_at", "title", "number", "cancel_id", "fulfillment_country",
     "vat_country", "shipping_country", "status")  # fmt: skip
 MAX_LIMIT = 1000
-PDF = b"%PDF-1.7\n% an invoice\n"
+PDF = b"%PDF-1.7\n% an invoice\n%%EOF\n"
 
 
 class FakeEasybill(FakeShop):
