@@ -195,6 +195,7 @@ def _merchant_add(known: argparse.Namespace) -> int:
 def _keys_rotate(_: argparse.Namespace) -> int:
     from server.app import create_app
     from server.banking import fetching
+    from server.callbacks import service as callbacks
     from server.db import db
     from server.mail import domains
     from server.vault import Vault, VaultLocked
@@ -203,12 +204,17 @@ def _keys_rotate(_: argparse.Namespace) -> int:
     with create_app(settings).app_context():
         try:
             vault = Vault(settings.encryption_keys)
-            accesses, keys = fetching.reseal_all(vault), domains.reseal_all(vault)
+            sealed = {
+                "bank accesses": fetching.reseal_all(vault),
+                "mail keys": domains.reseal_all(vault),
+                "callback secrets": callbacks.reseal_all(vault),
+            }
         except VaultLocked as locked:
             print(locked, file=sys.stderr)
             return 1
         db.session.commit()
-    print(f"{accesses} bank accesses and {keys} mail keys are sealed with the newest key")
+    counts = ", ".join(f"{count} {what}" for what, count in sealed.items())
+    print(f"sealed with the newest key: {counts}")
     return 0
 
 

@@ -151,6 +151,8 @@ class Callback(WorkItem, Base):
         )
         taken_ids = list(db.session.scalars(taken)) if ids else []
         db.session.commit()
+        if not taken_ids:
+            return []
         rows = select(cls).where(cls.id.in_(taken_ids)).order_by(cls.due_at, cls.id)
         claimed = list(db.session.scalars(rows.execution_options(populate_existing=True)))
         db.session.commit()  # nothing stays open while they are sent

@@ -220,7 +220,8 @@ def test_today_tells_of_what_fails_long(anna, merchant, shop, url, receiver):
     drain("callback")
     title = f"Callbacks an {url.url} kommen nicht an"
     assert title not in words(anna.get("/"))
-    db.session.scalars(select(CallbackUrl)).one().failing_since = now() - service.TELL_AFTER - AN_HOUR
+    row = db.session.scalars(select(CallbackUrl)).one()
+    row.failing_since = now() - service.TELL_AFTER - AN_HOUR
     db.session.commit()
     assert title in words(anna.get("/"))
     user = db.session.query(User).filter_by(email="anna@example.org").one()
