@@ -8,13 +8,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from connectors.shopware import criteria, handshake
+from connectors.shopware.answers import (
+    RULES,
+    MissingPrivilege,
+    ServerBroken,
+    StateMoved,
+    TokenRefused,
+    UnknownPayment,
+    named,
+)
 from connectors.shopware.app import hinted_orders, read_event
 from connectors.shopware.mapping import (
     CANCELLED,
@@ -31,8 +39,11 @@ from connectors.shopware.mapping import (
     payment_state,
     status_of,
 )
+from connectors.shopware.scan import Scan
+from connectors.shopware.settings import ShopwareConfig, checked_days
 from connectors.shopware.tokens import Tokens
 from connectors.shopware.transitions import Transition, configured, reported, step, way
+from plugin_sdk.checks import base_address, clock_findings, encryption_findings
 from plugin_sdk.connector import (
     VERIFY_ATTEMPTS,
     AppPackage,
@@ -45,11 +56,9 @@ from plugin_sdk.connector import (
     ShopReply,
     WebhookHint,
     problem_of,
-    setting,
 )
-from plugin_sdk.cursors import read_cursor, write_cursor
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
-from plugin_sdk.http import USUAL, Answer, ErrorRule, Limits
+from plugin_sdk.http import USUAL, Answer, Limits
 from plugin_sdk.types import (
     CodeMapping,
     Discovery,
@@ -64,235 +73,11 @@ from plugin_sdk.types import (
 VERSION = "0.1.0"
 PER_PAGE = 100  # 500 is the shop's limit; a hundred whole orders are a quarter of a megabyte
 LIST_LIMIT = 500
-CURSOR_VERSION = 1
-OVERLAP = timedelta(seconds=180)
-MAX_SEEN = 2000  # beyond this some orders come twice, which is harmless
-CLOCK_WARNING_SECONDS = 120
-MAX_HISTORY_DAYS = 3650
 OLDEST_VERSION = (6, 5)
 SYSTEM_CURRENCY = "b7d2554b0ce847cd82f3ac9bd1c0dfca"
 NOBODY = "0" * 32  # no payment and no order has this id
 PAYMENT_MACHINE = "order_transaction.state"
-ORDER_STATES_TO_CANCEL = frozenset({"open", "in_progress"})
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-class TokenRefused(Misconfigured):
-    """The token has run out, or the shop forgot it; a new one may work."""
-
-
-class MissingPrivilege(Misconfigured):
-    """The role of the integration lacks the right to read or write something."""
-
-
-class ServerBroken(Temporary):
-    """A 500. It is also what a shop answers to the token of an integration that was deleted."""
-
-
-class StateMoved(Temporary):
-    """Somebody changed the state between our look and our write."""
-
-
-class UnknownPayment(Temporary):
-    """The payment is not there any more; whether its order is gone too, the next look tells."""
-
-
-_NO_API = "There is no Shopware 6 at this address"
-
-RULES = (
-    ErrorRule(
-        Misconfigured,
-        "The access key id is none of Shopware's",
-        code="FRAMEWORK__API_INVALID_ACCESS_KEY",
-    ),
-    ErrorRule(
-        Misconfigured, "The access key id or the secret access key is wrong", status=401, code="4"
-    ),
-    ErrorRule(Misconfigured, "The log-in was refused", status=400, code="2"),
-    ErrorRule(Misconfigured, "The log-in was refused", status=400, code="3"),
-    ErrorRule(TokenRefused, "The token was refused", status=401, code="9"),
-    ErrorRule(
-        MissingPrivilege,
-        "A right is missing",
-        status=403,
-        code="FRAMEWORK__MISSING_PRIVILEGE_ERROR",
-    ),
-    ErrorRule(
-        StateMoved,
-        "The state does not allow this any more",
-        code="SYSTEM__ILLEGAL_STATE_TRANSITION",
-    ),
-    ErrorRule(
-        UnknownPayment,
-        "The shop does not know this payment",
-        code="SYSTEM__STATE_MACHINE_INVALID_ENTITY_ID",
-    ),
-    # A 500 that will not go away: this version has no such association.
-    ErrorRule(Rejected, "The shop is too old or too new", code="FRAMEWORK__ASSOCIATION_NOT_FOUND"),
-    ErrorRule(Misconfigured, _NO_API, status=404, code="0"),
-    ErrorRule(Misconfigured, _NO_API, status=404, code=""),
-    ErrorRule(Misconfigured, _NO_API, status=405),
-    ErrorRule(ServerBroken, "The shop is in trouble", status=500),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ShopwareConfig:
-    """The settings of one Shopware shop."""
-
-    shop_url: str = setting(
-        "Address of the shop",
-        help="https://shop.example.org",
-        de=("Adresse des Shops", "https://shop.example.org"),
-    )
-    client_id: str = setting(
-        "Access key ID",
-        help="Settings, System, Integrations; it begins with SWIA",
-        de=("Zugangs-ID", "Einstellungen, System, Integrationen; beginnt mit SWIA"),
-        from_login=True,
-    )
-    client_secret: str = setting(
-        "Secret access key",
-        secret=True,
-        help="Shown once, when the integration is made",
-        de=("Sicherheitsschlüssel", "Wird nur einmal gezeigt, beim Anlegen der Integration"),
-        from_login=True,
-    )
-    sales_channels: tuple[str, ...] = setting(
-        "Sales channels",
-        help="Names or ids, separated by commas; empty: all",
-        de=("Verkaufskanäle", "Namen oder IDs, mit Kommas getrennt; leer: alle"),
-        default=(),
-    )
-    cancel_orders: bool = setting(
-        "Cancel the order too",
-        help="When Kontor cancels: the order with its payment, so that its stock is free again",
-        de=(
-            "Auch die Bestellung stornieren",
-            "Wenn Kontor storniert: auch die Bestellung, damit ihr Bestand frei wird",
-        ),
-        default=True,
-    )
-    history_days: int = setting(
-        "Days to look back at the first comparison",
-        help="1 to 3650",
-        de=("Tage, die der erste Abgleich zurückblickt", "1 bis 3650"),
-        default=400,
-    )
-    webhook_secret: str = setting(
-        "Secret of the shop",
-        secret=True,
-        help="Only with the app: the shop signs with it what it tells",
-        de=("Geheimnis des Shops", "Nur mit der App: damit unterschreibt der Shop, was er meldet"),
-        hidden=True,
-        default="",
-    )
-    app_secret: str = setting(
-        "Secret of the app",
-        secret=True,
-        help="In the app's file; the shop registers with it",
-        de=("Geheimnis der App", "Steht in der Datei der App; der Shop meldet sich damit an"),
-        hidden=True,
-        default="",
-    )
-    shop_id: str = setting(
-        "Id of the shop",
-        help="As the app learned it",
-        de=("Kennung des Shops", "Wie die App sie erfahren hat"),
-        hidden=True,
-        default="",
-    )
-    pending: str = setting(
-        "Registration under way",
-        secret=True,
-        help="Until the shop confirms it",
-        de=("Laufende Anmeldung", "Bis der Shop sie bestätigt"),
-        hidden=True,
-        default="",
-    )
-    previous_secret: str = setting(
-        "Last secret of the shop",
-        secret=True,
-        help="Taken for a minute longer",
-        de=("Letztes Geheimnis des Shops", "Gilt noch eine Minute"),
-        hidden=True,
-        default="",
-    )
-    previous_until: int = setting(
-        "End of the last secret",
-        help="Seconds since 1970",
-        de=("Ende des letzten Geheimnisses", "Sekunden seit 1970"),
-        hidden=True,
-        default=0,
-    )
-
-
-@dataclass(slots=True)
-class _Cursor:
-    """Where a scan stands. ``last``: the number of the last order listed, in the shop's database.
-
-    ``began``: the shop's time at the first page. ``newest``: the newest change seen. ``seen``: id
-    to content of what this scan brings again; ``young``: id to (time of change, content) of what
-    the next one will. ``is_whole``: by the day of the order, not by the time of change.
-    """
-
-    since: datetime
-    began: datetime | None = None
-    last: int = 0
-    newest: datetime | None = None
-    is_whole: bool = False
-    seen: dict[str, str] = field(default_factory=dict)
-    young: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def is_news(self, external_id: str, changed: datetime | None, mark: str) -> bool:
-        """False for what was told before and has not changed. Call it for every order listed."""
-        if changed is not None:
-            self.newest = max(changed, self.newest or changed)
-            self.young[external_id] = (criteria.stamp(changed), mark)
-        return self.seen.get(external_id) != mark
-
-    def after_page(self, *, is_last: bool) -> _Cursor:
-        """Where to go on. The next scan goes back behind the newest change seen, which no clock can
-        spoil, but never closer than to the begin of this one: its first pages are that old.
-        """
-        assert self.began is not None, "set with the first page"
-        since = min(self.newest, self.began) - OVERLAP if self.newest else self.since
-        oldest = criteria.stamp(since)
-        young = {key: each for key, each in self.young.items() if each[0] >= oldest}
-        self.young = dict(list(young.items())[-MAX_SEEN:])
-        if not is_last:
-            return self
-        return _Cursor(since, seen={key: mark for key, (_, mark) in self.young.items()})
-
-    def text(self) -> str:
-        return write_cursor(
-            CURSOR_VERSION,
-            since=criteria.stamp(self.since),
-            began=criteria.stamp(self.began) if self.began else None,
-            last=self.last,
-            newest=criteria.stamp(self.newest) if self.newest else None,
-            is_whole=self.is_whole,
-            seen=self.seen,
-            young=self.young,
-        )
-
-    @classmethod
-    def read(cls, text: str) -> _Cursor:
-        content = read_cursor(text, CURSOR_VERSION)
-        try:
-            return cls(
-                since=_utc(content["since"]),
-                began=_utc(content["began"]) if content["began"] else None,
-                last=int(content["last"]),
-                newest=_utc(content["newest"]) if content["newest"] else None,
-                is_whole=bool(content["is_whole"]),
-                seen={str(key): str(mark) for key, mark in content["seen"].items()},
-                young={
-                    str(key): (str(at), str(mark)) for key, (at, mark) in content["young"].items()
-                },
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise Rejected("The cursor cannot be read; begin from the beginning.") from None
+ORDER_UNTOUCHED = "open"
 
 
 class Shopware(Connector[ShopwareConfig]):
@@ -361,8 +146,8 @@ class Shopware(Connector[ShopwareConfig]):
     ) -> None:
         super().__init__(settings, limits=limits)
         self._clock = clock
-        self._base = _checked_address(self.config.shop_url)
-        self._history = timedelta(days=_checked_days(self.config.history_days))
+        self._base = base_address(self.config.shop_url)
+        self._history = timedelta(days=checked_days(self.config.history_days))
         self._http = self.http_session(rules=RULES, secrets=(self.config.client_id,))
         self._tokens = Tokens(
             self._http,
@@ -396,7 +181,7 @@ class Shopware(Connector[ShopwareConfig]):
         is in the window of the next one. The first scan takes all orders of the history by their
         day, so that it also finds what no time shows.
         """
-        at = _Cursor.read(cursor) if cursor else _Cursor(self._now() - self._history, is_whole=True)
+        at = Scan.read(cursor) if cursor else Scan(self._now() - self._history, is_whole=True)
         window = criteria.created_since if at.is_whole else criteria.changed_since
         wanted = [criteria.behind(at.last), window(at.since), *self._only_channels()]
         by = [{"field": "autoIncrement", "order": "ASC"}]
@@ -413,7 +198,7 @@ class Shopware(Connector[ShopwareConfig]):
         return OrderPage(tuple(orders), at.text(), has_more, tuple(problems))
 
     def _take(
-        self, row: dict[str, Any], at: _Cursor, orders: list[Order], problems: list[str]
+        self, row: dict[str, Any], at: Scan, orders: list[Order], problems: list[str]
     ) -> None:
         try:
             if at.is_news(order_id(row), changed_at(row), content_key(row)):
@@ -508,6 +293,9 @@ class Shopware(Connector[ShopwareConfig]):
         if row is None or payment is None:
             raise UnknownPayment("The payment was taken away in the shop; another look will tell.")
         try:
+            status = status_of(row) or ""
+            if status != shop_status and not self._may_write(update, status):
+                raise StateMoved(f"The order became {status!r} in the shop meanwhile.")
             if shop_status == CANCELLED and self.config.cancel_orders:
                 self._cancel_order(row)
             return self._move_payment(payment, shop_status)
@@ -536,8 +324,8 @@ class Shopware(Connector[ShopwareConfig]):
         return shown
 
     def _cancel_order(self, row: Mapping[str, Any]) -> None:
-        """Shopware would cancel a completed order as well; its goods are on their way."""
-        if order_state(row) not in ORDER_STATES_TO_CANCEL:
+        """Shopware would cancel every order; but one that somebody works on may be on its way."""
+        if order_state(row) != ORDER_UNTOUCHED:
             return
         cancel = step(self._possible("order", order_id(row)), CANCELLED)
         if cancel is not None:
@@ -600,26 +388,19 @@ class Shopware(Connector[ShopwareConfig]):
     # The shop about itself
 
     def check(self) -> list[Finding]:
-        findings = self._check_address()
+        findings = encryption_findings(self._base)
         try:
             answer = self._call("GET", "_info/version")
         except ConnectorError as error:
             return [*findings, problem_of(error)]
         findings.append(Finding("auth", Severity.NOTE, "The access key works."))
         findings += self._check_version(answer)
-        findings += self._check_clock(answer)
+        findings += clock_findings(answer.headers, self._clock())
         findings += self._check_reading()
         findings += self._check_writing()
         findings += self._check_channels()
         findings += self._check_webhooks()
         return findings
-
-    def _check_address(self) -> list[Finding]:
-        parts = urlsplit(self._base)
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-            text = "The shop is reached without encryption; everybody on the way can read along."
-            return [Finding("encryption", Severity.WARNING, text)]
-        return []
 
     def _check_version(self, answer: Answer) -> list[Finding]:
         version = _version_in(answer)
@@ -631,16 +412,6 @@ class Shopware(Connector[ShopwareConfig]):
             text = f"Shopware {version} is older than 6.5; it may work, but nobody has tried it."
             return [Finding("version", Severity.WARNING, text)]
         return [Finding("version", Severity.NOTE, f"Shopware {version}.")]
-
-    def _check_clock(self, answer: Answer) -> list[Finding]:
-        shop = _date_of(answer)
-        if shop is None:
-            return []
-        apart = abs(int(shop.timestamp() - self._clock()))
-        if apart < CLOCK_WARNING_SECONDS:
-            return []
-        text = f"The clocks of the shop and of this machine are {apart} s apart."
-        return [Finding("clock", Severity.WARNING, text)]
 
     def _check_reading(self) -> list[Finding]:
         try:
@@ -764,7 +535,7 @@ class Shopware(Connector[ShopwareConfig]):
                 self._tokens.forget(token)
                 raise
             except MissingPrivilege as error:
-                raise _named(error) from None
+                raise named(error) from None
         raise AssertionError("the last try returns or raises")
 
     def _now(self) -> datetime:
@@ -791,14 +562,6 @@ def _number_behind(row: Mapping[str, Any], last: int) -> int:
     return number
 
 
-def _named(error: MissingPrivilege) -> MissingPrivilege:
-    """The shop names the rights as JSON within JSON, as a list or an object, and some twice."""
-    rights = sorted(set(re.findall(r"\b[a-z_]+:[a-z]+\b", str(error))))
-    if not rights:
-        return error
-    return MissingPrivilege(f"The integration lacks rights: {', '.join(rights)}.")
-
-
 def _date_of(answer: Answer) -> datetime | None:
     try:
         return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
@@ -809,26 +572,3 @@ def _date_of(answer: Answer) -> datetime | None:
 def _version_in(answer: Answer) -> str | None:
     version = answer.body.get("version") if isinstance(answer.body, dict) else None
     return version if isinstance(version, str) else None
-
-
-def _utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def _checked_address(address: str) -> str:
-    try:
-        parts = urlsplit(address)
-        _ = parts.port
-    except ValueError:
-        raise Misconfigured("Settings: shop_url is no address.") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Misconfigured("Settings: shop_url is no http or https address.")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise Misconfigured("Settings: shop_url has a password, a query or a fragment.")
-    return address.rstrip("/")
-
-
-def _checked_days(days: int) -> int:
-    if not 1 <= days <= MAX_HISTORY_DAYS:
-        raise Misconfigured(f"Settings: history_days is not within 1 and {MAX_HISTORY_DAYS}.")
-    return days

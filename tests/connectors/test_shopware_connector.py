@@ -241,6 +241,19 @@ class TestPayments:
         assert connector.push_payment(update(key)).outcome is Outcome.TEMPORARY
         assert connector.push_payment(update(key)).outcome is Outcome.NO_LONGER_OPEN
 
+    def test_between_two_looks_an_order_may_be_refunded(self, shop, connector, monkeypatch):
+        key = shop.add_order()
+        read = connector._read_status
+
+        def read_and_then_somebody_refunds(external_id):
+            status = read(external_id)
+            shop.set_status(key, "refunded_partially")
+            return status
+
+        monkeypatch.setattr(connector, "_read_status", read_and_then_somebody_refunds)
+        assert connector.push_payment(update(key)).outcome is Outcome.TEMPORARY
+        assert len(shop.writes) == 0
+
     def test_an_order_deleted_meanwhile_is_no_disaster(self, shop, connector, monkeypatch):
         key = shop.add_order()
         between_look_and_write(monkeypatch, shop, lambda: shop.delete(key))
@@ -274,11 +287,12 @@ class TestCancelling:
         connector.push_payment(update(key, Intent.CANCELLED))
         assert (self.state_of(shop, key), shop.status_of(key)) == ("open", "cancelled")
 
-    def test_a_completed_order_is_not_cancelled(self, shop, connector):
+    @pytest.mark.parametrize("state", ["in_progress", "completed"])
+    def test_an_order_that_somebody_works_on_is_not_cancelled(self, shop, connector, state):
         key = shop.add_order()
-        shop.set_order_state(key, "completed")
+        shop.set_order_state(key, state)
         connector.push_payment(update(key, Intent.CANCELLED))
-        assert (self.state_of(shop, key), shop.status_of(key)) == ("completed", "cancelled")
+        assert (self.state_of(shop, key), shop.status_of(key)) == (state, "cancelled")
 
 
 @pytest.mark.feature("S21", "S41")
