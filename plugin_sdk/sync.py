@@ -13,13 +13,14 @@ import json
 import random
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from plugin_sdk.client import KnownOrders, UnknownOrder
-from plugin_sdk.connector import MAX_REASON, Connector, OrderPage
-from plugin_sdk.errors import Rejected, Temporary
+from plugin_sdk.connector import MAX_REASON, Capability, Connector, OrderPage
+from plugin_sdk.errors import ConnectorError, Rejected, Temporary
 from plugin_sdk.order_requests import WaitingRequests, answer_to
 from plugin_sdk.schemas import BATCH_LIMIT, OrderSchema
 from plugin_sdk.state import Waiting
@@ -39,6 +40,9 @@ COMPARE_ALL_SECONDS = 12 * 60 * 60
 COMPARE_ALL_SPREAD_SECONDS = 60 * 60  # not a thousand agents at one moment
 CONFIRM_SECONDS = 60  # before a vanished order is asked for the second time
 TROUBLE_SECONDS = 300  # a shop may be away for so long before the merchant hears of it
+MAX_INVOICES_WAITING = 1_000
+INVOICE_TRIES = 10  # comparisons after which nobody waits for the file any more
+TAKEN_IN = ("created", "updated")
 FAILURES_IN_A_ROW = 3  # after that the shop is away, and not one of its orders broken
 NOT_THERE = (RequestOutcome.GONE, RequestOutcome.TRASHED)
 STILL_OPEN = (PaymentStatus.UNPAID, PaymentStatus.PARTIALLY_PAID)
@@ -56,6 +60,8 @@ class Server(Protocol):
     def list_orders(self, payment_status: str, cursor: str | None = None) -> KnownOrders: ...
 
     def answer_request(self, request_id: str, answer: RequestAnswer) -> None: ...
+
+    def put_invoice(self, external_id: str, number: str, pdf: bytes) -> None: ...
 
 
 class Hints(Protocol):
@@ -131,6 +137,8 @@ class OrderSync:
         self._to_confirm: dict[str, float] = {}
         self._compare_at = 0.0
         self._compare_all = threading.Event()
+        self._invoices: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._later: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.requests = WaitingRequests()
 
     def compare_all(self) -> None:
@@ -157,9 +165,11 @@ class OrderSync:
         if now >= self._compare_at or self._compare_all.is_set():
             if not self._compare_page():
                 self._after_comparison()
+                self._invoices.update(self._later)
+                self._later.clear()
                 self._compare_at = time.monotonic() + self._rhythm.compare_seconds
             return 0
-        if self._ask_again(now) or self.requests:
+        if self._ask_again(now) or self.requests or self._deliver_invoice():
             return 0
         return min([self._compare_at, *self._to_confirm.values()]) - now
 
@@ -319,6 +329,8 @@ class OrderSync:
             pushed[order.external_id] = marks[order.external_id]
             if result.outcome != "unchanged":
                 self._report(f"order {order.external_id} {result.outcome}")
+            if result.outcome in TAKEN_IN:
+                self._want_invoices(order)
 
     def _sent(self, orders: Sequence[Order]) -> list[OrderResult]:
         """The server's answers; a batch that is refused as a whole is sent one by one."""
@@ -329,6 +341,36 @@ class OrderSync:
                 only = orders[0].external_id
                 return [OrderResult(0, only, "invalid", str(error))]
         return [result for order in orders for result in self._sent([order])]
+
+    # The files of invoices
+
+    def _want_invoices(self, order: Order) -> None:
+        """Of an order that is new or changed; the file may come later than the number."""
+        if Capability.INVOICE_PDF not in self._connector.capabilities:
+            return
+        for invoice in order.invoices:
+            if len(self._invoices) < MAX_INVOICES_WAITING:
+                self._invoices[order.external_id, invoice.number] = INVOICE_TRIES
+
+    def _deliver_invoice(self) -> bool:
+        """One of those that wait; False if none does. What fails is tried after a comparison."""
+        if not self._invoices:
+            return False
+        (external_id, number), tries = self._invoices.popitem(last=False)
+        try:
+            pdf = self._connector.get_invoice(external_id, number)
+            if pdf is not None:
+                self._server.put_invoice(external_id, number, pdf)
+                self._report(f"order {external_id} invoice delivered")
+        except Rejected as error:
+            self._report(f"order {external_id} invoice refused: {error}")
+            return True
+        except ConnectorError:
+            self._later[external_id, number] = tries
+            raise
+        if pdf is None and tries > 1:
+            self._later[external_id, number] = tries - 1
+        return True
 
     # What a person asked for
 

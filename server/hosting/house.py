@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from marshmallow import ValidationError
+from sqlalchemy import select
 
 from plugin_sdk import types as wire
 from plugin_sdk.client import KnownOrders, UnknownOrder
@@ -23,12 +24,14 @@ from server.db import db, now
 from server.hosting.payouts import account_name, postings_of
 from server.orders.intake import Arrival, orders_gone, receive_answer, receive_orders
 from server.orders.ledger import NotPossible
+from server.orders.models import Order
 from server.orders.receiver import StaleReceiver, receiver_of
 from server.orders.service import (
     acknowledge_update,
     hear_heartbeat,
     orders_in_status,
     request_match,
+    store_invoice,
 )
 from server.orders.told import zone_of
 from server.shops.models import Shop
@@ -118,6 +121,21 @@ class House:
         except NotPossible:
             db.session.rollback()
             raise Rejected("This is another order than the one that was asked for.") from None
+        self._commit()
+
+    def put_invoice(self, external_id: str, number: str, pdf: bytes) -> None:
+        """Raises Rejected: no such order, or no PDF that is kept."""
+        order = db.session.scalar(
+            select(Order).where(Order.shop_id == self._shop_id, Order.external_id == external_id)
+        )
+        if order is None:
+            self._commit()
+            raise UnknownOrder("There is no such order.")
+        try:
+            store_invoice(order, number, pdf, now())
+        except NotPossible as refused:
+            db.session.rollback()
+            raise Rejected(f"The invoice cannot be kept ({refused.args[0]}).") from None
         self._commit()
 
     def next_update(self) -> wire.PaymentUpdate | None:
