@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from plugin_sdk.testing.contract import ConnectorContract
 from plugin_sdk.testing.plugin import BEGIN, END, Promise, table_of, with_table
-from tests.connectors.programs import run_pytest
+from tests.connectors.programs import ROOT, run_pytest
 
 FAULTS = '''
 import logging
@@ -141,6 +142,24 @@ def test_each_fault_is_found(tmp_path, without):
     done = run_pytest(tmp_path, "-rf", "--tb=no", *plain, *wanted)
     failed = set(re.findall(r"^FAILED test_faults.py::Test(\w+)::", done.stdout, re.MULTILINE))
     assert failed == set(FOUND), done.stdout
+
+
+READMES = [
+    path
+    for folder in ("connectors", "docs/examples")
+    for path in sorted((ROOT / folder).glob("*/README.md"))
+    if BEGIN in path.read_text()
+]
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+def test_the_table_of_a_readme_has_every_promise(readme):
+    """A promise that is new is to be run by every connector, and its README written anew."""
+    table = readme.read_text().partition(BEGIN)[2].partition(END)[0]
+    shown = re.findall(r"^\| (.+?) \| (?!State)(?!--)(.+?) \|", table, re.MULTILINE)
+    titles = [" ".join(promise.__doc__.split()) for promise in ConnectorContract.promises]
+    assert [title for title, _ in shown] == titles
+    assert [state for _, state in shown if "fail" in state] == []
 
 
 # --- the table ------------------------------------------------------------------------------------
