@@ -10,8 +10,9 @@
     kontor run [--listen HOST:PORT]           the agent
 
 Settings come from kontor.toml and the environment, which wins: KONTOR_URL, KONTOR_API_KEY,
-KONTOR_CONNECTOR, KONTOR_STATE, and KONTOR_<FIELD> for every setting of the connector. A connector
-is named as it is installed, by its folder in connectors/, or as module:Class.
+KONTOR_CONNECTOR, KONTOR_STATE, and KONTOR_<FIELD> for every setting of the connector; `kontor --set
+field=value COMMAND` comes before both. A connector is named as it is installed, by its folder
+in connectors/, or as module:Class.
 Exit codes: 0 all is well, 1 something was found, 2 wrong usage or settings.
 """
 
@@ -27,7 +28,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -144,8 +145,23 @@ def find_class(name: str) -> type[Connector[Any]]:
     return found
 
 
-def _check(arguments: argparse.Namespace) -> int:
+def _settings_of(arguments: argparse.Namespace) -> Settings:
+    """What file, environment and --set say. A secret in a command is a secret in its history."""
     settings = read_settings(os.environ, arguments.config)
+    secret = {
+        item.name
+        for item in fields(find_class(settings.connector).Config)
+        if item.metadata.get("secret")
+    }
+    given = dict(arguments.set)
+    if secret & set(given):
+        names = ", ".join(f"KONTOR_{name.upper()}" for name in sorted(secret & set(given)))
+        raise Misconfigured(f"Everybody on this machine sees a command; set {names} instead.")
+    return replace(settings, fields={**settings.fields, **given})
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    settings = _settings_of(arguments)
     findings = _connector(settings).check()
     if settings.url or settings.api_key:
         findings.append(_check_server(settings))
@@ -166,7 +182,7 @@ def _check_server(settings: Settings) -> Finding:
 
 
 def _pull(arguments: argparse.Namespace) -> int:
-    connector = _connector(read_settings(os.environ, arguments.config))
+    connector = _connector(_settings_of(arguments))
     if arguments.ids:
         return _pull_by_id(connector, arguments.ids)
     problems = 0
@@ -206,7 +222,7 @@ def _all_orders(connector: Connector[Any]) -> Iterator[tuple[Order | None, str]]
 
 
 def _push(arguments: argparse.Namespace) -> int:
-    connector = _connector(read_settings(os.environ, arguments.config))
+    connector = _connector(_settings_of(arguments))
     intent = Intent(arguments.intent)
     update = PaymentUpdate(
         id="by-hand",
@@ -234,7 +250,7 @@ def _push(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    settings = read_settings(os.environ, arguments.config)
+    settings = _settings_of(arguments)
     connector = _connector(settings)
     stop = _asked_to_stop()
     client = Client(settings.url, settings.api_key, stop=stop)
@@ -275,7 +291,7 @@ def _usual_place(package: bool) -> Path:
 def _listen_only(arguments: argparse.Namespace) -> int:
     from plugin_sdk.commands.listen import listen
 
-    connector = _connector(read_settings(os.environ, arguments.config))
+    connector = _connector(_settings_of(arguments))
     refused = listen(
         connector,
         arguments.address,
@@ -290,7 +306,7 @@ def _listen_only(arguments: argparse.Namespace) -> int:
 def _diagnose(arguments: argparse.Namespace) -> int:
     from plugin_sdk.commands.diagnose import Bundle, write_bundle
 
-    settings = read_settings(os.environ, arguments.config)
+    settings = _settings_of(arguments)
     try:
         with contextlib.ExitStack() as ends:
             log = ends.enter_context(arguments.log.open(errors="replace")) if arguments.log else ()
@@ -340,6 +356,13 @@ def _listen(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError("NAME=VALUE is wanted, such as history_days=30")
+    return name, value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kontor",
@@ -347,6 +370,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, help="another file than ./kontor.toml")
+    parser.add_argument(
+        "--set",
+        action="append",
+        type=_pair,
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the connector, before all others; none that is secret",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_makers(commands)
 

@@ -76,6 +76,20 @@ def test_findings_for_programs(myshop, tmp_path):
     assert "wrong-key" not in wrong.stdout
 
 
+def test_a_setting_in_the_command_comes_first(myshop, tmp_path):
+    wrong = named(myshop, KONTOR_SHOP_URL="http://127.0.0.1:9")
+    done = kontor("--set", f"shop_url={myshop.url}", "check", cwd=tmp_path, **wrong)
+    assert done.returncode == 0, done.stdout
+    for words, complaint in (
+        (["access_key=abc"], "KONTOR_ACCESS_KEY"),
+        (["colour=red"], "colour is no setting"),
+        (["nonsense"], "NAME=VALUE"),
+    ):
+        refused = kontor("--set", *words, "check", cwd=tmp_path, **named(myshop))
+        assert (refused.returncode, complaint in refused.stderr) == (2, True), refused.stderr
+        assert "abc" not in refused.stderr
+
+
 # --- listen ---------------------------------------------------------------------------------------
 
 
