@@ -19,6 +19,7 @@ from sqlalchemy.orm import undefer
 from plugin_sdk.state import Waiting
 from server.db import db, now
 from server.shops.models import OrderHint, Shop, ShopConnection
+from server.vault import Vault
 from server.vault import installed as installed_vault
 from server.work import announce
 
@@ -256,6 +257,16 @@ def postpone_hint(shop_id: int, external_id: str) -> None:
         .where(OrderHint.shop_id == shop_id, OrderHint.external_id == external_id)
         .values(failures=OrderHint.failures + 1)
     )
+
+
+def reseal_all(vault: Vault) -> int:
+    """Under the newest key; returns how many. Raises VaultLocked."""
+    rows = db.session.scalars(select(ShopConnection).options(undefer(ShopConnection.settings)))
+    count = 0
+    for row in rows:
+        row.settings = vault.reseal(row.settings)
+        count += 1
+    return count
 
 
 def _opened(row: ShopConnection) -> dict[str, Any]:

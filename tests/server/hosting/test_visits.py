@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import select, text
 
 from plugin_sdk.testing.fake_woocommerce import CONSUMER_KEY, CONSUMER_SECRET, FakeWooCommerce
@@ -24,6 +25,7 @@ from server.shops.connections import (
     add_connection,
     change_settings,
     connection_of,
+    reseal_all,
     settings_of,
     switch_off,
     switch_on,
@@ -31,6 +33,7 @@ from server.shops.connections import (
 )
 from server.shops.models import OrderHint, PaymentUpdate, Shop, ShopConnection
 from server.shops.order_requests import ask_for_order
+from server.vault import Vault, VaultLocked
 from tests.factories import make_merchant, make_shop
 
 pytestmark = pytest.mark.real_commits
@@ -293,3 +296,14 @@ def test_a_worker_that_dies_gives_its_shops_back(reachable, fake):
     assert connection(shop).status == "queued"
     again(shop)
     assert shop.status == "connected"
+
+
+def test_a_change_of_the_encryption_keys_seals_settings_anew(reachable, fake):
+    shop = connect(fake)
+    new = Fernet.generate_key().decode()
+    assert reseal_all(Vault([new, *reachable.encryption_keys])) == 1
+    db.session.commit()
+    sealed = connection(shop).settings
+    assert CONSUMER_SECRET in Vault([new]).open(sealed)
+    with pytest.raises(VaultLocked):
+        settings_of(connection(shop))
