@@ -124,9 +124,8 @@ def prepare(app: Flask) -> None:
             )
             shop = db.session.query(Shop).filter_by(merchant_id=user.merchant_id).first()
             if shop is None:
-                shop = add_shop(
-                    user.merchant_id, name=SHOP, system="woocommerce", url=demo["shop_url"]
-                )
+                system = demo.get("system", "woocommerce")  # `kontor dev` tries others
+                shop = add_shop(user.merchant_id, name=SHOP, system=system, url=demo["shop_url"])
             _, demo["shop_key"] = create_api_key(
                 user.merchant_id, scope="shop", name="Demo agent", shop_id=shop.id
             )

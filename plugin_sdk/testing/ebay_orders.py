@@ -16,7 +16,7 @@ YEARS = timedelta(days=731)
 FUTURE = timedelta(seconds=1)
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z")
 DATES = {"creationdate": "creationDate", "lastmodifieddate": "lastModifiedDate"}
-FULFILMENT = ({"NOT_STARTED", "IN_PROGRESS"}, {"FULFILLED", "IN_PROGRESS"})
+FULFILLMENT = ({"NOT_STARTED", "IN_PROGRESS"}, {"FULFILLED", "IN_PROGRESS"})
 
 
 def one_order(seller: Seller, order_id: str) -> Reply:
@@ -137,6 +137,6 @@ def _time(text: Any) -> datetime:
 
 def _words(name: str, value: str) -> set[str]:
     words = set(value[1:-1].split("|")) if re.fullmatch(r"\{.*\}", value) else set()
-    if words not in FULFILMENT:
+    if words not in FULFILLMENT:
         raise EbayProblem(400, 30_800, f"Invalid filter value {value} for filter {name}")
     return words
