@@ -190,12 +190,11 @@ def _may_go(at: datetime) -> ColumnElement[bool]:
 def _in_turn(at: datetime) -> Select[int]:
     """Ids of the callbacks to send now: the addresses in turn, AT_ONCE_A_URL to each, to one
     that fails a single one."""
-    other = aliased(Callback)
-    on_its_way = (
-        select(func.count())
-        .select_from(other)
-        .where(other.url_id == Callback.url_id, other.status == "running")
-        .scalar_subquery()
+    on_their_way = (
+        select(Callback.url_id, func.count().label("count"))
+        .where(Callback.status == "running")
+        .group_by(Callback.url_id)
+        .subquery()
     )
     place = func.row_number().over(
         partition_by=Callback.url_id,
@@ -205,10 +204,11 @@ def _in_turn(at: datetime) -> Select[int]:
         select(
             Callback.id,
             Callback.due_at,
-            (place + on_its_way).label("place"),
+            (place + func.coalesce(on_their_way.c.count, 0)).label("place"),
             case((CallbackUrl.failing_since.is_(None), AT_ONCE_A_URL), else_=1).label("most"),
         )
         .join(CallbackUrl, CallbackUrl.id == Callback.url_id)
+        .outerjoin(on_their_way, on_their_way.c.url_id == Callback.url_id)
         .where(_may_go(at))
         .subquery()
     )
