@@ -30,6 +30,7 @@ from typing import Any
 from plugin_sdk.testing.webhook_sender import Webhook, WebhookSender, signed_headers
 from plugin_sdk.testing.woocommerce_answers import Asked, copy_of
 from plugin_sdk.testing.woocommerce_api import GATEWAYS, TOPICS, Api
+from plugin_sdk.testing.woocommerce_authorize import Authorize
 from plugin_sdk.testing.woocommerce_http import FAILURES, Server, Visit
 from plugin_sdk.testing.woocommerce_login import Key, Login
 from plugin_sdk.testing.woocommerce_orders import Json, enter_status, links, refresh
@@ -67,6 +68,7 @@ class FakeWooCommerce:
         state: Path | None = None,
     ) -> None:
         self.login = Login(dict(keys or {CONSUMER_KEY: Key(CONSUMER_SECRET)}))
+        self.authorize = Authorize(self.login.keys)
         self.sender = WebhookSender(lambda: self.url, "11.0.1")
         self.shop = Shop(url=lambda: self.url, sender=self.sender)
         self.name = "Annas Antiquariat"
@@ -313,6 +315,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     fake = FakeWooCommerce(arguments.port, keys=keys, demo=True, state=arguments.state)
     fake.name = arguments.name or fake.name
+    fake.authorize.takes_http = True  # a demonstration has no certificate
     with fake:
         for topic in TOPICS if arguments.webhook else ():
             fake.add_webhook(topic, arguments.webhook, arguments.secret)

@@ -20,6 +20,7 @@ from plugin_sdk.testing.woocommerce_answers import (
     php_json,
 )
 from plugin_sdk.testing.woocommerce_api import API
+from plugin_sdk.testing.woocommerce_authorize import ENDPOINT, GRANTED
 from plugin_sdk.testing.woocommerce_login import Call, Refused
 from plugin_sdk.testing.woocommerce_page import page
 
@@ -89,6 +90,9 @@ class Visit(BaseHTTPRequestHandler):
         if fake.demo and parts.path in ("/", "/_demo/orders") and "rest_route=" not in parts.query:
             self._visit_demo(method, parts.path, body)
             return
+        if parts.path.rstrip("/") in (ENDPOINT, GRANTED) and method == "GET":
+            self._visit_authorize(parts.path, dict(parse_qsl(parts.query)))
+            return
         route = self._route(parts.path, dict(parse_qsl(parts.query)))
         if route is None:
             self._visit_nothing(parts.path)
@@ -104,6 +108,12 @@ class Visit(BaseHTTPRequestHandler):
             if found.startswith(f"{prefix}/"):
                 return found[len(prefix) :].rstrip("/")
         return None
+
+    def _visit_authorize(self, path: str, query: Mapping[str, str]) -> None:
+        fake = self.server.fake
+        shown = fake.authorize.show(path, query, fake.name)
+        headers = {"Location": shown.location} if shown.location else {}
+        self._send(shown.status, "text/html; charset=utf-8", shown.html.encode(), headers)
 
     def _visit_nothing(self, path: str) -> None:
         if self.server.fake.plain_permalinks and path.startswith("/wp-json"):

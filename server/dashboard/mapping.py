@@ -51,7 +51,9 @@ class Editor:
 
     @property
     def is_off(self) -> bool:
-        """No method of the shop belongs to it (K67)."""
+        """No method of the shop belongs to it (K67). To watch none is usual."""
+        if self.code == "other":
+            return False
         return not any(one.is_chosen for one in self.methods) and "methods" not in self.more
 
 

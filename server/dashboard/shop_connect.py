@@ -40,6 +40,7 @@ from server.db import db, now
 from server.hosting import trying
 from server.hosting.connecting import (
     LOOPBACK,
+    WEBHOOK_URL,
     connector_of,
     connectors,
     login_url,
@@ -193,8 +194,9 @@ def _access_page(
     shop: Shop | None = None,
     row: ShopConnection | None = None,
 ) -> Response:
-    may = has_login(kind) and _may_log_in(kind, settings)
-    by_login = may and request.values.get("by", "login") == "login"
+    may = has_login(kind) and _may_log_in(settings)
+    is_whole = row is not None and not wrong_with(kind, settings, by_login=False)
+    by_login = may and request.values.get("by", "keys" if is_whole else "login") == "login"
     shown = form_of(kind, settings, by_login=by_login)
     wrong = wrong or Wrong({})
     beside = wrong.beside(shown)
@@ -222,7 +224,7 @@ def _access_page(
 
 def _hurdles(kind: type[Connector[Any]], settings: Mapping[str, Any], by_login: bool) -> Wrong:
     found = wrong_with(kind, settings, by_login=by_login)
-    if not found and by_login and not _may_log_in(kind, settings):
+    if not found and by_login and not _may_log_in(settings):
         return Wrong({}, (Sentence(str(t("connect.login_needs_https"))),))
     return found
 
@@ -250,14 +252,13 @@ def _is_by_login() -> bool:
     return request.form.get("by") == "login"
 
 
-def _may_log_in(kind: type[Connector[Any]], settings: Mapping[str, Any]) -> bool:
+def _may_log_in(settings: Mapping[str, Any]) -> bool:
     """Shops bring the keys of a log-in to https only; on one machine plain http will do."""
     own = urlsplit(installed().url)
     if own.scheme == "https":
         return True
-    address = str(settings.get(ADDRESS) or "")
-    is_here = not address or urlsplit(address).hostname in LOOPBACK
-    return own.hostname in LOOPBACK and is_here
+    shop = urlsplit(str(settings.get(ADDRESS) or "")).hostname
+    return own.hostname in LOOPBACK and shop in {None, *LOOPBACK}
 
 
 def _known(shop: Shop, row: ShopConnection | None, kind: type[Connector[Any]]) -> dict[str, Any]:
@@ -399,6 +400,7 @@ def check(shop_id: int) -> BaseResponse:
         "check",
         findings=checked.findings,
         is_good=checked.is_good,
+        webhooks_come=bool(getattr(connector.config, WEBHOOK_URL, "")),
     )
 
 
@@ -520,7 +522,8 @@ def remove(shop_id: int) -> BaseResponse:
 
 def _answer(whole: str, piece: str, shop: Shop, stage: str, **facts: Any) -> Response:
     """The piece for htmx, the whole page for everybody else."""
-    facts = {"busy": False, "failure": None, "findings": None, "is_good": False} | facts
+    nothing = {"busy": False, "failure": None, "findings": None, "is_good": False}
+    facts = nothing | {"webhooks_come": False} | facts
     if request.headers.get("HX-Request"):
         return Response(part(piece, shop=shop, **_looks(), **_place(shop), **facts))
     return _stage_page(whole, shop, stage=stage, asks=False, **facts)

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from server.banking import sharing
 from server.banking.models import BankConnection
 from server.banking.service import add_rule, store_statement
+from server.callbacks import service as callbacks
 from server.dashboard import order_bulk
 from server.db import db, now
 from server.dunning.models import DunningRun
@@ -30,6 +31,7 @@ from server.merchants.rules import token_hash
 from server.orders.claims import ProofFile, claim_paid, proofs_of
 from server.orders.models import Suggestion
 from server.orders.service import assign, mark_as_paid, store_invoice
+from server.shops import connections
 from server.shops.models import PaymentUpdate
 from server.shops.order_requests import ask_for_order
 from server.vault import installed as installed_vault
@@ -71,11 +73,16 @@ PUBLIC = {
     ("customer_choices.ask_stop", "GET"),
     ("customer_choices.stop", "POST"),
     ("customer_pictures.show", "GET"),
+    ("shop_webhooks.receive", "POST"),
+    ("shop_webhooks.answer", "GET"),
+    ("shop_webhooks.answer", "POST"),
+    ("shop_webhooks.receive_login", "POST"),
 }
 """What answers without a key or a session."""
 
-NOT_IDS = {"filename", "token"}
-"""Parameters that name no row of a merchant; a token is the secret itself."""
+NOT_IDS = {"filename", "token", "state"}
+"""Parameters that name no row of a merchant; a token is the secret itself, as the state of a
+log-in at a shop is."""
 
 
 class Party:
@@ -188,6 +195,8 @@ class Victim(Party):
             self.merchant.id, f"{MARK.lower()}@example.org", "manual", at=at, evidence=MARK
         )
         domain.checked_at = at  # nobody asks the DNS
+        login = self.connection(at)
+        removable, callback = self.callback_url("old", at), self.callback(at)
         db.session.commit()
         guest, message_id = self.share(posting.account_id)
         mail = self.sent_mail(at)
@@ -213,7 +222,35 @@ class Victim(Party):
             "domain_id": domain.id,
             "suppression_id": blocked.id,
             "proof_id": proofs_of(self.open_order.id)[0].id,
+            "url_id": removable.id,
+            "callback_id": callback.id,
+            "login": login,
         }
+
+    def callback_url(self, name, at):
+        return callbacks.add_url(
+            self.merchant.id,
+            f"https://{MARK.lower()}.example.net/{name}",
+            shop_id=None,
+            actor=MARK,
+            at=at,
+        )[0]
+
+    def callback(self, at):
+        """What was told to a program of the victim."""
+        row = callbacks.send_test(self.callback_url("hook", at), actor=MARK, at=at)
+        row.answer = MARK
+        return row
+
+    def connection(self, at):
+        """The shop is one that Kontor visits itself; the name of a log-in that has begun."""
+        settings = {
+            "shop_url": "http://127.0.0.1:9",  # nobody is asked: without https it is refused
+            "consumer_key": f"ck_{MARK}",
+            "consumer_secret": f"cs_{MARK}",
+        }
+        row = connections.add_connection(self.shop, "woocommerce", settings, at)
+        return connections.begin_login(row, at)
 
     def sent_mail(self, at):
         """One that has left, of no order: whatever is done to orders, it stays."""

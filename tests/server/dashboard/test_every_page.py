@@ -11,6 +11,7 @@ from werkzeug.routing import Rule
 
 from server.banking import sharing
 from server.banking.models import BankConnection
+from server.callbacks import service as callbacks
 from server.db import db, now
 from server.dunning.models import DunningRun
 from server.dunning.runs import TOO_MANY
@@ -19,6 +20,8 @@ from server.merchants.models import Merchant, User
 from server.orders import service
 from server.orders.claims import ProofFile, keep_proof
 from server.orders.models import Suggestion
+from server.shops import connections
+from server.shops.models import Shop
 from tests.factories import AT, make_key, make_merchant, make_order, make_posting, make_shop
 from tests.server.dashboard.visitor import ORIGIN, Visitor, member
 
@@ -35,7 +38,7 @@ OWN_POLICY = {
     "dashboard.settings_look.preview",
     "dashboard.settings_mail_kinds.content",
 }
-SHOWS_BRACES = {"dashboard.settings_mail_kinds.show"}
+SHOWS_BRACES = {"dashboard.callbacks.show_message", "dashboard.settings_mail_kinds.show"}
 """Pages on which placeholders are written in braces; elsewhere one is a text nobody filled in."""
 
 
@@ -78,6 +81,11 @@ def furnish(app) -> dict[str, object]:
     blocked = suppression.suppress(
         merchant.id, "erika@example.org", "bounced", at=now(), evidence="550 5.1.1 unknown"
     )
+    url, _ = callbacks.add_url(
+        merchant.id, "https://erp.example/kontor", shop_id=None, actor="anna@example.org", at=AT
+    )
+    login = make_connection(shop)
+    callback = callbacks.send_test(url, actor="anna@example.org", at=AT)
     db.session.commit()
     return {
         "merchant": merchant,
@@ -96,6 +104,9 @@ def furnish(app) -> dict[str, object]:
         "domain_id": domain.id,
         "suppression_id": blocked.id,
         "proof_id": proof.id,
+        "url_id": callback.url_id,
+        "callback_id": callback.id,
+        "login": login,
         "merchant_id": guest.id,
         "message_id": message_id,
         "mail_id": mail,
@@ -125,6 +136,13 @@ def make_access(merchant: Merchant) -> BankConnection:
     db.session.add(row)
     db.session.commit()
     return row
+
+
+def make_connection(shop: Shop) -> str:
+    """The shop is one that Kontor visits itself; the name of a log-in that has begun."""
+    settings = {"shop_url": shop.url, "consumer_key": "ck_1", "consumer_secret": "cs_1"}
+    row = connections.add_connection(shop, "woocommerce", settings, now())
+    return connections.begin_login(row, now())
 
 
 def make_guest(operator: Merchant, account_id: int) -> tuple[Merchant, str]:
@@ -217,6 +235,8 @@ def test_every_page_is_shown_in_both_languages_with_its_headers(app):
                 "dashboard.login.choose": 410,
                 "dashboard.bank.show_old": 301,
                 "dashboard.mails.source": 404,  # it was not sent yet
+                "dashboard.shop_connect.come_back": 422,  # with nothing
+                "dashboard.shop_connect.come_back_by_query": 404,
             }
             assert answer.status_code == expected.get(rule.endpoint, 200), rule
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
