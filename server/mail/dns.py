@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 
 from dns.exception import DNSException, Timeout
 from dns.name import Name, from_text
@@ -28,9 +28,10 @@ from dns.resolver import NXDOMAIN, NoAnswer, NoNameservers
 from dns.resolver import Resolver as Asking
 
 from server.config import Settings, address_and_port
+from server.egress import is_public
 from server.mail.spf import Answer
 
-__all__ = ["Addresses", "Answer", "MailHosts", "Resolver", "is_public", "resolver_of"]
+__all__ = ["Addresses", "Answer", "MailHosts", "Resolver", "resolver_of"]
 
 LOOKUP_SECONDS = 5.0
 TRY_SECONDS = 2.0
@@ -40,8 +41,6 @@ MAX_CACHED = 4096
 MAX_RECORDS = 100
 MAX_MAIL_HOSTS = 20
 UDP_BYTES = 1232  # fits through every network; DNS flag day 2020
-NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052, with the IPv4 address in its last 32 bits
-LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ class Resolver:
         """The addresses of a host, IPv4 first, without those that we must not connect to."""
         answers = [self.lookup(host, kind) for kind in ("A", "AAAA")]
         found = [record for answer in answers for record in answer.records]
-        open_ones = tuple(one for one in found if self.allows_private or is_public(one))
+        open_ones = tuple(one for one in found if self.allows_private or is_public(ip_address(one)))
         if open_ones:
             return Addresses("found", open_ones)
         unknown = next((answer for answer in answers if answer.status == "unknown"), None)
@@ -191,18 +190,6 @@ def _resolver(servers: tuple[str, ...], allows_private: bool) -> Resolver:
 def resolver_of(settings: Settings) -> Resolver:
     """The resolver of this process under these settings, with all that it remembers."""
     return _resolver(settings.dns_servers, settings.allow_private_addresses)
-
-
-def is_public(address: str) -> bool:
-    """Does it belong to the public internet, also where it is wrapped in IPv6?"""
-    one = ip_address(address)
-    if isinstance(one, IPv6Address):
-        inner = one.ipv4_mapped or one.sixtofour
-        if one in NAT64:
-            inner = IPv4Address(one.packed[-4:])
-        if inner is not None or one in LOCAL_NAT64:
-            return inner is not None and is_public(str(inner))
-    return one.is_global and not one.is_multicast
 
 
 def _as_text(record: Rdata) -> str:

@@ -18,7 +18,8 @@ PROGRAMS = {
     "postgres", "redis", "catcher", "web", "clock", "worker-mail", "worker-statement",
     "worker-match_request", "worker-payment_update",
     "worker-bank_connection",
-    "worker-dunning_run", "worker-sending_domain", "shop", "agent",
+    "worker-dunning_run", "worker-sending_domain", "worker-shop_connection", "worker-callback",
+    "shop", "agent",
 }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from requests.adapters import HTTPAdapter
 
 from plugin_sdk.errors import Misconfigured, Temporary
 from server.banking.fints import wire
+from server.egress import is_public
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 60.0
@@ -103,7 +104,7 @@ def checked_url(url: str, *, allows_loopback: bool = False) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return url.strip()
-    if not _is_public(address):
+    if not is_public(address):
         raise Misconfigured("The bank's address is inside a private network.")
     return url.strip()
 
@@ -131,7 +132,7 @@ class _Guard(HTTPAdapter):
     def check(self, connected: socket.socket) -> socket.socket:
         """Raises Misconfigured."""
         address = ipaddress.ip_address(connected.getpeername()[0].partition("%")[0])
-        if not (_is_public(address) or (self._allows_loopback and address.is_loopback)):
+        if not (is_public(address) or (self._allows_loopback and address.is_loopback)):
             connected.close()
             raise Misconfigured("The bank's address leads into a private network.")
         return connected
@@ -165,12 +166,6 @@ def _guarded_pools(guard: _Guard) -> tuple[type, type]:
         ConnectionCls = Http
 
     return HttpsPool, HttpPool
-
-
-def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    checked = mapped or address
-    return bool(checked.is_global and not checked.is_multicast)
 
 
 def _check_status(status: int) -> None:

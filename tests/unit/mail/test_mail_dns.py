@@ -8,7 +8,7 @@ import pytest
 
 from server.config import Settings, WrongSetting
 from server.mail import dns as edge
-from server.mail.dns import Answer, MailHosts, Resolver, is_public, resolver_of
+from server.mail.dns import Answer, MailHosts, Resolver, resolver_of
 from tests.fakes.dns_server import FakeDns
 
 
@@ -147,27 +147,6 @@ def test_one_family_of_addresses_that_cannot_be_asked_does_not_hide_the_other(
 ) -> None:
     fake.faults["ill.example"] = "SERVFAIL"
     assert resolver.addresses("ill.example").status == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("8.8.8.8", True),
-        ("2606:4700::1", True),
-        ("127.0.0.1", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("224.0.0.1", False),
-        ("::ffff:10.0.0.1", False),
-        ("2002:7f00:1::", False),
-        ("64:ff9b:1::1", False),
-        ("64:ff9b::a00:1", False),
-        ("64:ff9b::808:808", True),
-        ("fd00::1", False),
-    ],
-)
-def test_public_addresses(address: str, expected: bool) -> None:
-    assert is_public(address) is expected
 
 
 def test_the_servers_come_from_the_settings() -> None:
