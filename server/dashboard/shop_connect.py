@@ -27,9 +27,11 @@ from server.dashboard.sentences import Sentence, say
 from server.dashboard.shop_settings import (
     ADDRESS,
     Wrong,
+    answers_calls,
     complaints,
     form_of,
     has_address,
+    has_app,
     has_login,
     typed_settings,
     wrong_with,
@@ -41,6 +43,8 @@ from server.hosting import trying
 from server.hosting.connecting import (
     LOOPBACK,
     WEBHOOK_URL,
+    address_of,
+    app_package,
     connector_of,
     connectors,
     login_url,
@@ -95,9 +99,9 @@ def choose() -> Response:
 @pages.post("/shops/connect")
 def add() -> BaseResponse:
     """A new shop with its connection, both only if what was typed can be right."""
-    kind, by_login = _system_or_404(), _is_by_login()
-    settings = typed_settings(kind, request.form, new_secrets(kind.name), by_login=by_login)
-    wrong = _hurdles(kind, settings, by_login) or _twice(kind, settings)
+    kind, way = _system_or_404(), _way()
+    settings = typed_settings(kind, request.form, new_secrets(kind.name), by_login=way != "keys")
+    wrong = _hurdles(kind, settings, way) or _twice(kind, settings)
     if wrong:
         return _access_page(kind, settings, wrong)
     url = _url_of(kind, settings)
@@ -110,7 +114,7 @@ def add() -> BaseResponse:
     except ValueError as refused:
         db.session.rollback()
         return _access_page(kind, settings, _said_wrong(str(refused.args[0])))
-    return _entered(shop, row, kind, settings, by_login=by_login, is_new=True)
+    return _entered(shop, row, kind, settings, way, is_new=True)
 
 
 @pages.get("/shops/<int:shop_id>/connection")
@@ -128,13 +132,12 @@ def show(shop_id: int) -> Response:
 def save(shop_id: int) -> BaseResponse:
     shop = shop_or_404(shop_id)
     row = connections.connection_of(g.merchant_id, shop.id)
-    kind, by_login = _kind_of(shop, row), _is_by_login()
+    kind, way = _kind_of(shop, row), _way()
     if kind is None:
         return _to(shop, "show")
-    settings = typed_settings(
-        kind, request.form, _known(shop, row, kind) or new_secrets(kind.name), by_login=by_login
-    )
-    wrong = _hurdles(kind, settings, by_login)
+    known = _known(shop, row, kind) or new_secrets(kind.name)
+    settings = typed_settings(kind, request.form, known, by_login=way != "keys")
+    wrong = _hurdles(kind, settings, way)
     if wrong:
         return _access_page(kind, settings, wrong, shop=shop, row=row)
     try:
@@ -143,7 +146,7 @@ def save(shop_id: int) -> BaseResponse:
         db.session.rollback()
         shop = shop_or_404(shop_id)
         return _access_page(kind, settings, _said_wrong(str(refused.args[0])), shop=shop, row=row)
-    return _entered(shop, row, kind, settings, by_login=by_login)
+    return _entered(shop, row, kind, settings, way)
 
 
 def _stored(
@@ -166,13 +169,16 @@ def _entered(
     row: ShopConnection,
     kind: type[Connector[Any]],
     settings: Mapping[str, Any],
+    way: str,
     *,
-    by_login: bool,
     is_new: bool = False,
 ) -> BaseResponse:
-    """On to the log-in, or to the check. What a log-in cannot begin with is not stored."""
+    """On to the log-in, to the app, or to the check. What a log-in cannot begin with is lost."""
     shop_id = shop.id
-    if not by_login:
+    if way == "app":
+        db.session.commit()
+        return redirect(url_for(".show", shop_id=shop_id, by="app"), 303)
+    if way == "keys":
         db.session.commit()
         return _to(shop, "ask_check")
     try:
@@ -194,10 +200,11 @@ def _access_page(
     shop: Shop | None = None,
     row: ShopConnection | None = None,
 ) -> Response:
-    may = has_login(kind) and _may_log_in(settings)
+    ways = _ways(kind, settings)
     is_whole = row is not None and not wrong_with(kind, settings, by_login=False)
-    by_login = may and request.values.get("by", "keys" if is_whole else "login") == "login"
-    shown = form_of(kind, settings, by_login=by_login)
+    way = request.values.get("by", "keys" if is_whole else ways[0])
+    way = way if way in ways else "keys"
+    shown = form_of(kind, settings, by_login=way != "keys")
     wrong = wrong or Wrong({})
     beside = wrong.beside(shown)
     more = [*wrong.more]
@@ -215,16 +222,28 @@ def _access_page(
         more_fields=[one for one in beside if not one.is_required],
         wrong=more,
         name=plain(request.form.get("name", "")),
-        can_log_in=has_login(kind),
-        may_log_in=may,
-        by_login=by_login,
+        ways=ways,
+        way=way,
+        lacks_https=len(ways) == 1 and (has_login(kind) or has_app(kind)),
+        is_whole=is_whole,
+        address=address_of(row) if row is not None and answers_calls(kind) else None,
         stages=STAGES,
     )
 
 
-def _hurdles(kind: type[Connector[Any]], settings: Mapping[str, Any], by_login: bool) -> Wrong:
-    found = wrong_with(kind, settings, by_login=by_login)
-    if not found and by_login and not _may_log_in(settings):
+def _ways(kind: type[Connector[Any]], settings: Mapping[str, Any]) -> list[str]:
+    """`login` `app` `keys`: how the keys of such a shop may come to us, the easiest first."""
+    is_reached = _is_reached(settings)
+    return [
+        *(["login"] if has_login(kind) and is_reached else []),
+        *(["app"] if has_app(kind) and is_reached else []),
+        "keys",
+    ]
+
+
+def _hurdles(kind: type[Connector[Any]], settings: Mapping[str, Any], way: str) -> Wrong:
+    found = wrong_with(kind, settings, by_login=way != "keys")
+    if not found and way != "keys" and not _is_reached(settings):
         return Wrong({}, (Sentence(str(t("connect.login_needs_https"))),))
     return found
 
@@ -248,12 +267,14 @@ def _said_wrong(key: str) -> Wrong:
     return Wrong({}, (Sentence(str(t(f"problem.{key}"))),))
 
 
-def _is_by_login() -> bool:
-    return request.form.get("by") == "login"
+def _way() -> str:
+    """How the keys are to come, as the form says: `login`, `app` or `keys`."""
+    way = request.form.get("by", "")
+    return way if way in {"login", "app"} else "keys"
 
 
-def _may_log_in(settings: Mapping[str, Any]) -> bool:
-    """Shops bring the keys of a log-in to https only; on one machine plain http will do."""
+def _is_reached(settings: Mapping[str, Any]) -> bool:
+    """Shops bring keys to https only; on one machine plain http will do."""
     own = urlsplit(installed().url)
     if own.scheme == "https":
         return True
@@ -303,7 +324,7 @@ def log_in(shop_id: int) -> BaseResponse:
         return _to(shop, "show")
     settings = connections.settings_of(row)
     try:
-        wrong = _hurdles(kind, settings, by_login=True)
+        wrong = _hurdles(kind, settings, "login")
         if not wrong:
             return _leave(shop, row)
     except Misconfigured as error:
@@ -359,6 +380,28 @@ def come_back(login: str) -> BaseResponse:
         return _access_page(kind, connections.settings_of(row), wrong, shop=shop, row=row)
     db.session.commit()
     return _to(shop, "ask_check", done="shop_logged_in")
+
+
+@pages.post("/shops/<int:shop_id>/connection/app")
+def fetch_app(shop_id: int) -> BaseResponse:
+    """The app that the merchant uploads in the shop; it brings the keys by itself."""
+    shop = shop_or_404(shop_id)
+    row = connections.connection_of(g.merchant_id, shop.id)
+    kind = _kind_of(shop, row)
+    if row is None or kind is None or not has_app(kind):
+        return _to(shop, "show")
+    try:
+        package = app_package(row, now())
+    except ConnectorError as error:
+        db.session.rollback()
+        shop = shop_or_404(shop_id)
+        row = connections.connection_of(g.merchant_id, shop.id)
+        settings = _known(shop, row, kind)
+        return _access_page(kind, settings, Wrong({}, (say(str(error)),)), shop=shop, row=row)
+    db.session.commit()
+    answer = Response(package.content, mimetype="application/octet-stream")
+    answer.headers.set("Content-Disposition", "attachment", filename=package.filename)
+    return answer
 
 
 # --- 3: the check ---------------------------------------------------------------------------------
@@ -441,6 +484,10 @@ def switch_on(shop_id: int) -> BaseResponse:
     shop, at, actor = shop_or_404(shop_id), now(), g.user.email
     row = connections.connection_of(g.merchant_id, shop.id)
     kind = _kind_of(shop, row)
+    if shop.status == "disabled" and row is None:  # its agent may come again
+        _forget_error(shop)
+        db.session.commit()
+        return redirect(url_for("dashboard.shops.show", shop_id=shop.id, done="shop_enabled"), 303)
     if row is None or kind is None or shop.status == "deregistered":
         return _to(shop, "show")
     settings = connections.settings_of(row)
@@ -460,10 +507,14 @@ def switch_on(shop_id: int) -> BaseResponse:
         settings_changed(g.merchant_id, shop.id, {"mode"}, actor=actor, at=at)
     service.connect(shop, at)
     if shop.status == "disabled":
-        shop.status = "connected"
+        _forget_error(shop)
     connections.switch_on(row, at)
     db.session.commit()
     return redirect(url_for("dashboard.shops.show", shop_id=shop.id, done="shop_on"), 303)
+
+
+def _forget_error(shop: Shop) -> None:
+    shop.status, shop.error, shop.error_since, shop.error_source = "connected", None, None, None
 
 
 @pages.post("/shops/<int:shop_id>/connection/off")

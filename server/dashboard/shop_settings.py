@@ -59,6 +59,16 @@ def has_login(kind: type[Connector[Any]]) -> bool:
     return Capability.BROWSER_LOGIN in kind.capabilities
 
 
+def has_app(kind: type[Connector[Any]]) -> bool:
+    """Whether the shop system takes an app of ours, which brings the keys."""
+    return Capability.APP_PACKAGE in kind.capabilities
+
+
+def answers_calls(kind: type[Connector[Any]]) -> bool:
+    """Whether the shop system has more to ask at a connection's address than to tell of orders."""
+    return kind.answer_call.__func__ is not Connector.answer_call.__func__  # type: ignore[attr-defined]
+
+
 def has_address(kind: type[Connector[Any]]) -> bool:
     """Whether each shop of this system has an address of its own."""
     return ADDRESS in {one.name for one in fields(kind.Config)}

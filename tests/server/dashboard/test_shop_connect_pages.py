@@ -286,6 +286,43 @@ def test_a_shop_that_needs_a_new_log_in_says_so_and_leads_there(anna, connected,
     assert "/wc-auth/v1/authorize?" in answer.text
 
 
+# --- an app that brings the keys ------------------------------------------------------------------
+
+
+@pytest.mark.feature("S21")
+def test_the_app_of_a_shop_is_fetched_and_its_secret_is_kept(anna, over_https):
+    page = anna.get("/shops/connect?system=shopware").text
+    assert "eine App hoch" in page and 'name="client_id"' not in page
+    form = {"system": "shopware", "by": "app", "shop_url": "https://shop.example.org",
+            "history_days": "400", "cancel_orders": "yes"}  # fmt: skip
+    answer = anna.post("/shops/connect", form)
+    shop = only_shop()
+    assert answer.location == f"/shops/{shop.id}/connection?by=app"
+    assert "App herunterladen" in anna.get(answer.location).text
+    package = anna.post(f"/shops/{shop.id}/connection/app")
+    assert package.headers["Content-Disposition"].startswith("attachment; filename=")
+    assert package.data.startswith(b"PK")
+    settings = settings_of(row_of(shop))
+    assert settings["app_secret"] and settings["cancel_orders"] is True
+    anna.post(f"/shops/{shop.id}/connection", form | {"cancel_orders": ""})
+    kept = settings_of(row_of(shop))
+    assert (kept["app_secret"], kept["cancel_orders"]) == (settings["app_secret"], False)
+
+
+def test_a_system_without_an_app_gives_none(anna, connected):
+    answer = anna.post(f"/shops/{connected.id}/connection/app")
+    assert answer.location == f"/shops/{connected.id}/connection"
+
+
+def test_a_system_that_asks_more_is_told_where(anna, merchant, over_https):
+    shop = make_shop(merchant, system="ebay", url="https://www.ebay.de")
+    row = add_connection(shop, "ebay", {"client_id": "a", "client_secret": "b"}, now())
+    db.session.commit()
+    said = anna.get(f"/shops/{shop.id}/connection").text
+    assert f"https://kontor.example.org/webhooks/shops/{connections.webhook_token(row)}" in said
+    assert "Marketplace Account Deletion" in said
+
+
 # --- the check ------------------------------------------------------------------------------------
 
 
@@ -500,6 +537,24 @@ def test_a_connection_is_paused_and_resumed_and_keeps_its_day(anna, connected):
     assert (shop.status, row_of(shop).status, shop.connected_at) == ("connected", "queued", day)
 
 
+@pytest.mark.feature("K12")
+def test_what_was_disabled_after_a_long_error_comes_back_without_it(anna, connected, merchant):
+    shop = switched_on(anna, connected)
+    agents = make_shop(merchant, "Zweiter Laden", url="https://b.example.org")
+    for one in (shop, agents):
+        one.status, one.error = "disabled", "The key is wrong."
+        one.error_since, one.error_source = now(), "agent"
+    db.session.commit()
+    connections.switch_off(row_of(shop))
+    db.session.commit()
+    for one, button in ((shop, "Fortsetzen"), (agents, "Wieder zulassen")):
+        page = anna.get(f"/shops/{one.id}").text
+        assert "The key is wrong." in page and button in page
+        anna.post(f"/shops/{one.id}/connection/on")
+        db.session.expire_all()
+        assert (one.status, one.error, one.error_since) == ("connected", None, None)
+
+
 @pytest.mark.feature("S21")
 def test_from_kontor_to_an_agent_and_back(anna, connected, merchant):
     shop = switched_on(anna, connected)
@@ -556,7 +611,7 @@ def test_only_administrators_see_settings_and_switch(app, merchant, anna, connec
     base = f"/shops/{connected.id}/connection"
     for path in ("/shops/connect", base, f"{base}/check", f"{base}/orders", f"{base}/remove"):
         assert clara.get(path).status_code == 403, path
-    for path in ("on", "off", "remove", "check", "orders", "login"):
+    for path in ("on", "off", "remove", "check", "orders", "login", "app"):
         assert clara.post(f"{base}/{path}").status_code == 403, path
     assert row_of(connected).status == "withheld"
     assert "Weiter einrichten" not in clara.get(f"/shops/{connected.id}").text
@@ -569,7 +624,7 @@ def test_a_stranger_finds_no_connection(app, connected):
     base = f"/shops/{connected.id}/connection"
     for path in ("", "/check", "/orders", "/remove"):
         assert bob.get(base + path).status_code == 404
-    for path in ("", "/check", "/orders", "/remove", "/on", "/off", "/refresh", "/login"):
+    for path in ("", "/check", "/orders", "/remove", "/on", "/off", "/refresh", "/login", "/app"):
         assert bob.post(base + path).status_code == 404
     assert row_of(connected).status == "withheld"
 
@@ -580,7 +635,7 @@ def test_a_shop_without_a_connection_is_led_to_one(anna, merchant):
     assert "WooCommerce" in anna.get(base).text
     for path in ("/check", "/orders"):
         assert "keine eigene Verbindung" in anna.get(base + path).text
-    for path in ("", "/check", "/orders", "/login", "/on"):
+    for path in ("", "/check", "/orders", "/login", "/app", "/on"):
         assert anna.post(base + path).location == base
     for path in ("/off", "/refresh", "/remove"):
         assert anna.post(base + path).status_code == 303
