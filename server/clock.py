@@ -19,11 +19,13 @@ from server.dunning.runs import begin_daily_runs
 from server.jobs import KINDS, Bell, due_kinds
 from server.orders.lifecycle import has_monitored
 from server.shops.order_requests import has_expired_requests
-from server.shops.service import has_expired
+from server.shops.service import has_expired, has_lasting_error
 
 TICK_SECONDS = 2.0
 RELEASE_EVERY = timedelta(seconds=10)
 BEGIN_EVERY = timedelta(minutes=1)
+HOUSEKEEPING = (has_expired, has_expired_requests, has_lasting_error, has_monitored)
+"""What the worker of payment updates is rung for; that some are due is their shops' to fetch."""
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 def tick(bell: Bell, at: datetime) -> set[str]:
     """One round: what is due is rung. Returns what was."""
     kinds = due_kinds(at) - {"payment_update"}
-    if has_expired(at) or has_expired_requests(at) or has_monitored(at):
+    if any(ask(at) for ask in HOUSEKEEPING):
         kinds.add("payment_update")
     db.session.rollback()
     bell.ring_now(kinds)

@@ -52,6 +52,7 @@ from server.orders.lifecycle import admit_monitored
 from server.orders.merchant_notices import tell_of_bank, tell_of_domain, tell_of_recognised
 from server.orders.models import MatchRequest
 from server.orders.service import (
+    disable_lasting,
     expire_updates,
     no_longer_asked,
     request_match,
@@ -243,6 +244,8 @@ def _match(request: MatchRequest) -> bool:
 def drain_payment_update() -> bool:
     """What time does between us and the shops: what is too old ends, watched orders come in."""
     while expire_updates(now()) or expire_requests(now()):
+        db.session.commit()
+    while disable_lasting(now()):
         db.session.commit()
     while admit_monitored(now()):
         db.session.commit()

@@ -42,6 +42,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "bank_needs_you",
         "bank_consent_ends",
         "shop_error",
+        "shop_disabled",
         "transfer_failed",
         "removals_wait",
         "reminders_held",

@@ -213,6 +213,7 @@ KINDS: Mapping[str, Kind] = {
         "warn", "shop_name order_number payment_status since order_url", "reason"
     ),
     "shop_error": _notice("warn", "shop_name since shop_settings_url", "reason"),
+    "shop_disabled": _notice("warn", "shop_name since shop_settings_url", "reason"),
     "payment_for_cancelled": _notice(
         "warn", _PAYMENT, "customer payer overdue is_assigned shop_told"
     ),

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 ZERO = Decimal(0)
 LISTED_POSTINGS = 10
 LISTED_DIFFERENCES = 20
+OF_THE_SHOP = frozenset({"shop_error", "shop_disabled"})
 PURPOSE_LENGTH = 90  # so much of a bank text tells a person what it is about
 
 STATUS_WORDS = {
@@ -256,11 +257,13 @@ def people_for(kind: str, merchant_id: int) -> list[User]:
 
 
 def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datetime) -> None:
-    """To those who hear of it: `shop_error` once a fault, `transfer_failed` once an order."""
+    """To those who hear of it: `shop_error` and `shop_disabled` once a fault, `transfer_failed`
+    once an order.
+    """
     zone = zone_of(shop.merchant_id)
-    if kind == "shop_error":
+    if kind in OF_THE_SHOP:
         since = shop.error_since or at
-        once = f"shop:{shop.id}:error:{since.isoformat()}"
+        once = f"shop:{shop.id}:{kind.removeprefix('shop_')}:{since.isoformat()}"
     else:
         assert update is not None, "a failed transfer has an update"
         since = update.created_at
@@ -272,8 +275,8 @@ def tell_merchant(kind: str, shop: Shop, update: PaymentUpdate | None, at: datet
             "shop_name": shop.name,
             "since": f"{day(moment.date(), language)}, {moment:%H:%M}",
         }
-        if update is None or kind == "shop_error":
-            url = f"{installed().url}/shops"
+        if update is None or kind in OF_THE_SHOP:
+            url = f"{installed().url}/shops/{shop.id}"
             return told | {"reason": shop.error or "", "shop_settings_url": url}
         return told | {
             "order_number": update.number,

@@ -498,6 +498,14 @@ def expire_updates(at: datetime) -> int:
     return len(ended)
 
 
+def disable_lasting(at: datetime) -> int:
+    """After 30 days in error a shop is disabled, and the merchant is told once (K12)."""
+    disabled = shops.disable_lasting(at)
+    for shop in disabled:
+        tell_merchant("shop_disabled", shop, None, at)
+    return len(disabled)
+
+
 def request_match(merchant_id: int, at: datetime) -> None:
     """Look again, soon."""
     waiting = select(MatchRequest.id).where(

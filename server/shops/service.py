@@ -14,6 +14,7 @@ from plugin_sdk import types as wire
 from plugin_sdk.schemas import CodeMappingSchema, DiscoverySchema
 from server.db import db
 from server.merchants.service import settings_of
+from server.shops import connections
 from server.shops.models import UPDATE_LIFETIME, PaymentUpdate, Shop, ShopConnection
 from server.shops.rules import (
     ENDING,
@@ -26,6 +27,8 @@ from server.work import LEASE, announce
 
 ATTEMPTS_BEFORE_ERROR = 4  # half an hour of trying: then it is the shop, not the moment
 EXPIRED_AT_ONCE = 500
+DISABLED_AFTER = timedelta(days=30)
+DISABLED_AT_ONCE = 100
 TOUCH_AFTER = timedelta(seconds=10)
 SUPERSEDED = "superseded by a newer status"
 
@@ -119,8 +122,15 @@ def hear_heartbeat(shop: Shop, heartbeat: wire.Heartbeat, at: datetime) -> str |
 
 
 def heal(shop: Shop, source: str, at: datetime) -> None:
-    """Connected again, if the error came from there: everything that waited is due now."""
-    if shop.status != "error" or shop.error_source != source:
+    """Connected again, if the error came from there: everything that waited is due now.
+
+    Its row is locked first: who was disabled a moment ago stays so.
+    """
+    if not _is_ill(shop, source):
+        return
+    db.session.flush()  # what was noted of it until here would be forgotten
+    db.session.refresh(shop, with_for_update={"key_share": True})
+    if not _is_ill(shop, source):
         return
     shop.status, shop.error, shop.error_since, shop.error_source = "connected", None, None, None
     db.session.execute(
@@ -128,6 +138,10 @@ def heal(shop: Shop, source: str, at: datetime) -> None:
         .where(PaymentUpdate.shop_id == shop.id, PaymentUpdate.status == "queued")
         .values(due_at=at)
     )
+
+
+def _is_ill(shop: Shop, source: str) -> bool:
+    return shop.status == "error" and shop.error_source == source
 
 
 def queue_update(
@@ -372,6 +386,33 @@ def expire_updates(at: datetime) -> list[PaymentUpdate]:
     return ended
 
 
+def disable_lasting(at: datetime) -> list[Shop]:
+    """Disable what has been in error for 30 days without a break (K12), at most 100 shops.
+
+    What went wrong stays written, for whoever looks why. What waits for such a shop ends by its
+    age; Kontor's own visits end too.
+    """
+    lasting = (
+        select(Shop)
+        .where(*_lasts(at))
+        .order_by(Shop.id)
+        .limit(DISABLED_AT_ONCE)
+        .with_for_update(skip_locked=True, key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    disabled = list(db.session.scalars(lasting))
+    for shop in disabled:
+        shop.status = "disabled"
+        connection = connections.connection_of(shop.merchant_id, shop.id)
+        if connection is not None:
+            connections.switch_off(connection)
+    return disabled
+
+
+def _lasts(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    return Shop.status == "error", Shop.error_since <= at - DISABLED_AFTER
+
+
 def to_wire(row: PaymentUpdate) -> wire.PaymentUpdate:
     return wire.PaymentUpdate(
         id=str(row.id),
@@ -394,3 +435,8 @@ def has_expired(at: datetime) -> bool:
         PaymentUpdate.status == "queued", PaymentUpdate.created_at <= at - UPDATE_LIFETIME
     )
     return bool(db.session.scalar(select(old.exists())))
+
+
+def has_lasting_error(at: datetime) -> bool:
+    """Is there a shop to be disabled? Asked by the clock."""
+    return bool(db.session.scalar(select(exists().where(*_lasts(at)))))

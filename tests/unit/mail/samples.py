@@ -252,6 +252,13 @@ def facts_for(kind: str, language: str) -> Facts:
             "reason": 'HTTP 401 "woocommerce_rest_authentication_error": Invalid signature',
             "shop_settings_url": "https://kontor.example.org/shops/3",
         },
+        "shop_disabled": {
+            **merchant,
+            "shop_name": "Annas Antiquariat",
+            "since": day(date(2026, 10, 19), language),
+            "reason": 'HTTP 401 "woocommerce_rest_authentication_error": Invalid signature',
+            "shop_settings_url": "https://kontor.example.org/shops/3",
+        },
         "bank_needs_you": {
             **merchant,
             "bank_name": "Musterbank Nord",
