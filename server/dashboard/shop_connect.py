@@ -19,7 +19,7 @@ from plugin_sdk.connector import Connector, Severity, problem_of
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
 from plugin_sdk.installed import connector_class
 from server.config import installed
-from server.dashboard import queries
+from server.dashboard import errors, queries
 from server.dashboard.access import require_administrator
 from server.dashboard.mapping import names_of, shop_or_404
 from server.dashboard.pages import page, part, plain
@@ -55,6 +55,7 @@ from server.merchants import service as merchants
 from server.orders.effects import settings_changed
 from server.shops import changing, connections, service
 from server.shops.models import Shop, ShopConnection
+from server.vault import VaultLocked
 from server.visitors import attempt_limits
 
 pages = Blueprint("shop_connect", __name__)
@@ -83,6 +84,13 @@ VERDICT_LOOKS: Final = {
 def administrators_only() -> None:
     if request.endpoint not in FOR_EVERYBODY:
         require_administrator()
+
+
+@pages.errorhandler(VaultLocked)
+def vault_locked(_error: VaultLocked) -> Response:
+    """What is stored cannot be read; removing the connection needs no reading."""
+    db.session.rollback()
+    return errors.show(409, "error.vault_locked")
 
 
 # --- 1: the system, 2: the access -----------------------------------------------------------------
@@ -204,7 +212,8 @@ def _access_page(
     is_whole = row is not None and not wrong_with(kind, settings, by_login=False)
     way = request.values.get("by", "keys" if is_whole else ways[0])
     way = way if way in ways else "keys"
-    shown = form_of(kind, settings, by_login=way != "keys")
+    stored = connections.settings_of(row) if row is not None else {}
+    shown = form_of(kind, settings, stored, by_login=way != "keys")
     wrong = wrong or Wrong({})
     beside = wrong.beside(shown)
     more = [*wrong.more]

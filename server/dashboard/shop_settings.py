@@ -41,7 +41,8 @@ _KNOWN = (
 @dataclass(frozen=True, slots=True)
 class Field:
     """``kind``: `text` `secret` `number` `bool` `list` `choice`. ``value``: what the form shows,
-    never a secret's. ``is_stored``: a secret that is known. ``wrong``: what is wrong with it."""
+    never a secret's. ``is_stored``: a secret that is known; ``is_lost``: one that was typed into a
+    form that was refused. ``wrong``: what is wrong with it."""
 
     name: str
     label: Sentence
@@ -50,6 +51,7 @@ class Field:
     value: str
     is_required: bool
     is_stored: bool
+    is_lost: bool
     choices: tuple[str, ...]
     wrong: Sentence | None = None
 
@@ -75,11 +77,21 @@ def has_address(kind: type[Connector[Any]]) -> bool:
 
 
 def form_of(
-    kind: type[Connector[Any]], settings: Mapping[str, Any], *, by_login: bool
+    kind: type[Connector[Any]],
+    settings: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    *,
+    by_login: bool,
 ) -> list[Field]:
-    """The fields to show. ``by_login``: without those that the log-in brings."""
+    """The fields to show, with ``settings`` in them, of which ``stored`` are known already.
+
+    ``by_login``: without those that the log-in brings.
+    """
     hints = get_type_hints(kind.Config)
-    return [_field(one, hints[one.name], settings.get(one.name)) for one in _asked(kind, by_login)]
+    return [
+        _field(one, hints[one.name], settings.get(one.name), stored.get(one.name))
+        for one in _asked(kind, by_login)
+    ]
 
 
 def _asked(kind: type[Connector[Any]], by_login: bool) -> list[ConfigField[Any]]:
@@ -92,7 +104,7 @@ def _asked(kind: type[Connector[Any]], by_login: bool) -> list[ConfigField[Any]]
     ]
 
 
-def _field(one: ConfigField[Any], hint: Any, given: Any) -> Field:
+def _field(one: ConfigField[Any], hint: Any, given: Any, stored: Any) -> Field:
     meta, kind = one.metadata, _kind(one, hint)
     default = None if one.default is MISSING else one.default
     value = default if given is None else given
@@ -109,7 +121,8 @@ def _field(one: ConfigField[Any], hint: Any, given: Any) -> Field:
         kind=kind,
         value=_shown(kind, value),
         is_required=one.default is MISSING and one.default_factory is MISSING,
-        is_stored=kind == "secret" and bool(given),
+        is_stored=kind == "secret" and bool(stored),
+        is_lost=kind == "secret" and bool(given) and given != stored,
         choices=tuple(meta.get("choices") or ()),
     )
 

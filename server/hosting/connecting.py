@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -25,6 +26,8 @@ from server.shops.connections import (
 from server.shops.models import ShopConnection
 from server.vault import VaultLocked
 
+log = logging.getLogger(__name__)
+
 READ_TIMEOUT_SECONDS = 15.0
 DEADLINE_SECONDS = 30.0
 WEBHOOK_PATH = "/webhooks/shops/"
@@ -35,8 +38,16 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def connectors() -> list[type[Connector[Any]]]:
-    """All that are installed, in the order of their titles."""
-    found = (connector_class(name) for name in installed_connectors())
+    """All that are installed, in the order of their titles.
+
+    A package that cannot be loaded is left out and logged: it must not take the others away.
+    """
+    found = []
+    for name in installed_connectors():
+        try:
+            found.append(connector_class(name))
+        except Exception:  # whatever somebody else's module does
+            log.exception("the connector %s cannot be loaded", name)
     return sorted(found, key=lambda one: (one.title or one.name).casefold())
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import text
 
 from plugin_sdk.testing.fake_woocommerce import CONSUMER_KEY, CONSUMER_SECRET, FakeWooCommerce
 from server import jobs
@@ -161,6 +162,8 @@ def test_what_cannot_be_is_said_beside_its_field_and_nothing_is_lost(
     assert 'aria-invalid="true"' in answer.text
     assert 'value="Papier &amp; Feder"' in answer.text
     assert CONSUMER_SECRET not in answer.text
+    assert "Gespeichert. Leer lassen" not in answer.text, "nothing is stored yet"
+    assert ("noch einmal ein; es wird" in answer.text) is ("consumer_secret" not in wrong)
     assert db.session.query(Shop).count() == 0
 
 
@@ -597,6 +600,18 @@ def test_a_shop_that_must_be_asked_every_three_minutes_says_so(anna, connected):
     anna.post(f"/shops/{connected.id}/connection/check")
     assert only_shop().compare_seconds == 180
     assert "Das belastet ihn" in anna.get(f"/shops/{connected.id}").text
+
+
+def test_keys_that_cannot_be_read_are_told_and_can_still_be_removed(anna, connected):
+    db.session.execute(text("update shop_connection set settings = 'nonsense'"))
+    db.session.commit()
+    answer = anna.get(f"/shops/{connected.id}/connection")
+    assert answer.status_code == 409 and "KONTOR_ENCRYPTION_KEYS" in answer.text
+    answer = anna.post(f"/shops/{connected.id}/connection/check")
+    assert "So geht es noch nicht." in answer.text
+    assert anna.get(f"/shops/{connected.id}").status_code == 200
+    anna.post(f"/shops/{connected.id}/connection/remove")
+    assert db.session.query(ShopConnection).count() == 0
 
 
 # --- who may --------------------------------------------------------------------------------------
