@@ -216,6 +216,23 @@ def test_a_shop_that_kontor_visits_is_left_alone_and_can_be_switched_on_again(ap
 
 
 @pytest.mark.feature("K12")
+def test_an_agents_shop_that_is_switched_on_again_hears_of_its_agent(app, client, merchant):
+    shop = ill_shop(merchant)
+    key = bearer(make_key(merchant, "shop", shop)[1])
+    assert pass_time(END) == 1
+    assert client.get("/api/v1/payment-updates", headers=key).status_code == 403
+    anna = member(app, merchant)
+    assert WRONG in anna.get(f"/shops/{shop.id}").text
+    assert anna.post(f"/shops/{shop.id}/connection/on").status_code == 303
+    assert client.get("/api/v1/payment-updates", headers=key).status_code == 200
+    db.session.expire_all()
+    assert (shop.status, pass_time(END + SECOND)) == ("connected", 0)
+    fault = END + timedelta(days=2)
+    beat(shop, fault, WRONG)
+    assert (shop.status, shop.error_since) == ("error", fault)
+
+
+@pytest.mark.feature("K12")
 def test_a_visit_that_is_under_way_does_not_bring_it_back(merchant):
     shop = ill_shop(merchant)
     hosted(shop).status = "running"
