@@ -7,7 +7,6 @@ when a job is lost, the rows are still due and the clock rings again.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -49,7 +48,12 @@ from server.mail.smtp import MayHaveArrived
 from server.matching.service import match_postings, tell_of_the_day
 from server.orders.brakes import hold_back
 from server.orders.lifecycle import admit_monitored
-from server.orders.merchant_notices import tell_of_bank, tell_of_domain, tell_of_recognised
+from server.orders.merchant_notices import (
+    tell_of_bank,
+    tell_of_callback,
+    tell_of_domain,
+    tell_of_recognised,
+)
 from server.orders.models import MatchRequest
 from server.orders.service import (
     disable_lasting,
@@ -62,8 +66,6 @@ from server.shops.models import PaymentUpdate, ShopConnection
 from server.shops.order_requests import expire_requests
 from server.vault import VaultLocked
 from server.work import DRAIN_SECONDS, JOB_TIMEOUT_SECONDS, WorkItem
-
-log = logging.getLogger(__name__)
 
 MAILS_AT_ONCE = 20
 MAIL_SECONDS = 10
@@ -392,11 +394,11 @@ def _post(
 def _arrived(row: Callback, future: Future[Attempt]) -> None:
     try:
         trouble = callbacks.settle(row.id, future.result(), now())
+        if trouble is not None:
+            tell_of_callback(trouble)
     except Exception as error:
         _failed(row, error)
         raise
-    if trouble is not None:
-        log.warning("callback address %s is %s", trouble.url_id, trouble.because)
     db.session.commit()
 
 

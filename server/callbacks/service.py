@@ -268,6 +268,8 @@ def settle(callback_id: int, attempt: Attempt, at: datetime) -> Trouble | None:
         return None
     if attempt.outcome == "gone":
         row.give_up(said(attempt), at)
+        if url.off_at is not None:
+            return None  # a person did it, or another message that was on its way with this one
         switch_off(url, "gone", at)
         return Trouble(url.merchant_id, url.id, url.url, "gone", at)
     if row.kind == rules.TEST:

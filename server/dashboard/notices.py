@@ -43,6 +43,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "bank_consent_ends",
         "shop_error",
         "shop_disabled",
+        "callback_failing",
         "transfer_failed",
         "removals_wait",
         "reminders_held",

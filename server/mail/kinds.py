@@ -214,6 +214,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "shop_error": _notice("warn", "shop_name since shop_settings_url", "reason"),
     "shop_disabled": _notice("warn", "shop_name since shop_settings_url", "reason"),
+    "callback_failing": _notice("warn", "url since reason page_url", "is_gone"),
     "payment_for_cancelled": _notice(
         "warn", _PAYMENT, "customer payer overdue is_assigned shop_told"
     ),

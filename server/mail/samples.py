@@ -61,6 +61,7 @@ _WORDS: Final = {
         "unknown": "Dieses Postfach gibt es dort nicht",
         "mail": "Zahlungsinformation",
         "record": "Der DKIM-Schlüssel steht nicht mehr im DNS",
+        "untaken": "Kein Aufruf wurde mit 2xx beantwortet.",
     },
     "en": {
         "answer": 'HTTP 401 "woocommerce_rest_cannot_edit": Sorry, you cannot edit this.',
@@ -76,6 +77,7 @@ _WORDS: Final = {
         "unknown": "There is no such mailbox",
         "mail": "Payment information",
         "record": "The DKIM key is no longer in the DNS",
+        "untaken": "No call was answered with 2xx.",
     },
 }
 
@@ -97,6 +99,7 @@ CHOSEN_AWAY: Final[Mapping[str, frozenset[str]]] = {
     "orders_to_collection": frozenset({"rest"}),
     "mails_failed": frozenset({"rest", "single"}),
     "payment_for_manual_order": frozenset({"amount_open"}),
+    "callback_failing": frozenset({"is_gone"}),
 }
 """Optional facts that a sample leaves out: they belong to another turn of the same mail."""
 
@@ -258,6 +261,7 @@ def _of_merchants(kind: str, edition: str, today: date) -> Facts:
         "stop_url order_url posting_url orders_url postings_url bank_url page_url run_url "
         "settings_url shop_settings_url review_url mails_url reset_url invitation_url"
     )
+    reasons = {"payment_returned": words["closed"], "callback_failing": words["untaken"]}
     return {
         **dict.fromkeys(urls.split(), WEB),
         "recipient_name": MERCHANT_PERSON,
@@ -272,12 +276,13 @@ def _of_merchants(kind: str, edition: str, today: date) -> Facts:
         "booked_on": d(-1),
         "since": f"{d(-1)}, 10:42",
         "payment_status": words["paid"],
-        "reason": words["closed"] if kind == "payment_returned" else words["answer"],
+        "reason": reasons.get(kind, words["answer"]),
         "is_assigned": "yes",
         "shop_told": "yes",
         "single": "yes",
         "domain": "shop.example.org",
         "problem": words["record"],
+        "url": f"{WEB}kontor",
         "usual": "18",
         "waiting_count": "14",
         "open_count": "152",

@@ -1,4 +1,4 @@
-"""What mails tell the merchant's people: of banks, shops, postings, differences.
+"""What mails tell the merchant's people: of banks, shops, callbacks, postings, differences.
 
 A file of its own, beside ``notices``, because it reads what customers are never told. Each notice
 is written once an occasion or once a day, and never commits.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import aliased
@@ -18,6 +19,7 @@ from sqlalchemy.orm import aliased
 from server.banking.fetching import Notice as BankNotice
 from server.banking.models import IgnoreRule, Posting, Statement
 from server.banking.service import Recognised, recognised_in
+from server.callbacks.service import Trouble
 from server.config import installed
 from server.db import db
 from server.mail.domains import Broken
@@ -93,6 +95,17 @@ DOMAIN_WORDS = {
     "en": {
         "missing": "The {record} record is missing in the DNS.",
         "wrong": "The {record} record in the DNS is not right any more.",
+    },
+}
+
+CALLBACK_WORDS = {
+    "de": {
+        "failing": "Kein Aufruf wurde mit 2xx beantwortet.",
+        "gone": "Die Adresse hat mit 410 geantwortet: Sie will nichts mehr hören.",
+    },
+    "en": {
+        "failing": "No call was answered with 2xx.",
+        "gone": "The address answered 410: it wants to hear no more.",
     },
 }
 
@@ -178,6 +191,27 @@ def tell_of_domain(broken: Broken) -> None:
 
     once = f"domain:{broken.domain_id}:broken:{broken.since.isoformat()}"
     tell_people("domain_broken", broken.merchant_id, once, facts)
+
+
+def tell_of_callback(trouble: Trouble) -> None:
+    """To those who hear of it, once a fault: a program of the merchant's hears nothing (K79).
+
+    What stands behind the question mark of its address may be a password, and is not told.
+    """
+    moment = trouble.since.astimezone(zone_of(trouble.merchant_id))
+    url = urlsplit(trouble.url)._replace(query="", fragment="").geturl()
+
+    def facts(language: str) -> dict[str, Any]:
+        return {
+            "url": url,
+            "since": f"{day(moment.date(), language)}, {moment:%H:%M}",
+            "reason": CALLBACK_WORDS[language][trouble.because],
+            "page_url": f"{installed().url}/settings/callbacks/{trouble.url_id}",
+            "is_gone": "yes" if trouble.because == "gone" else "",
+        }
+
+    once = f"callback:{trouble.url_id}:{trouble.because}:{trouble.since.isoformat()}"
+    tell_people("callback_failing", trouble.merchant_id, once, facts)
 
 
 def tell_of_recognised(statement: Statement) -> None:

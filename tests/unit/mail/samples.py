@@ -259,6 +259,15 @@ def facts_for(kind: str, language: str) -> Facts:
             "reason": 'HTTP 401 "woocommerce_rest_authentication_error": Invalid signature',
             "shop_settings_url": "https://kontor.example.org/shops/3",
         },
+        "callback_failing": {
+            **merchant,
+            "url": "https://erp.example.org/hooks/kontor",
+            "since": f"{day(date(2026, 11, 18), language)}, 04:12",
+            "reason": "Kein Aufruf wurde mit 2xx beantwortet."
+            if german
+            else "No call was answered with 2xx.",
+            "page_url": "https://kontor.example.org/settings/callbacks/3",
+        },
         "bank_needs_you": {
             **merchant,
             "bank_name": "Musterbank Nord",
