@@ -17,7 +17,6 @@ from server.orders.ledger import NotPossible
 from server.shops.connections import (
     add_hints,
     connection_at,
-    connection_of_login,
     connection_of_webhook,
 )
 from server.shops.models import ShopConnection
@@ -93,16 +92,17 @@ def receive_login(state: str) -> Response:
     """The keys that a shop made when its owner agreed. The address is good for one log-in."""
     if (request.content_length or 0) > MAX_WEBHOOK_BYTES:
         return _answer(413, "Too large.")
-    row = connection_of_login(state, now())
     given = request.get_json(silent=True)
-    if row is None or not isinstance(given, dict):
+    if not isinstance(given, dict):
         return _answer(404, "No log-in is waited for here.")
     try:
-        take_login(row, state, given, now())
+        row = take_login(state, given, now(), db.session.commit)
     except Rejected:
         return _answer(422, "This is not what was waited for.")
     except ConnectorError:
         return _answer(503, "Not now.")
+    if row is None:
+        return _answer(404, "No log-in is waited for here.")
     db.session.commit()
     return _answer(200, "Thank you.")
 

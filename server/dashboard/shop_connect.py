@@ -377,7 +377,8 @@ def come_back(login: str) -> BaseResponse:
             raise Rejected(str(t("connect.login_refused")))
         if given.get("success") == "1":  # agreed, and yet nothing was delivered
             raise Rejected(str(t("connect.login_nothing_came")))
-        take_login(row, login, given, at)
+        if take_login(login, given, at, db.session.commit) is None:
+            raise Rejected(str(t("connect.login_over")))
     except ConnectorError as error:
         db.session.rollback()
         shop = shop_or_404(shop.id)

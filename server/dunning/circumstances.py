@@ -27,6 +27,7 @@ from server.merchants.settings import MerchantSettings
 from server.orders.models import Suggestion
 from server.orders.rules import normalise_reference, reference_in_qr
 from server.orders.told import zone_of
+from server.shops.connections import visited_shops
 from server.shops.models import Shop
 from server.shops.rules import SILENT_AFTER
 
@@ -147,12 +148,22 @@ class Circumstances:
         return {row.id: row for row in db.session.scalars(fresh)}
 
     def is_away(self, shop_id: int) -> bool:
-        """Not connected, or its agent is silent. A shop that pushes by itself has no heartbeat."""
+        """Not connected, or its agent is silent. A shop that pushes by itself has no heartbeat, and
+        one that Kontor visits is heard of when its comparison is due.
+        """
         shop = self.shops[shop_id]
         if shop.status != "connected":
             return True
-        is_silent = shop.seen_at is None or self.at - shop.seen_at > SILENT_AFTER
+        patience = SILENT_AFTER
+        if shop_id in self.visited:
+            patience += timedelta(seconds=shop.compare_seconds or 0)
+        is_silent = shop.seen_at is None or self.at - shop.seen_at > patience
         return shop.connector is not None and is_silent
+
+    @cached_property
+    def visited(self) -> set[int]:
+        """The shops that Kontor talks to itself."""
+        return visited_shops(self.merchant_id)
 
     @cached_property
     def heard(self) -> Mapping[str, datetime | None]:

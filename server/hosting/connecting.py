@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from server.egress import limits as egress_limits
 from server.shops.connections import (
     begin_login,
     change_settings,
+    connection_of_login,
     end_login,
     settings_of,
     webhook_token,
@@ -98,13 +99,25 @@ def login_url(row: ShopConnection, at: datetime) -> str:
     return connector_class(row.connector).login_url(settings_of(row), login_way(state))
 
 
-def take_login(row: ShopConnection, state: str, given: Mapping[str, Any], at: datetime) -> None:
-    """What the log-in gave is the connection's from now on. Raises ConnectorError."""
-    settings = settings_of(row)
-    kind = connector_class(row.connector)
-    got = kind.read_login(settings, login_way(state), given, limits())
-    change_settings(row, {**settings, **got}, at)
-    end_login(row)
+def take_login(
+    state: str, given: Mapping[str, Any], at: datetime, commit: Callable[[], None]
+) -> ShopConnection | None:
+    """What the log-in gave is its connection's from now on; None if no log-in is waited for.
+
+    The shop system may be talked to, so ``commit`` ends the transaction before. Raises
+    ConnectorError. The caller commits.
+    """
+    row = connection_of_login(state, at)
+    if row is None:
+        return None
+    name, settings = row.connector, settings_of(row)
+    commit()
+    got = connector_class(name).read_login(settings, login_way(state), given, limits())
+    row = connection_of_login(state, at)
+    if row is not None:
+        change_settings(row, {**settings_of(row), **got}, at)
+        end_login(row)
+    return row
 
 
 def new_secrets(name: str) -> dict[str, str]:

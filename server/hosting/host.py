@@ -97,6 +97,7 @@ class Host:
             self._commit()
             return
         is_due = row.claimed_at is not None and row.due_at <= row.claimed_at
+        version = row.version
         try:
             visitor = self._visitor(row)
         except ConnectorError as error:  # settings that no connector can be made of
@@ -104,9 +105,9 @@ class Host:
         else:
             self._commit()  # nothing stays open while the shop is talked to
             ending = visitor.visit(is_due=is_due)
-        row = db.session.get(ShopConnection, connection_id, populate_existing=True)
-        if row is not None:
-            _note(row, ending, now())
+        found = db.session.get(ShopConnection, connection_id, populate_existing=True)
+        if found is not None:
+            _note(found, version, ending, now())
         self._commit()
 
     def _visitor(self, row: ShopConnection) -> Visitor:
@@ -128,10 +129,15 @@ class Host:
         return known
 
 
-def _note(row: ShopConnection, ending: Ending, at: datetime) -> None:
+def _note(row: ShopConnection, version: int, ending: Ending, at: datetime) -> None:
     if ending.problem is None:
-        connections.visit_ended(row, at, next_visit(ending, at))
+        connections.visit_ended(row, version, at, next_visit(ending, at))
     else:
         connections.visit_failed(
-            row, str(ending.problem), at, ending.wish, needs_login=ending.needs_login
+            row,
+            version,
+            str(ending.problem),
+            at,
+            ending.wish,
+            needs_login=ending.needs_login,
         )

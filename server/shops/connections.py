@@ -89,6 +89,14 @@ def connection_of(merchant_id: int, shop_id: int) -> ShopConnection | None:
     )
 
 
+def visited_shops(merchant_id: int) -> set[int]:
+    """The shops of this merchant that Kontor talks to itself, and is not kept from it."""
+    rows = select(ShopConnection.shop_id).where(
+        ShopConnection.merchant_id == merchant_id, ShopConnection.status != "withheld"
+    )
+    return set(db.session.scalars(rows))
+
+
 def connection_at(token: str) -> ShopConnection | None:
     """Whose address that is, switched on or not: an app registers before."""
     return db.session.scalar(
@@ -168,16 +176,29 @@ def connection_that_began(merchant_id: int, state: str) -> ShopConnection | None
 # --- visits ---------------------------------------------------------------------------------------
 
 
-def visit_ended(row: ShopConnection, at: datetime, next_at: datetime) -> None:
-    """It went well; the next one is at ``next_at``, or as soon as something waits."""
+def visit_ended(row: ShopConnection, version: int, at: datetime, next_at: datetime) -> None:
+    """It went well; the next one is at ``next_at``, or as soon as something waits.
+
+    ``version``: of the settings that it was made with. If they have changed meanwhile, or somebody
+    wants the shop looked at anew, the next visit comes at once.
+    """
     row.failures, row.rests_until, row.needs_login, row.error = 0, None, False, None
-    _back(row, at, next_at)
+    _back(row, at, next_at if version == row.version else at)
 
 
 def visit_failed(
-    row: ShopConnection, why: str, at: datetime, wish: timedelta, *, needs_login: bool
+    row: ShopConnection,
+    version: int,
+    why: str,
+    at: datetime,
+    wish: timedelta,
+    *,
+    needs_login: bool,
 ) -> None:
     """The shop is left alone for a while: growing pauses, never shorter than its own wish."""
+    if version != row.version:  # it failed with settings that are the past
+        _back(row, at, at)
+        return
     row.failures += 1
     pause = max(PAUSES[min(row.failures, len(PAUSES)) - 1], wish)
     row.rests_until, row.error, row.needs_login = at + pause, why, needs_login
@@ -185,13 +206,13 @@ def visit_failed(
 
 
 def _back(row: ShopConnection, at: datetime, next_at: datetime) -> None:
-    """To the queue, if nobody switched it off meanwhile."""
+    """To the queue, if nobody switched it off meanwhile. Visits are no attempts at anything."""
     row.visited_at = at
     db.session.flush()
     db.session.execute(
         update(ShopConnection)
         .where(ShopConnection.id == row.id, ShopConnection.status == "running")
-        .values(status="queued", due_at=next_at)
+        .values(status="queued", due_at=next_at, attempts=0)
     )
 
 

@@ -295,7 +295,7 @@ def test_what_is_rolled_back_does_not_ring(app, shop):
         assert rung == []
         assign(shop.merchant_id, posting.id, [(order.id, order.total)], actor="", at=now())
         db.session.commit()
-        assert rung == [{"mail", "payment_update"}]
+        assert rung == [{"mail", "payment_update", "shop_connection"}]
     finally:
         listen(app.extensions["kontor.bell"].ring)
 

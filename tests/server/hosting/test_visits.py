@@ -12,10 +12,12 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import select, text
 
+from connectors.woocommerce import WooCommerce
 from plugin_sdk.testing.fake_woocommerce import CONSUMER_KEY, CONSUMER_SECRET, FakeWooCommerce
 from server import jobs
 from server.config import Settings, install, installed
 from server.db import db, now
+from server.dunning.circumstances import Circumstances
 from server.hosting.connecting import WEBHOOK_PATH, new_secrets
 from server.hosting.host import SEATS, Host
 from server.orders.models import Order
@@ -307,3 +309,44 @@ def test_a_change_of_the_encryption_keys_seals_settings_anew(reachable, fake):
     assert CONSUMER_SECRET in Vault([new]).open(sealed)
     with pytest.raises(VaultLocked):
         settings_of(connection(shop))
+
+
+def test_what_changes_during_a_visit_counts_at_once(reachable, fake, monkeypatch):
+    """Somebody presses "look now", or enters another key, while the shop is being visited."""
+    shop = connect(fake)
+    drain()
+    listed = WooCommerce.list_orders
+
+    def change(connector, cursor):
+        monkeypatch.setattr(WooCommerce, "list_orders", listed)
+        row = connection(shop)
+        change_settings(row, {**settings_of(row), "history_days": "30"}, now())
+        db.session.commit()
+        return listed(connector, cursor)
+
+    monkeypatch.setattr(WooCommerce, "list_orders", change)
+    row = connection(shop)
+    row.due_at = now()
+    db.session.commit()
+    drain()
+    row = connection(shop)
+    assert row.due_at > now()
+    visitor = jobs.current_app.extensions[jobs.HOST]._visitors[row.id]
+    assert visitor.version == row.version, "it was visited again with the new settings"
+
+
+def test_visits_are_no_attempts_at_anything(reachable, fake):
+    shop = connect(fake)
+    for _ in range(3):
+        again(shop)
+        assert connection(shop).attempts == 0
+
+
+@pytest.mark.feature("S33")
+def test_a_shop_that_is_visited_every_half_hour_is_not_silent_in_between(reachable, fake):
+    shop = connect(fake)
+    drain()
+    assert shop.compare_seconds == 1800
+    for minutes, is_away in ((20, False), (44, False), (46, True)):
+        at = shop.seen_at + timedelta(minutes=minutes)
+        assert Circumstances(shop.merchant_id, at).is_away(shop.id) is is_away
