@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
@@ -30,7 +30,7 @@ from urllib3.util.connection import create_connection
 
 from plugin_sdk.errors import Misconfigured
 from plugin_sdk.http import Limits
-from server.config import Settings, installed
+from server.config import Settings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -139,11 +139,6 @@ def limits(settings: Settings) -> Limits:
         deadline_seconds=DEADLINE_SECONDS,
         adapter=partial(Guard, Policy.of(settings)),
     )
-
-
-def adapter() -> BaseAdapter:
-    """What every connection of a session goes through, under this installation's settings."""
-    return Guard(Policy.of(installed()))
 
 
 def check_url(url: str, settings: Settings) -> str:

@@ -7,7 +7,6 @@ Pure: time and chance come in as arguments. Signatures follow the Standard Webho
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -51,16 +50,6 @@ FAILURES_IN_A_ROW: Final = 3
 def secret_text(secret: bytes) -> str:
     """As it is shown to the merchant: ``whsec_`` and base64."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
-
-
-def secret_bytes(text: str) -> bytes:
-    """The other way round; ValueError where it is none."""
-    if not text.startswith(SECRET_PREFIX):
-        raise ValueError("a secret begins with whsec_")
-    try:
-        return base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
-    except binascii.Error:
-        raise ValueError("a secret is written in base64") from None
 
 
 def signature(secret: bytes, message_id: str, seconds: int, body: bytes) -> str:
