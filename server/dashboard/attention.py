@@ -47,6 +47,7 @@ def lines(merchant_id: int, at: datetime) -> list[Attention]:
         *_waiting_postings(merchant_id),
         *_banks_that_wait(merchant_id),
         *_shops_in_error(merchant_id),
+        *_disabled_shops(merchant_id),
         *_failed_updates(merchant_id, at),
         *_stale_accounts(merchant_id, at),
         *_failed_statements(merchant_id, at),
@@ -114,6 +115,26 @@ def _shops_in_error(merchant_id: int) -> list[Attention]:
         )
         for shop in queries.shops(merchant_id)
         if shop.status == "error"
+    ]
+
+
+def _disabled_shops(merchant_id: int) -> list[Attention]:
+    """Those that Kontor disabled; whoever pauses one knows of it."""
+    return [
+        Attention(
+            icon="shop",
+            colour="bad",
+            title=t("today.shop_disabled", shop=shop.name),
+            text=t(
+                "today.shop_disabled_text",
+                since=words.moment(shop.error_since),
+                error=shop.error or "",
+            ),
+            href=url_for("dashboard.shops.show", shop_id=shop.id),
+            action=t("action.look"),
+        )
+        for shop in queries.shops(merchant_id)
+        if shop.status == "disabled" and shop.error_since is not None
     ]
 
 

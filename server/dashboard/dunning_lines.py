@@ -232,13 +232,13 @@ def _banks(here: Circumstances) -> list[Obstacle]:
 
 
 def _shops(here: Circumstances) -> list[Obstacle]:
-    away = [shop for shop in here.shops.values() if here.is_away(shop.id)]
+    away = [here.shops[shop_id] for shop_id in here.living if here.is_away(shop_id)]
     return [
         Obstacle(
             _away(shop),
             url_for("dashboard.shops.show", shop_id=shop.id),
             t("action.look"),
-            holds_all=len(away) == len(here.shops),
+            holds_all=len(away) == len(here.living),
         )
         for shop in away
     ]

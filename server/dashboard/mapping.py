@@ -21,6 +21,26 @@ pages = Blueprint("mapping", __name__)
 
 MAX_TYPED_LENGTH = 4_000
 LISTS = ("methods", "open_statuses")
+TO_LOOK_AT = frozenset({"dashboard.shops.show"})
+"""What is shown of a shop that was deregistered."""
+
+
+@pages.before_request
+def only_of_living() -> BaseResponse | None:
+    """Nothing of a deregistered shop can be changed: its page is shown instead (K12).
+
+    Of a shop that is to be changed the row is locked, so that nobody deregisters it meanwhile.
+    """
+    shop_id = (request.view_args or {}).get("shop_id")
+    if shop_id is None or request.endpoint in TO_LOOK_AT:
+        return None
+    shop = shop_or_404(shop_id)
+    if request.method == "POST":
+        service.lock(shop)
+    if shop.status != "deregistered":
+        return None
+    db.session.rollback()
+    return redirect(url_for("dashboard.shops.show", shop_id=shop_id), 303)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def _form(typed: Mapping[str, str], problem: NotPossible | None = None) -> Respo
         "manual_order.html",
         422 if problem else 200,
         typed={name: typed.get(name, "") for name in FIELDS},
-        shops=queries.shops(g.merchant_id),
+        shops=queries.living_shops(g.merchant_id),
         codes=CODES,
         languages=LANGUAGES,
         countries=COUNTRIES,
@@ -151,7 +151,7 @@ def _import_form(typed: str, shop_id: int, problem: str | None = None) -> Respon
         422 if problem else 200,
         typed=typed,
         shop_id=shop_id,
-        shops=queries.shops(g.merchant_id),
+        shops=queries.living_shops(g.merchant_id),
         asked=_asked(),
         problem=problem,
     )
@@ -161,7 +161,7 @@ def import_one() -> BaseResponse:
     """Ask a shop for one order, by its number or as `orderid:1234`."""
     typed = plain(request.form.get("order", ""))
     shop_id = typed_id(request.form.get("shop"))
-    shop = next((one for one in queries.shops(g.merchant_id) if one.id == shop_id), None)
+    shop = next((one for one in queries.living_shops(g.merchant_id) if one.id == shop_id), None)
     if shop is None:
         return _import_form(typed, shop_id, "shop_unknown")
     try:

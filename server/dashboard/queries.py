@@ -266,8 +266,15 @@ def statement_head(merchant_id: int, statement_id: int, size: int) -> bytes:
 
 
 def shops(merchant_id: int) -> list[Shop]:
+    """By name; those that were deregistered come last."""
     query = select(Shop).where(Shop.merchant_id == merchant_id)
-    return list(db.session.scalars(query.order_by(Shop.name, Shop.id)))
+    is_over = Shop.status == "deregistered"
+    return list(db.session.scalars(query.order_by(is_over, Shop.name, Shop.id)))
+
+
+def living_shops(merchant_id: int) -> list[Shop]:
+    """By name, without those that were deregistered."""
+    return [shop for shop in shops(merchant_id) if shop.status != "deregistered"]
 
 
 def waiting_updates(merchant_id: int) -> dict[int, int]:

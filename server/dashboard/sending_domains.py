@@ -236,7 +236,7 @@ def lines(merchant_id: int) -> list[Attention]:
 
 def _unproven(merchant_id: int, rows: dict[str, SendingDomain]) -> list[Attention]:
     found = []
-    for shop in queries.shops(merchant_id):
+    for shop in queries.living_shops(merchant_id):
         name = _domain_of(shop.sender_address)
         row = rows.get(name or "")
         if name is None or (row is not None and row.proven_at is not None):

@@ -131,6 +131,8 @@ def _in_words(change: settings_queries.Change) -> tuple[str, str | None, str | N
     if of_shop not in ("shop", "mapping"):
         return name_of(row.name), said(row.name, change.before), said(row.name, row.value)
     before, after = (_said_of_shop(row.value[when]) for when in ("before", "after"))
+    if part == "status":
+        before, after = (str(t(f"shop_status.{row.value[when]}")) for when in ("before", "after"))
     if of_shop == "shop":
         return str(t(f"shops.{part}")), before, after
     return f"{t('shops.mapping')}: {t(f'payment_code.{part}')}", before, after

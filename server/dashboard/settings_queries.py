@@ -45,7 +45,9 @@ def shops_in_test(merchant_id: int, general_mode: str) -> list[str]:
     own = queries.own_values(merchant_id, "mode")
     if general_mode == "live" and "test" not in own.values():
         return []
-    shops = select(Shop.id, Shop.name).where(Shop.merchant_id == merchant_id)
+    shops = select(Shop.id, Shop.name).where(
+        Shop.merchant_id == merchant_id, Shop.status != "deregistered"
+    )
     return [
         name
         for shop_id, name in db.session.execute(shops.order_by(Shop.name))

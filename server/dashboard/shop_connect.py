@@ -21,7 +21,7 @@ from plugin_sdk.installed import connector_class
 from server.config import installed
 from server.dashboard import errors, queries
 from server.dashboard.access import require_administrator
-from server.dashboard.mapping import names_of, shop_or_404
+from server.dashboard.mapping import names_of, only_of_living, shop_or_404
 from server.dashboard.pages import page, part, plain
 from server.dashboard.sentences import Sentence, say
 from server.dashboard.shop_settings import (
@@ -84,6 +84,9 @@ VERDICT_LOOKS: Final = {
 def administrators_only() -> None:
     if request.endpoint not in FOR_EVERYBODY:
         require_administrator()
+
+
+pages.before_request(only_of_living)
 
 
 @pages.errorhandler(VaultLocked)
@@ -262,7 +265,8 @@ def _twice(kind: type[Connector[Any]], settings: Mapping[str, Any]) -> Wrong:
     url = _plain_url(_url_of(kind, settings))
     if not has_address(kind) or not url:
         return Wrong({})
-    twin = next((one for one in queries.shops(g.merchant_id) if _plain_url(one.url) == url), None)
+    living = queries.living_shops(g.merchant_id)
+    twin = next((one for one in living if _plain_url(one.url) == url), None)
     if twin is None:
         return Wrong({})
     return Wrong({ADDRESS: Sentence(str(t("connect.wrong_twice", shop=twin.name)))})
@@ -498,7 +502,7 @@ def switch_on(shop_id: int) -> BaseResponse:
         _forget_error(shop)
         db.session.commit()
         return redirect(url_for("dashboard.shops.show", shop_id=shop.id, done="shop_enabled"), 303)
-    if row is None or kind is None or shop.status == "deregistered":
+    if row is None or kind is None:
         return _to(shop, "show")
     settings = connections.settings_of(row)
     wrong = wrong_with(kind, settings, by_login=False)
@@ -532,9 +536,10 @@ def switch_off(shop_id: int) -> BaseResponse:
     """Paused: nothing is fetched or told until somebody resumes it."""
     shop = shop_or_404(shop_id)
     row = connections.connection_of(g.merchant_id, shop.id)
-    if row is not None and is_set_up(shop, row) and shop.status != "deregistered":
+    if row is not None and is_set_up(shop, row):
         connections.switch_off(row)
         shop.status = "disabled"
+        shop.error_since = shop.error_source = None  # it is a person's doing, no lasting error's
         db.session.commit()
     return redirect(url_for("dashboard.shops.show", shop_id=shop_id, done="shop_off"), 303)
 
@@ -570,10 +575,9 @@ def remove(shop_id: int) -> BaseResponse:
     row = connections.connection_of(g.merchant_id, shop.id)
     if row is not None:
         connections.remove_connection(row)
-        if shop.status != "deregistered":
-            shop.status, shop.error, shop.error_since, shop.error_source = (
-                "not_connected", None, None, None
-            )  # fmt: skip
+        shop.status, shop.error, shop.error_since, shop.error_source = (
+            "not_connected", None, None, None
+        )  # fmt: skip
         db.session.commit()
     return redirect(url_for("dashboard.shops.show", shop_id=shop_id, done="shop_removed"), 303)
 

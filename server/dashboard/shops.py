@@ -1,4 +1,4 @@
-"""Shops: how each is doing (K12, K66), adding and changing one, live or test, its API keys."""
+"""Shops: how each is doing (K12, K66), adding, changing, deregistering one, its mode, its keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from plugin_sdk.errors import Misconfigured
 from plugin_sdk.installed import connector_class
 from server.dashboard import queries, settings_queries
-from server.dashboard.mapping import names_of, shop_or_404
+from server.dashboard.access import require_administrator
+from server.dashboard.mapping import names_of, only_of_living, shop_or_404
 from server.dashboard.pages import page
 from server.dashboard.shop_state import is_set_up, state_badge, state_of
 from server.dashboard.words import has_text, t
@@ -16,12 +17,13 @@ from server.db import db, now
 from server.merchants import service as merchants
 from server.merchants.models import ApiKey
 from server.orders import removal
-from server.orders.effects import mapping_changed, settings_changed
+from server.orders.effects import mapping_changed, settings_changed, shop_deregistered
 from server.shops import changing, connections, service
 from server.shops.models import Shop
 from server.shops.rules import CODES, SILENT_AFTER
 
 pages = Blueprint("shops", __name__)
+pages.before_request(only_of_living)
 
 SYSTEMS = ("woocommerce", "shopware", "ebay", "other")
 MODES = ("live", "test")
@@ -202,6 +204,25 @@ def set_mode(shop_id: int) -> BaseResponse:
     db.session.commit()
     done = "settings_wait" if row is not None and row.waits else f"mode_{wanted}"
     return redirect(url_for(".show", shop_id=shop.id, done=done), 303)
+
+
+# --- for good ------------------------------------------------------------------------------------
+
+
+@pages.get("/shops/<int:shop_id>/deregister")
+def ask_deregister(shop_id: int) -> Response:
+    require_administrator()
+    return page("shop_deregister.html", shop=shop_or_404(shop_id))
+
+
+@pages.post("/shops/<int:shop_id>/deregister")
+def deregister(shop_id: int) -> BaseResponse:
+    require_administrator()
+    shop = shop_or_404(shop_id)
+    if service.deregister(shop, actor=g.user.email, at=now()):
+        shop_deregistered(g.merchant_id, shop.id)
+        db.session.commit()
+    return redirect(url_for(".show", shop_id=shop_id, done="shop_deregistered"), 303)
 
 
 # --- keys -----------------------------------------------------------------------------------------

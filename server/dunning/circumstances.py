@@ -98,7 +98,7 @@ class Circumstances:
         """IBAN to the shops whose customers may be asked to pay there."""
         found: dict[str, set[int]] = {}
         for payee in self.payees:
-            shops = {one for one in self.shops if not payee.for_shops or one in payee.for_shops}
+            shops = {one for one in self.living if not payee.for_shops or one in payee.for_shops}
             found.setdefault(payee.iban, set()).update(shops)
         return found
 
@@ -146,6 +146,11 @@ class Circumstances:
         query = select(Shop).where(Shop.merchant_id == self.merchant_id).order_by(Shop.id)
         fresh = query.execution_options(populate_existing=True)
         return {row.id: row for row in db.session.scalars(fresh)}
+
+    @cached_property
+    def living(self) -> Sequence[int]:
+        """Those that are not deregistered: to the orders of others nothing happens by itself."""
+        return [one.id for one in self.shops.values() if one.status != "deregistered"]
 
     def is_away(self, shop_id: int) -> bool:
         """Not connected, or its agent is silent. A shop that pushes by itself has no heartbeat, and

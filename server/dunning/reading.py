@@ -22,6 +22,7 @@ from server.merchants.settings import CodeSettings
 from server.orders.charges import is_untold
 from server.orders.ledger import is_any
 from server.orders.models import OWING_STATUSES, Invoice, Order, OrderEvent, Reminder
+from server.shops.models import Shop
 
 IDS_AT_ONCE: Final = 10_000
 ENQUIRY: Final = "cod_enquiry"
@@ -87,10 +88,14 @@ def open_ids(merchant_id: int, after_id: int, limit: int = IDS_AT_ONCE) -> list[
         & (Order.payment_code == "invoice")
         & Order.collection_at.is_(None)
     )
+    deregistered = select(Shop.id).where(
+        Shop.merchant_id == merchant_id, Shop.status == "deregistered"
+    )
     query = select(Order.id).where(
         Order.merchant_id == merchant_id,
         Order.id > after_id,
         or_(Order.payment_status.in_(OWING_STATUSES), overdue),
+        Order.shop_id.not_in(deregistered),
     )
     return list(db.session.scalars(query.order_by(Order.id).limit(limit)))
 

@@ -344,7 +344,7 @@ def _begins_to_hold(run: DunningRun, at: datetime) -> bool:
 
 def _tell_why(merchant_id: int, count: int, at: datetime) -> None:
     here = Circumstances(merchant_id, at)
-    away = {shop_id for shop_id in here.shops if here.is_away(shop_id)}
+    away = {shop_id for shop_id in here.living if here.is_away(shop_id)}
     asked_at = here.asked_at()
     stale = {iban for iban, shops in asked_at.items() if any(here.is_stale(iban, s) for s in shops)}
     tell_of_held(here, count, stale, away)

@@ -82,8 +82,11 @@ class House:
 
     def _stored(self, arrivals: Sequence[Arrival]) -> list[str]:
         for _ in range(TRIES):
+            receiver = receiver_of(self._shop_id)
+            if receiver.status == "deregistered":
+                raise Temporary("The shop is deregistered.")  # since this visit began
             try:
-                outcomes = receive_orders(receiver_of(self._shop_id), arrivals, now())
+                outcomes = receive_orders(receiver, arrivals, now())
             except StaleReceiver:  # somebody changes the shop just now
                 db.session.rollback()
                 continue

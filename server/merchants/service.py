@@ -211,6 +211,19 @@ def revoke_api_key(merchant_id: int, key_id: str, at: datetime) -> bool:
     return bool(revoked.rowcount)  # type: ignore[attr-defined]
 
 
+def revoke_shop_keys(merchant_id: int, shop_id: int, at: datetime) -> None:
+    """All of a shop that work until now."""
+    db.session.execute(
+        update(ApiKey)
+        .where(
+            ApiKey.merchant_id == merchant_id,
+            ApiKey.shop_id == shop_id,
+            ApiKey.revoked_at.is_(None),
+        )
+        .values(revoked_at=at)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
     """What a request needs to know of the key that it came with."""

@@ -109,12 +109,19 @@ def ask(
 
 def ask_first(order: Order, at: datetime, *, wait: timedelta = timedelta(0)) -> bool:
     """The mail that asks first, if this order is to be asked now; never a second one."""
+    if _is_over(order):
+        return False
     settings = settings_of(order.merchant_id, order.shop_id)
     has_invoice = db.session.scalar(select(_has_invoice(order.id)))
     if not asks_now(settings, order.payment_code, has_invoice=bool(has_invoice)):
         return False
     rest = Ledger([order.id]).rest(order)
     return rest > ZERO and ask(order, first_once(order.id), rest, at=at, wait=wait)
+
+
+def _is_over(order: Order) -> bool:
+    """Of a deregistered shop: only a person asks for its money (K12)."""
+    return db.session.get_one(Shop, order.shop_id).status == "deregistered"
 
 
 def _has_invoice(order_id: int) -> Exists:
@@ -197,7 +204,7 @@ def _changed_amount(order: Order, before: Decimal) -> Callable[[str], dict[str, 
 def ask_after_all(order: Order, at: datetime) -> None:
     """Open again, and the customer was never asked, because a payment seemed to be there."""
     withheld = [mail for mail in _mails(order) if mail.status == "withheld"]
-    if not withheld:
+    if not withheld or _is_over(order):
         return
     drop_mails(withheld)
     rest = Ledger([order.id]).rest(order)

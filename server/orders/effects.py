@@ -13,12 +13,14 @@ from typing import Final
 from sqlalchemy import select, update
 
 from server.db import db
+from server.mail.models import Mail
 from server.merchants.service import lock_merchant, settings_of
-from server.orders.asking import RETROACTIVE, ask_waiting
-from server.orders.brakes import release_stopped
+from server.orders.asking import ASKING, RETROACTIVE, ask_waiting, withhold_mails
+from server.orders.brakes import is_waiting, release_stopped
 from server.orders.ledger import note
 from server.orders.models import Order
 from server.orders.settlement import settle
+from server.shops.service import DEREGISTERED
 
 ASKS: Final = {f"{code}.ask_when": code for code in ("prepayment", "invoice")}
 RECOUNTS: Final = frozenset({"invoice.claim_fees"})
@@ -54,6 +56,23 @@ def mapping_changed(merchant_id: int, shop_id: int) -> None:
         .where(Order.payment_status.not_in(SETTLED))
         .values(content_hash=b"")
     )
+
+
+def shop_deregistered(merchant_id: int, shop_id: int) -> None:
+    """Nobody is asked any more for the money of its orders, unless a person asks (K12).
+
+    Thanks and what else is no request still go out. No limit: one that is left would go out.
+    """
+    lock_merchant(merchant_id)
+    asked = select(Mail.order_id).where(
+        Mail.merchant_id == merchant_id,
+        Mail.shop_id == shop_id,
+        Mail.kind.in_(ASKING),
+        is_waiting(),
+    )
+    orders = select(Order).where(Order.merchant_id == merchant_id, Order.id.in_(asked))
+    for order in db.session.scalars(orders.order_by(Order.id)):
+        withhold_mails(order, ASKING, DEREGISTERED)
 
 
 def _recount(merchant_id: int, shop_id: int | None, actor: str, at: datetime) -> None:

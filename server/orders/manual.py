@@ -51,7 +51,7 @@ def create_manual_order(
 ) -> Order:
     """Managed from the start, in the name of one of the merchant's shops. Raises NotPossible."""
     shop = shop_of(merchant_id, shop_id)
-    if shop is None:
+    if shop is None or shop.status == "deregistered":
         raise NotPossible("shop_unknown")
     if not typed.number.strip():
         raise NotPossible("manual_number_missing")

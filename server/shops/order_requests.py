@@ -53,9 +53,12 @@ def ask_for_order(
     """Exactly one of ``external_id`` and ``number``; ``order_id`` where the order is known here.
 
     While one for the same order waits that one is returned. Two asked in the same moment may both
-    be written: looking twice does no harm. Raises ValueError("too_many_order_requests").
+    be written: looking twice does no harm. Raises ValueError("too_many_order_requests"), and
+    ValueError("shop_deregistered").
     """
     assert (external_id is None) != (number is None), "a request names an id or a number"
+    if shop.status == "deregistered":
+        raise ValueError("shop_deregistered")
     waiting = (OrderRequest.shop_id == shop.id, OrderRequest.status.in_(WAITING))
     same = (
         OrderRequest.number == number

@@ -13,9 +13,15 @@ from sqlalchemy.orm import aliased
 from plugin_sdk import types as wire
 from plugin_sdk.schemas import CodeMappingSchema, DiscoverySchema
 from server.db import db
-from server.merchants.service import settings_of
+from server.merchants.service import log_shop_change, revoke_shop_keys, settings_of
 from server.shops import connections
-from server.shops.models import UPDATE_LIFETIME, PaymentUpdate, Shop, ShopConnection
+from server.shops.models import (
+    UPDATE_LIFETIME,
+    OrderRequest,
+    PaymentUpdate,
+    Shop,
+    ShopConnection,
+)
 from server.shops.rules import (
     ENDING,
     HEALING,
@@ -31,6 +37,7 @@ DISABLED_AFTER = timedelta(days=30)
 DISABLED_AT_ONCE = 100
 TOUCH_AFTER = timedelta(seconds=10)
 SUPERSEDED = "superseded by a newer status"
+DEREGISTERED = "the shop was deregistered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,8 @@ def connect(shop: Shop, at: datetime) -> None:
 
     In whole seconds, as shops date their orders: one made in that very second is new.
     """
+    if shop.status == "not_connected":
+        lock(shop)
     if shop.connected_at is None:
         shop.connected_at = at.replace(microsecond=0)
     if shop.status == "not_connected":
@@ -92,6 +101,12 @@ def see(shop: Shop, at: datetime) -> None:
     connect(shop, at)
     if touch_is_due(shop.seen_at, at):
         shop.seen_at = at
+
+
+def lock(shop: Shop) -> None:
+    """Its row, as it is now: whoever changes its status does so, or what is final comes back."""
+    db.session.flush()  # what was noted of it until here would be forgotten
+    db.session.refresh(shop, with_for_update={"key_share": True})
 
 
 def introduce(shop: Shop, heartbeat: wire.Heartbeat) -> None:
@@ -128,8 +143,7 @@ def heal(shop: Shop, source: str, at: datetime) -> None:
     """
     if not _is_ill(shop, source):
         return
-    db.session.flush()  # what was noted of it until here would be forgotten
-    db.session.refresh(shop, with_for_update={"key_share": True})
+    lock(shop)
     if not _is_ill(shop, source):
         return
     shop.status, shop.error, shop.error_since, shop.error_source = "connected", None, None, None
@@ -149,10 +163,13 @@ def queue_update(
 ) -> None:
     """Write what the shop is to be told; whatever waits for the same order is superseded.
 
+    A deregistered shop is told nothing any more.
     ``is_only``: the caller knows that nothing waits.
     """
     if not is_only:
         withhold_updates(order_id)
+    if shop.status == "deregistered":
+        return
     announce(ShopConnection)  # if it is a shop that Kontor visits itself
     db.session.add(
         PaymentUpdate(
@@ -361,6 +378,8 @@ def _fall_into_error(shop: Shop, reason: str, source: str, at: datetime) -> str 
     shop.error = reason
     if shop.status == "error" and source == "update":
         shop.error_source = source  # the graver one: a report without an error does not heal it
+    if shop.status == "connected":
+        lock(shop)
     if shop.status != "connected":
         return None
     shop.status, shop.error_since, shop.error_source = "error", at, source
@@ -370,6 +389,10 @@ def _fall_into_error(shop: Shop, reason: str, source: str, at: datetime) -> str 
 def expire_updates(at: datetime) -> list[PaymentUpdate]:
     """End what is 168 h old, whatever the reason of the failures (S42)."""
     _withhold_superseded(PaymentUpdate.created_at <= at - UPDATE_LIFETIME)
+    gone = select(Shop.id).where(Shop.status == "deregistered")
+    _withhold_deregistered(  # written by whoever had not heard of it yet
+        PaymentUpdate.created_at <= at - UPDATE_LIFETIME, PaymentUpdate.shop_id.in_(gone)
+    )
     old = (
         select(PaymentUpdate)
         .where(
@@ -411,6 +434,48 @@ def disable_lasting(at: datetime) -> list[Shop]:
 
 def _lasts(at: datetime) -> tuple[ColumnElement[bool], ...]:
     return Shop.status == "error", Shop.error_since <= at - DISABLED_AFTER
+
+
+def deregister(shop: Shop, *, actor: str, at: datetime) -> bool:
+    """For good (K12): its keys open nothing, nothing goes to it or comes from it. False if it was.
+
+    What waits for it is withheld, and nobody is told of each: a person has just said so. Its
+    orders stay. Who calls this calls ``orders.effects.shop_deregistered`` too, for its mails.
+    """
+    lock(shop)
+    before = shop.status
+    if before == "deregistered":
+        return False
+    revoke_shop_keys(shop.merchant_id, shop.id, at)
+    connection = connections.connection_of(shop.merchant_id, shop.id)
+    if connection is not None:
+        connections.remove_connection(connection)
+    _withhold_deregistered(PaymentUpdate.shop_id == shop.id)
+    db.session.execute(
+        update(OrderRequest)
+        .where(OrderRequest.shop_id == shop.id, OrderRequest.status.in_(["queued", "running"]))
+        .values(status="withheld", error=DEREGISTERED)
+    )
+    shop.status, shop.error, shop.error_since, shop.error_source = "deregistered", None, None, None
+    log_shop_change(
+        shop.merchant_id,
+        shop.id,
+        "shop.status",
+        before=before,
+        after=shop.status,
+        actor=actor,
+        at=at,
+    )
+    return True
+
+
+def _withhold_deregistered(*which: ColumnElement[bool]) -> None:
+    """Also what was handed out: nobody can acknowledge it any more."""
+    db.session.execute(
+        update(PaymentUpdate)
+        .where(*which, PaymentUpdate.status.in_(["queued", "running"]))
+        .values(status="withheld", error=DEREGISTERED)
+    )
 
 
 def to_wire(row: PaymentUpdate) -> wire.PaymentUpdate:

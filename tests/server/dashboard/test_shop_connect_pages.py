@@ -541,6 +541,22 @@ def test_a_connection_is_paused_and_resumed_and_keeps_its_day(anna, connected):
 
 
 @pytest.mark.feature("K12")
+def test_today_names_a_shop_that_kontor_disabled_and_none_that_somebody_paused(
+    anna, connected, merchant
+):
+    shop = switched_on(anna, connected)
+    ill = make_shop(merchant, "Zweiter Laden", url="https://b.example.org")
+    for one, status in ((shop, "error"), (ill, "disabled")):
+        one.status, one.error = status, "The key is wrong."
+        one.error_since, one.error_source = now() - timedelta(days=31), "agent"
+    db.session.commit()
+    anna.post(f"/shops/{shop.id}/connection/off")
+    today = anna.get("/").text
+    assert f'href="/shops/{ill.id}"' in today and f'href="/shops/{shop.id}"' not in today
+    assert "Zweiter Laden ist abgeschaltet" in today and "The key is wrong." in today
+
+
+@pytest.mark.feature("K12")
 def test_what_was_disabled_after_a_long_error_comes_back_without_it(anna, connected, merchant):
     shop = switched_on(anna, connected)
     agents = make_shop(merchant, "Zweiter Laden", url="https://b.example.org")

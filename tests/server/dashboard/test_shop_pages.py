@@ -88,7 +88,8 @@ def test_a_shop_that_is_asked_all_the_time_hears_that_this_loads_it(anna, shop, 
 @pytest.mark.feature("K66")
 def test_an_unencrypted_shop_is_a_warning(anna, merchant):
     shop = make_shop(merchant, url="http://shop.example.org")
-    assert "Wer mitliest, sieht Bestellungen" in anna.get(f"/shops/{shop.id}").text
+    page = anna.get(f"/shops/{shop.id}").text
+    assert 'nein</span><p class="small muted">Wer mitliest, sieht Bestellungen' in page
 
 
 # --- name, system, address ------------------------------------------------------------------------
