@@ -20,6 +20,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
+PORTS_TRIED = 20
 TTL = 60
 UDP_BYTES = 512
 STRING_LENGTH = 255
@@ -38,11 +39,8 @@ class FakeDns:
         self.asked: list[tuple[str, str]] = []
 
     def __enter__(self) -> FakeDns:
-        handler = {"fake": self}
-        self._udp = _Udp(("127.0.0.1", 0), type("OverUdp", (_OverUdp,), handler))
-        address: Any = self._udp.server_address
-        self._tcp = _Tcp(address, type("OverTcp", (_OverTcp,), handler))
-        self.server = f"127.0.0.1:{address[1]}"
+        self._bind()
+        self.server = f"127.0.0.1:{self._udp.server_address[1]}"
         self._threads = [
             threading.Thread(target=one.serve_forever, args=(0.02,), daemon=True)
             for one in (self._udp, self._tcp)
@@ -50,6 +48,20 @@ class FakeDns:
         for thread in self._threads:
             thread.start()
         return self
+
+    def _bind(self) -> None:
+        """One port for both; of another test's server it may be taken for one of them."""
+        handler = {"fake": self}
+        for _ in range(PORTS_TRIED):
+            self._udp = _Udp(("127.0.0.1", 0), type("OverUdp", (_OverUdp,), handler))
+            address: Any = self._udp.server_address
+            try:
+                self._tcp = _Tcp(address, type("OverTcp", (_OverTcp,), handler))
+            except OSError:
+                self._udp.server_close()
+            else:
+                return
+        raise OSError("no port is free for both")
 
     def __exit__(self, *_: object) -> None:
         for server in (self._udp, self._tcp):
