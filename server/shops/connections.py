@@ -38,6 +38,7 @@ PAUSES = (
     timedelta(minutes=30),
 )
 """How long a shop that failed is left alone, after the first, second, ... failure in a row."""
+NOTHING_TO_DO = timedelta(seconds=15)
 
 
 def add_connection(
@@ -180,10 +181,23 @@ def visit_ended(row: ShopConnection, version: int, at: datetime, next_at: dateti
     """It went well; the next one is at ``next_at``, or as soon as something waits.
 
     ``version``: of the settings that it was made with. If they have changed meanwhile, or somebody
-    wants the shop looked at anew, the next visit comes at once.
+    wants the shop looked at anew, the next visit comes at once. What waits still, although nothing
+    was left to do, waits for something else (live mode, the hour of a probe): it must not call
+    somebody again and again.
     """
     row.failures, row.rests_until, row.needs_login, row.error = 0, None, False, None
-    _back(row, at, next_at if version == row.version else at)
+    if version != row.version:
+        next_at = at
+    elif next_at > at and _is_waited_for(row, at):
+        row.rests_until = at + NOTHING_TO_DO
+    _back(row, at, next_at)
+
+
+def _is_waited_for(row: ShopConnection, at: datetime) -> bool:
+    query = select(ShopConnection.id).where(
+        ShopConnection.id == row.id, ShopConnection.is_waited_for(at)
+    )
+    return db.session.scalar(query) is not None
 
 
 def visit_failed(

@@ -196,7 +196,13 @@ class ShopConnection(WorkItem, Base):
     @classmethod
     def ready(cls, at: datetime) -> ColumnElement[bool]:
         """Its time has come, or something waits for the shop and it does not rest."""
-        waits = or_(
+        may = or_(cls.rests_until.is_(None), cls.rests_until <= at)
+        return (cls.status == "queued") & ((cls.due_at <= at) | (may & cls.is_waited_for(at)))
+
+    @classmethod
+    def is_waited_for(cls, at: datetime) -> ColumnElement[bool]:
+        """Is there a hint, a payment update or a request for the shop?"""
+        return or_(
             exists().where(OrderHint.shop_id == cls.shop_id),
             exists().where(
                 PaymentUpdate.shop_id == cls.shop_id,
@@ -209,8 +215,12 @@ class ShopConnection(WorkItem, Base):
                 OrderRequest.due_at <= at,
             ),
         )
-        may = or_(cls.rests_until.is_(None), cls.rests_until <= at)
-        return (cls.status == "queued") & ((cls.due_at <= at) | (may & waits))
+
+    def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
+        """No visit is the last one, whatever went wrong; what waits for the shop waits as well."""
+        pause = self.schedule[min(max(self.attempts, 1), len(self.schedule)) - 1]
+        self.status, self.error = "queued", why
+        self.due_at = self.rests_until = at + max(after or timedelta(0), pause)
 
 
 class OrderHint(Base):

@@ -20,6 +20,7 @@ from server.db import db, now
 from server.dunning.circumstances import Circumstances
 from server.hosting.connecting import WEBHOOK_PATH, new_secrets
 from server.hosting.host import SEATS, Host
+from server.merchants.service import change_setting
 from server.orders.models import Order
 from server.orders.service import mark_as_paid
 from server.shops.connections import (
@@ -350,3 +351,43 @@ def test_a_shop_that_is_visited_every_half_hour_is_not_silent_in_between(reachab
     for minutes, is_away in ((20, False), (44, False), (46, True)):
         at = shop.seen_at + timedelta(minutes=minutes)
         assert Circumstances(shop.merchant_id, at).is_away(shop.id) is is_away
+
+
+@pytest.mark.feature("K66")
+def test_what_a_test_shop_is_not_told_calls_nobody_again_and_again(reachable, fake):
+    shop = connect(fake)
+    key = place(fake)
+    drain()
+    shop.connected_at -= timedelta(days=1)
+    fake.set_status(key, "on-hold")
+    ask_for_order(shop, external_id=key, asked_by=ANNA, at=now())
+    db.session.commit()
+    drain()
+    order = order_of(shop, key)
+    assert order is not None
+    mark_as_paid(shop.merchant_id, order.id, actor=ANNA, at=now())
+    change_setting(shop.merchant_id, "mode", "test", actor=ANNA, at=now(), shop_id=shop.id)
+    db.session.commit()
+    drain()
+    row = connection(shop)
+    assert row.rests_until is not None
+    assert not ShopConnection.is_due(now())
+    assert ShopConnection.is_due(row.rests_until), "and it is looked at again"
+
+
+def test_a_bug_ends_no_connection(reachable, fake, monkeypatch):
+    shop = connect(fake)
+    drain()
+    monkeypatch.setattr(WooCommerce, "list_orders", lambda *_: 1 / 0)
+    for _ in range(12):
+        row = connection(shop)
+        row.due_at = now()
+        db.session.commit()
+        with pytest.raises(ZeroDivisionError):
+            jobs.drain_shop_connection()
+        db.session.rollback()
+    row = connection(shop)
+    assert row.status == "queued"
+    assert row.rests_until == row.due_at > now()
+    assert "ZeroDivisionError" in row.error
+    monkeypatch.undo()
