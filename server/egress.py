@@ -57,6 +57,8 @@ NOT_THE_INTERNET = tuple(
     )
 )
 """Of the special-purpose registries (RFC 6890) what Python 3.11 does not know or calls global."""
+METADATA = frozenset(ip_address(text) for text in ("fd00:ec2::254", "fd20:ce::254", "192.0.0.192"))
+"""Where clouds serve the keys of a machine, besides the link-local addresses."""
 
 
 class AddressRefused(Misconfigured):
@@ -102,7 +104,7 @@ class Policy:
         if any(one in network for network in self.networks):
             return True
         is_closed = one.is_link_local or one.is_multicast or one.is_unspecified
-        return self.allows_private and one.is_private and not is_closed
+        return self.allows_private and one.is_private and not is_closed and one not in METADATA
 
 
 @lru_cache(maxsize=8)

@@ -223,7 +223,7 @@ def test_private_addresses_open_everything_but_the_metadata_service():
     assert policy.allows_http
     for text in ("127.0.0.1", "::1", "10.0.0.1", "fd00::1"):
         assert policy.allows(ipaddress.ip_address(text), 9000), text
-    for text in ("169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"):
+    for text in ("169.254.169.254", "fd00:ec2::254", "fe80::1", "0.0.0.0", "224.0.0.1"):
         assert not policy.allows(ipaddress.ip_address(text), 80), text
 
 
