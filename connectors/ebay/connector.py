@@ -340,7 +340,7 @@ class Ebay(Connector[EbayConfig]):
         if rows and at.offset < total:
             return PayoutPage(tuple(found), at.text(), True, tuple(problems))
         has_more = at.until < now
-        at.since = at.until if has_more else max(at.since, now - PAYOUT_OVERLAP)
+        at.since = min(at.until, max(at.since, now - PAYOUT_OVERLAP))
         at.until, at.offset = None, 0
         start = stamp(now - 2 * PAYOUT_OVERLAP)
         at.seen = {key: mark for key, mark in at.seen.items() if mark[0] >= start}

@@ -457,6 +457,21 @@ class TestPayouts:
         assert [payout.id for payout in told] == [second]
         assert every_payout(connector, cursor)[0] == []
 
+    def test_what_is_on_its_way_where_two_windows_meet_is_told_later(self, shop):
+        connector = Ebay(settings_of(shop, history_days=61))
+        shop.freeze(datetime.now(UTC) - timedelta(days=10))
+        shop.seller.book("SALE", "10.00")
+        slow = shop.seller.pay_out(status="INITIATED")
+        shop.seller.book("SALE", "20.00")
+        first = shop.seller.pay_out()
+        shop.freeze(None)
+        told, _, cursor = every_payout(connector)
+        assert [payout.id for payout in told] == [first]
+        shop.seller.payouts[slow]["payoutStatus"] = "SUCCEEDED"
+        told, _, _ = every_payout(connector, cursor)
+        connector.close()
+        assert [payout.id for payout in told] == [slow]
+
     def test_many_payouts_with_many_parts(self, shop, connector, monkeypatch):
         monkeypatch.setattr(ebay_connector, "PAGE_PAYOUTS", 3)
         monkeypatch.setattr(ebay_connector, "PAGE_TRANSACTIONS", 2)
