@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import undefer
 
@@ -276,14 +276,9 @@ def take_hints(shop_id: int, limit: int) -> list[Waiting]:
 
 def hints_done(shop_id: int, looked_at: Sequence[Waiting]) -> None:
     """Forget them, except those hinted at again meanwhile."""
-    for each in looked_at:
-        db.session.execute(
-            delete(OrderHint).where(
-                OrderHint.shop_id == shop_id,
-                OrderHint.external_id == each.external_id,
-                OrderHint.turn == each.turn,
-            )
-        )
+    known = [(each.external_id, each.turn) for each in looked_at]
+    is_known = tuple_(OrderHint.external_id, OrderHint.turn).in_(known)
+    db.session.execute(delete(OrderHint).where(OrderHint.shop_id == shop_id, is_known))
 
 
 def postpone_hint(shop_id: int, external_id: str) -> None:
