@@ -149,6 +149,9 @@ def save(shop_id: int) -> BaseResponse:
     known = _known(shop, row, kind) or new_secrets(kind.name)
     settings = typed_settings(kind, request.form, known, by_login=way != "keys")
     wrong = _hurdles(kind, settings, way)
+    is_moved = row is None or _plain_url(_url_of(kind, settings)) != _plain_url(shop.url)
+    if not wrong and is_moved:  # new keys for the same address are nobody's concern
+        wrong = _twice(kind, settings, shop)
     if wrong:
         return _access_page(kind, settings, wrong, shop=shop, row=row)
     try:
@@ -260,13 +263,15 @@ def _hurdles(kind: type[Connector[Any]], settings: Mapping[str, Any], way: str) 
     return found
 
 
-def _twice(kind: type[Connector[Any]], settings: Mapping[str, Any]) -> Wrong:
-    """Two connections of one shop would manage each order twice."""
+def _twice(
+    kind: type[Connector[Any]], settings: Mapping[str, Any], shop: Shop | None = None
+) -> Wrong:
+    """Two connections of one shop would manage each order twice. ``shop`` is what they are of."""
     url = _plain_url(_url_of(kind, settings))
     if not has_address(kind) or not url:
         return Wrong({})
-    living = queries.living_shops(g.merchant_id)
-    twin = next((one for one in living if _plain_url(one.url) == url), None)
+    others = [one for one in queries.living_shops(g.merchant_id) if one is not shop]
+    twin = next((one for one in others if _plain_url(one.url) == url), None)
     if twin is None:
         return Wrong({})
     return Wrong({ADDRESS: Sentence(str(t("connect.wrong_twice", shop=twin.name)))})
@@ -499,7 +504,7 @@ def switch_on(shop_id: int) -> BaseResponse:
     row = connections.connection_of(g.merchant_id, shop.id)
     kind = _kind_of(shop, row)
     if shop.status == "disabled" and row is None:  # its agent may come again
-        _forget_error(shop)
+        _without_error(shop, "connected")
         db.session.commit()
         return redirect(url_for("dashboard.shops.show", shop_id=shop.id, done="shop_enabled"), 303)
     if row is None or kind is None:
@@ -521,14 +526,14 @@ def switch_on(shop_id: int) -> BaseResponse:
         settings_changed(g.merchant_id, shop.id, {"mode"}, actor=actor, at=at)
     service.connect(shop, at)
     if shop.status == "disabled":
-        _forget_error(shop)
+        _without_error(shop, "connected")
     connections.switch_on(row, at)
     db.session.commit()
     return redirect(url_for("dashboard.shops.show", shop_id=shop.id, done="shop_on"), 303)
 
 
-def _forget_error(shop: Shop) -> None:
-    shop.status, shop.error, shop.error_since, shop.error_source = "connected", None, None, None
+def _without_error(shop: Shop, status: str) -> None:
+    shop.status, shop.error, shop.error_since, shop.error_source = status, None, None, None
 
 
 @pages.post("/shops/<int:shop_id>/connection/off")
@@ -575,9 +580,7 @@ def remove(shop_id: int) -> BaseResponse:
     row = connections.connection_of(g.merchant_id, shop.id)
     if row is not None:
         connections.remove_connection(row)
-        shop.status, shop.error, shop.error_since, shop.error_source = (
-            "not_connected", None, None, None
-        )  # fmt: skip
+        _without_error(shop, "not_connected")
         db.session.commit()
     return redirect(url_for("dashboard.shops.show", shop_id=shop_id, done="shop_removed"), 303)
 

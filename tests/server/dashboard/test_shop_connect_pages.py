@@ -194,6 +194,19 @@ def test_the_same_shop_is_not_connected_twice(anna, connected, fake):
     assert db.session.query(Shop).count() == 1
 
 
+def test_nor_does_another_shop_get_its_address_later(anna, connected, merchant, fake):
+    other = make_shop(merchant)
+    path = f"/shops/{other.id}/connection"
+    answer = anna.post(path, keys(fake))
+    assert answer.status_code == 422 and "Diesen Shop gibt es schon" in answer.text
+    db.session.expire_all()
+    assert connection_of(merchant.id, other.id) is None
+    assert anna.post(path, keys(fake, shop_url="http://127.0.0.1:9")).status_code == 303
+    answer = anna.post(path, keys(fake, shop_url=fake.url + "/"))
+    assert answer.status_code == 422 and "Diesen Shop gibt es schon" in answer.text
+    assert settings_of(row_of(other))["shop_url"] == "http://127.0.0.1:9"
+
+
 # --- one click ------------------------------------------------------------------------------------
 
 
