@@ -390,7 +390,8 @@ def _post(
     except VaultLocked as locked:
         row.break_off(str(locked), now())
     else:
-        on_their_way[pool.submit(sender.send, parcel)] = row
+        if parcel is not None:
+            on_their_way[pool.submit(sender.send, parcel)] = row
     db.session.commit()
 
 

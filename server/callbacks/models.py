@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, aliased, declared_attr, mapped_column
 
+from server.callbacks.rules import PAUSES
 from server.db import Base, Id, Ref, Time, db, now
 from server.work import LEASE, WorkItem, work_indexes
 
@@ -82,12 +83,7 @@ class Callback(WorkItem, Base):
     """
 
     __tablename__ = "callback"
-    schedule: ClassVar[Sequence[timedelta]] = (
-        timedelta(seconds=5),
-        timedelta(minutes=1),
-        timedelta(minutes=5),
-        timedelta(minutes=15),
-    )
+    schedule: ClassVar[Sequence[timedelta]] = PAUSES
 
     @declared_attr.directive
     def __table_args__(cls) -> Any:

@@ -239,9 +239,11 @@ def _message_id() -> str:
 # --- sending ------------------------------------------------------------------------------------
 
 
-def parcel_of(row: Callback, at: datetime) -> Parcel:
-    """What goes to the address, signed now. Raises VaultLocked."""
-    url = db.session.get_one(CallbackUrl, row.url_id, populate_existing=True)
+def parcel_of(row: Callback, at: datetime) -> Parcel | None:
+    """What goes to the address, signed now; None if it was removed. Raises VaultLocked."""
+    url = db.session.get(CallbackUrl, row.url_id, populate_existing=True)
+    if url is None:
+        return None
     opener, body = vault.installed(), row.body.encode()
     keys = [opener.open_bytes(url.secret)]
     if url.old_secret is not None and url.old_secret_until and at < url.old_secret_until:

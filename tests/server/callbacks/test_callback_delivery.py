@@ -525,6 +525,17 @@ def test_removed_while_on_its_way(merchant, shop, url, allowed, receiver):
     assert rows() == []
 
 
+def test_removed_before_it_leaves(merchant, shop, url, allowed):
+    """It must not end the drain: others were taken with it."""
+    paid(merchant, shop)
+    (row,) = Callback.claim(1, AT)
+    service.remove(url)
+    db.session.commit()
+    db.session.expunge_all()
+    assert service.parcel_of(row, AT) is None
+    assert rows() == []
+
+
 # --- in the house -------------------------------------------------------------------------------
 
 
