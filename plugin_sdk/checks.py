@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
@@ -40,22 +41,34 @@ def encryption_findings(address: str) -> list[Finding]:
     return []
 
 
+def time_told(headers: Mapping[str, str]) -> datetime | None:
+    """The clock of whoever answered (the Date header), in whole seconds; None if it says none."""
+    try:
+        moment = parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError):
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def clock_findings(
-    headers: Mapping[str, str], now: float, limit_seconds: int | None = None
+    headers: Mapping[str, str],
+    now: float,
+    limit_seconds: int | None = None,
+    *,
+    peer: str = "the shop",
 ) -> list[Finding]:
     """How far the shop's clock (the Date header of an answer) is from ``now``, seconds since 1970.
 
     Beyond two minutes it is a warning, from ``limit_seconds`` on a problem: there the shop begins
     to refuse signed requests, or its tokens.
     """
-    try:
-        shop = parsedate_to_datetime(headers.get("Date", "")).timestamp()
-    except (ValueError, TypeError):
+    shop = time_told(headers)
+    if shop is None:
         return []
-    apart = abs(int(shop - now))
+    apart = abs(int(shop.timestamp() - now))
     if apart < CLOCK_WARNING_SECONDS:
         return []
     is_problem = limit_seconds is not None and apart >= limit_seconds
     severity = Severity.PROBLEM if is_problem else Severity.WARNING
-    text = f"The clocks of the shop and of this machine are {apart} s apart."
+    text = f"The clocks of {peer} and of this machine are {apart} s apart."
     return [Finding("clock", severity, text)]

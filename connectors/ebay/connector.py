@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote
 
@@ -19,6 +18,7 @@ from connectors.ebay import deletion, mapping, oauth, payouts, signing, trading
 from connectors.ebay.config import MAX_HISTORY_DAYS, EbayConfig, hosts_of
 from connectors.ebay.login import USER, config_before_login, keyset_of, log_in
 from connectors.ebay.window import Window, stamp
+from plugin_sdk.checks import clock_findings, time_told
 from plugin_sdk.connector import (
     Capability,
     Connector,
@@ -33,6 +33,7 @@ from plugin_sdk.connector import (
     WebhookHint,
     problem_of,
 )
+from plugin_sdk.cursors import mark_of
 from plugin_sdk.errors import ConnectorError, LoginNeeded, Misconfigured, Rejected, Temporary
 from plugin_sdk.http import USUAL, Answer, ErrorRule, HttpSession, Limits
 from plugin_sdk.reading import read_moment, read_object, read_objects, read_text
@@ -66,7 +67,6 @@ PAYOUT_OVERLAP = timedelta(days=30)  # so long a payout may be on its way before
 PAGE_PAYOUTS = 20
 PAGE_TRANSACTIONS = 200
 MAX_TRANSACTION_PAGES = 50  # as many parts as the wire takes
-CLOCK_WARNING_SECONDS = 120
 LOGIN_WARNING = timedelta(days=30)
 KEY_SECONDS = 3600
 MAX_KEYS = 20
@@ -207,7 +207,7 @@ class Ebay(Connector[EbayConfig]):
         )
         rows, total = _page_of(answer, "orders")
         if at.until is None:
-            at.until = max(_date_of(answer) or self._now(), since)
+            at.until = max(time_told(answer.headers) or self._now(), since)
         orders: list[Order] = []
         problems: list[str] = []
         for row in rows:
@@ -461,22 +461,12 @@ class Ebay(Connector[EbayConfig]):
         except ConnectorError as error:
             return [*findings, problem_of(error)]
         findings.append(Finding("auth", Severity.NOTE, "Orders can be read."))
-        findings += self._check_clock(answer)
+        findings += clock_findings(answer.headers, self._clock(), peer="eBay")
         findings += self._check_account()
         findings += self._check_login()
         findings += self._check_writing()
         findings += self._check_payouts()
         return findings
-
-    def _check_clock(self, answer: Answer) -> list[Finding]:
-        shop = _date_of(answer)
-        if shop is None:
-            return []
-        apart = abs(int(shop.timestamp() - self._clock()))
-        if apart < CLOCK_WARNING_SECONDS:
-            return []
-        text = f"The clocks of eBay and of this machine are {apart} s apart."
-        return [Finding("clock", Severity.WARNING, text)]
 
     def _check_account(self) -> list[Finding]:
         try:
@@ -584,7 +574,7 @@ def _take(row: dict[str, Any], at: Window, orders: list[Order], problems: list[s
     try:
         identifier = mapping.order_id(row)
         changed_at = mapping.modified_at(row) or at.since
-        if at.is_news(identifier, changed_at, mapping.content_key(row)):
+        if at.is_news(identifier, changed_at, mark_of(row)):
             orders.append(mapping.order_from(row))
     except Rejected as error:
         problems.append(str(error))
@@ -598,12 +588,3 @@ def _page_of(answer: Answer, name: str) -> tuple[list[dict[str, Any]], int]:
     if not isinstance(body, dict) or not isinstance(body.get("total"), int):
         raise Temporary("eBay answered with something else than a list.")
     return read_objects(body.get(name)), body["total"]
-
-
-def _date_of(answer: Answer) -> datetime | None:
-    """The clock of whoever answered, in whole seconds."""
-    try:
-        moment = parsedate_to_datetime(answer.headers.get("Date", ""))
-    except (ValueError, TypeError):
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

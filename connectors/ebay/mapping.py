@@ -7,8 +7,6 @@ empty text, so that it cannot overwrite what was known before.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -119,12 +117,6 @@ def is_payable_offline(order: Mapping[str, Any]) -> bool:
 def modified_at(order: Mapping[str, Any]) -> datetime | None:
     """When the order last changed; None when eBay does not say."""
     return read_moment(order.get("lastModifiedDate")) or read_moment(order.get("creationDate"))
-
-
-def content_key(order: Mapping[str, Any]) -> str:
-    """A short hash of an order's content, to recognise what was seen before."""
-    text = json.dumps(order, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _amount_due(order: Mapping[str, Any], external_id: str) -> tuple[Decimal, str]:

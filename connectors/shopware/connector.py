@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -29,7 +28,6 @@ from connectors.shopware.mapping import (
     INVOICE,
     active_payment,
     changed_at,
-    content_key,
     documents_of,
     is_id,
     method_code,
@@ -43,7 +41,7 @@ from connectors.shopware.scan import Scan
 from connectors.shopware.settings import ShopwareConfig, checked_days
 from connectors.shopware.tokens import Tokens
 from connectors.shopware.transitions import Transition, configured, reported, step, way
-from plugin_sdk.checks import base_address, clock_findings, encryption_findings
+from plugin_sdk.checks import base_address, clock_findings, encryption_findings, time_told
 from plugin_sdk.connector import (
     VERIFY_ATTEMPTS,
     AppPackage,
@@ -57,6 +55,7 @@ from plugin_sdk.connector import (
     WebhookHint,
     problem_of,
 )
+from plugin_sdk.cursors import mark_of
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
 from plugin_sdk.http import USUAL, Answer, Limits
 from plugin_sdk.types import (
@@ -186,7 +185,7 @@ class Shopware(Connector[ShopwareConfig]):
         wanted = [criteria.behind(at.last), window(at.since), *self._only_channels()]
         by = [{"field": "autoIncrement", "order": "ASC"}]
         answer = self._search("order", criteria.orders(*wanted, limit=PER_PAGE, by=by))
-        at.began = at.began or min(_date_of(answer) or self._now(), self._now())
+        at.began = at.began or min(time_told(answer.headers) or self._now(), self._now())
         rows = _rows(answer)
         orders: list[Order] = []
         problems: list[str] = []
@@ -201,7 +200,7 @@ class Shopware(Connector[ShopwareConfig]):
         self, row: dict[str, Any], at: Scan, orders: list[Order], problems: list[str]
     ) -> None:
         try:
-            if at.is_news(order_id(row), changed_at(row), content_key(row)):
+            if at.is_news(order_id(row), changed_at(row), mark_of(row)):
                 orders.append(order_from(row))
         except Rejected as error:
             problems.append(str(error))
@@ -560,13 +559,6 @@ def _number_behind(row: Mapping[str, Any], last: int) -> int:
     if not isinstance(number, int) or number <= last:
         raise Temporary("The shop did not look at what it was asked; perhaps a proxy changed it.")
     return number
-
-
-def _date_of(answer: Answer) -> datetime | None:
-    try:
-        return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
-    except (ValueError, TypeError):
-        return None
 
 
 def _version_in(answer: Answer) -> str | None:

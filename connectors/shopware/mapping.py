@@ -8,8 +8,6 @@ follow the shop's language, so only technical names are compared.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -191,12 +189,6 @@ def changed_at(row: Mapping[str, Any]) -> datetime | None:
         for part in _dicts(row.get(association)):
             moments += [read_moment(part.get(name)) for name in ("createdAt", "updatedAt")]
     return max((moment for moment in moments if moment is not None), default=None)
-
-
-def content_key(row: Mapping[str, Any]) -> str:
-    """A short hash of an order's content, to recognise what was seen before."""
-    text = json.dumps(row, sort_keys=True, ensure_ascii=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _ordered_at(row: Mapping[str, Any], external_id: str) -> datetime:

@@ -22,7 +22,6 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from connectors.woocommerce.mapping import (
     DRAFT_STATUSES,
     TRASH_STATUS,
-    content_key,
     modified_at,
     order_from,
     order_id,
@@ -40,7 +39,7 @@ from plugin_sdk.connector import (
     problem_of,
     setting,
 )
-from plugin_sdk.cursors import read_cursor, write_cursor
+from plugin_sdk.cursors import mark_of, read_cursor, write_cursor
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
 from plugin_sdk.http import USUAL, Answer, ErrorRule, Limits
 from plugin_sdk.types import (
@@ -355,7 +354,8 @@ class WooCommerce(Connector[WooCommerceConfig]):
             return
         try:
             identifier = order_id(row)
-            mark = (_stamp(modified_at(row) or at.after), content_key(row))
+            # The time alone will not do: two changes in one second carry the same one.
+            mark = (_stamp(modified_at(row) or at.after), mark_of(row))
             if at.seen.get(identifier) == mark:
                 return
             at.seen[identifier] = mark

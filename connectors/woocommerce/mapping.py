@@ -9,8 +9,6 @@ are never looked at.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -106,15 +104,6 @@ def modified_at(order: Mapping[str, Any]) -> datetime | None:
         if moment is not None:
             return moment
     return None
-
-
-def content_key(order: Mapping[str, Any]) -> str:
-    """A short hash of an order's content, to recognise what was seen before.
-
-    The time of change alone will not do: two changes in one second carry the same one.
-    """
-    text = json.dumps(order, sort_keys=True, ensure_ascii=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _numbers(

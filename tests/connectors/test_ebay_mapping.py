@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.ebay.mapping import content_key, is_payable_offline, order_from
+from connectors.ebay.mapping import is_payable_offline, order_from
 from connectors.ebay.payouts import payout_from
 from plugin_sdk.errors import Rejected
 from plugin_sdk.schemas import OrderSchema
@@ -166,12 +166,6 @@ class TestStatuses:
         assert [(item.name, item.number) for item in mapped.items] == [("**NEU** Märchen", "AA-1")]
         order["salesRecordReference"] = "0"
         assert order_from(order).references == (order["legacyOrderId"],)
-
-    def test_a_change_changes_the_key(self, seller):
-        order = order_of(seller)
-        before = content_key(order)
-        order["orderPaymentStatus"] = "PAID"
-        assert content_key(order) != before
 
 
 REQUIRED = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -14,7 +13,6 @@ from connectors.shopware.mapping import (
     LIVE_VERSION,
     active_payment,
     changed_at,
-    content_key,
     order_from,
     status_of,
 )
@@ -309,14 +307,6 @@ def test_the_newest_time_of_any_part_is_the_change():
     ):
         assert changed_at(row(**more)) == datetime(2026, 11, 20, 18, tzinfo=UTC)
     assert changed_at({"id": KEY}) is None
-
-
-def test_content_is_another_when_anything_is():
-    one = row()
-    other = copy.deepcopy(one)
-    assert content_key(one) == content_key(other)
-    other["transactions"][0]["stateMachineState"]["technicalName"] = "paid"
-    assert content_key(one) != content_key(other)
 
 
 class TestWays:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.woocommerce.mapping import content_key, modified_at, order_from, order_id
+from connectors.woocommerce.mapping import modified_at, order_from, order_id
+from plugin_sdk.cursors import mark_of
 from plugin_sdk.errors import Rejected
 from plugin_sdk.schemas import OrderSchema
 from plugin_sdk.types import Address, Customer, Invoice, Item
@@ -252,8 +253,8 @@ def test_php_turns_lists_into_objects():
 def test_the_content_tells_what_the_second_cannot():
     first, second = order(), order(status="processing")
     assert modified_at(first) == modified_at(second)
-    assert content_key(first) != content_key(second)
-    assert content_key(first) == content_key(dict(reversed(first.items())))
+    assert mark_of(first) != mark_of(second)
+    assert mark_of(first) == mark_of(dict(reversed(first.items())))
 
 
 def test_ids_are_text():
