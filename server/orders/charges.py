@@ -91,10 +91,15 @@ def count_charges(order: Order) -> None:
     order.fee_total = levels.fees + levels.interest
 
 
-def drop_lost_charges(order: Order) -> None:
-    """The worker that saw a mail fail may not change orders: before money is judged."""
-    if order.fee_total and reminders_of(order.id).lost:
+def drop_lost_charges(order: Order) -> bool:
+    """The worker that saw a mail fail may not change orders: before money is judged.
+
+    False if none was lost.
+    """
+    is_lost = bool(order.fee_total and reminders_of(order.id).lost)
+    if is_lost:
         count_charges(order)
+    return is_lost
 
 
 def miscounted(merchant_id: int, limit: int) -> list[int]:

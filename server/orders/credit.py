@@ -21,6 +21,7 @@ from plugin_sdk.types import PaymentCode
 from server.banking.models import Posting
 from server.db import db
 from server.merchants.service import lock_merchant
+from server.orders.charges import drop_lost_charges
 from server.orders.ledger import (
     ZERO,
     Ledger,
@@ -34,6 +35,7 @@ from server.orders.ledger import (
 from server.orders.models import OWING_STATUSES, Assignment, Credit, Order
 from server.orders.notices import ASKS_FOR_MONEY
 from server.orders.service import book_payment, request_match, take_surplus
+from server.orders.settlement import settle
 
 ACTOR = "Kontor"
 MODES = ("automatic", "manual")
@@ -218,6 +220,7 @@ def apply_credit(
         raise NotPossible("credit_of_another", number=order.number)
     if posting.is_returned:
         raise NotPossible("posting_is_returned")
+    drop_lost_charges(order)  # before it is known how much credit it takes
     ledger = Ledger([order.id], [posting.id])
     return _apply(order, posting, ledger, actor, at)
 
@@ -248,6 +251,8 @@ def apply_automatically(order: Order, at: datetime) -> bool:
     settings = ledger.settings(order)
     if settings.assignment != "auto":
         return False
+    if drop_lost_charges(order):
+        settle(order, at, ledger)
     wanted = [
         row.posting
         for row in rows

@@ -13,6 +13,12 @@ from server.dunning.models import BaseRate
 from server.dunning.service import reminder_by_hand
 from server.mail.models import Mail
 from server.matching.service import match_postings
+from server.orders.credit import (
+    apply_automatically,
+    apply_credit,
+    keep_as_credit,
+    set_credit_mode,
+)
 from server.orders.ledger import Ledger, NotPossible
 from server.orders.mail_actions import readdress_mail, resend_mail
 from server.orders.models import Order
@@ -117,6 +123,42 @@ def test_who_pays_before_the_next_run_owes_it_neither(merchant, shop, pays):
     assert (fresh(order).fee_total, order.payment_status) == (0, "paid")
     assert Ledger([order.id]).paid(order.id) == Decimal("19.90")
     assert mails_of(order, "partially_paid") == []
+
+
+def by_credit(order: Order, posting_id: int) -> None:
+    apply_credit(order.merchant_id, order.id, posting_id, actor=ANNA, at=day(21))
+
+
+def by_automatic_credit(order: Order, posting_id: int) -> None:
+    set_credit_mode(order.merchant_id, posting_id, "automatic", actor=ANNA, at=day(21))
+    assert apply_automatically(order, day(21))
+
+
+@pytest.mark.feature("K28", "N4")
+@pytest.mark.parametrize("pays", [by_credit, by_automatic_credit])
+def test_no_credit_is_used_up_for_it_either(merchant, shop, pays):
+    order, mail = reminded(shop)
+    kept = make_posting(merchant, "30.00", needs_match=False)
+    keep_as_credit(merchant.id, kept.id, order.id, actor=ANNA, at=day(21))
+    fail(mail)
+    pays(order, kept.id)
+    db.session.commit()
+    assert (fresh(order).fee_total, order.payment_status) == (0, "paid")
+    assert Ledger([order.id]).paid(order.id) == Decimal("19.90")
+
+
+@pytest.mark.feature("K28", "N4")
+def test_what_only_lacks_a_lost_fee_is_paid_without_credit(merchant, shop):
+    order, mail = reminded(shop)
+    by_hand(order)
+    kept = make_posting(merchant, "30.00", needs_match=False)
+    keep_as_credit(merchant.id, kept.id, order.id, actor=ANNA, at=day(21))
+    set_credit_mode(merchant.id, kept.id, "automatic", actor=ANNA, at=day(21))
+    fail(mail)
+    assert fresh(order).payment_status == "partially_paid"
+    assert not apply_automatically(order, day(21))
+    db.session.commit()
+    assert (fresh(order).fee_total, order.payment_status) == (0, "paid")
 
 
 @pytest.mark.feature("K21", "K28")
