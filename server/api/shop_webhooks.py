@@ -20,10 +20,18 @@ from server.shops.connections import (
     connection_of_webhook,
 )
 from server.shops.models import ShopConnection
+from server.vault import VaultLocked
 
 MAX_WEBHOOK_BYTES = 2 * 1024 * 1024
 
 blueprint = Blueprint("shop_webhooks", __name__)
+
+
+@blueprint.errorhandler(VaultLocked)
+def vault_locked(_error: VaultLocked) -> Response:
+    """The shop tells again, when its settings can be opened."""
+    db.session.rollback()
+    return _answer(503, "Not now.")
 
 
 @blueprint.post("/webhooks/shops/<token>")
@@ -57,7 +65,7 @@ def answer(token: str, path: str) -> Response:
     if row is None:
         return _answer(404, "Nobody listens here.")
     try:
-        reply = answer_call(row, _call(row, path), now())
+        reply = answer_call(row, _call(row, path), now(), db.session.commit)
     except Rejected as refused:
         return _refused(str(refused))
     except ConnectorError:

@@ -19,6 +19,7 @@ from server.egress import limits as egress_limits
 from server.shops.connections import (
     begin_login,
     change_settings,
+    connection_at,
     connection_of_login,
     end_login,
     settings_of,
@@ -127,12 +128,22 @@ def new_secrets(name: str) -> dict[str, str]:
     return {WEBHOOK_SECRET: secrets.token_urlsafe(32)} if is_ours else {}
 
 
-def answer_call(row: ShopConnection, call: ShopCall, at: datetime) -> ShopReply | None:
-    """What else the shop's server asks at the connection's address. Raises ConnectorError."""
-    settings = settings_of(row)
-    reply = connector_class(row.connector).answer_call(settings, call, limits())
+def answer_call(
+    row: ShopConnection, call: ShopCall, at: datetime, commit: Callable[[], None]
+) -> ShopReply | None:
+    """What else the shop's server asks at the connection's address.
+
+    The shop system may be talked to, so ``commit`` ends the transaction before. Raises
+    ConnectorError. The caller commits.
+    """
+    name, settings, token = row.connector, settings_of(row), webhook_token(row)
+    commit()
+    reply = connector_class(name).answer_call(settings, call, limits())
     if reply is not None and reply.settings:
-        change_settings(row, {**settings, **reply.settings}, at)
+        now_there = connection_at(token)
+        if now_there is None:  # removed meanwhile
+            return None
+        change_settings(now_there, {**settings_of(now_there), **reply.settings}, at)
     return reply
 
 

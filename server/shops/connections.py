@@ -99,11 +99,12 @@ def visited_shops(merchant_id: int) -> set[int]:
 
 
 def connection_at(token: str) -> ShopConnection | None:
-    """Whose address that is, switched on or not: an app registers before."""
+    """Whose address that is, switched on or not: an app registers before. As it is now."""
     return db.session.scalar(
         select(ShopConnection)
         .where(ShopConnection.webhook_hash == _hash(token))
         .options(undefer(ShopConnection.settings))
+        .execution_options(populate_existing=True)
     )
 
 
@@ -151,12 +152,13 @@ def begin_login(row: ShopConnection, at: datetime) -> str:
 
 
 def connection_of_login(state: str, at: datetime) -> ShopConnection | None:
-    """Whose log-in that is; None if it is over or was never begun."""
+    """Whose log-in that is, as it is now; None if it is over or was never begun."""
     return db.session.scalar(
         select(ShopConnection)
         .where(ShopConnection.login_hash == _hash(state), ShopConnection.login_until > at)
         .options(undefer(ShopConnection.settings))
         .with_for_update()
+        .execution_options(populate_existing=True)
     )
 
 

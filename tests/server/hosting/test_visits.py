@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography.fernet import Fernet
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from connectors.woocommerce import WooCommerce
 from plugin_sdk.testing.fake_woocommerce import CONSUMER_KEY, CONSUMER_SECRET, FakeWooCommerce
@@ -18,7 +19,7 @@ from server import jobs
 from server.config import Settings, install, installed
 from server.db import db, now
 from server.dunning.circumstances import Circumstances
-from server.hosting.connecting import WEBHOOK_PATH, new_secrets
+from server.hosting.connecting import WEBHOOK_PATH, new_secrets, take_login
 from server.hosting.host import SEATS, Host
 from server.merchants.service import change_setting
 from server.orders.models import Order
@@ -26,6 +27,7 @@ from server.orders.service import mark_as_paid
 from server.shops.connections import (
     PAUSES,
     add_connection,
+    begin_login,
     change_settings,
     connection_of,
     reseal_all,
@@ -37,6 +39,7 @@ from server.shops.connections import (
 from server.shops.models import OrderHint, PaymentUpdate, Shop, ShopConnection
 from server.shops.order_requests import ask_for_order
 from server.vault import Vault, VaultLocked
+from server.vault import installed as installed_vault
 from tests.factories import make_merchant, make_shop
 
 pytestmark = pytest.mark.real_commits
@@ -310,6 +313,42 @@ def test_a_change_of_the_encryption_keys_seals_settings_anew(reachable, fake):
     assert CONSUMER_SECRET in Vault([new]).open(sealed)
     with pytest.raises(VaultLocked):
         settings_of(connection(shop))
+
+
+def test_what_changes_while_somebody_logs_in_is_kept(reachable, fake):
+    shop = connect(fake)
+    row = connection(shop)
+    state = begin_login(row, now())
+    changed = row.version + 1
+    kept = json.dumps({**settings_of(row), "history_days": "30", "webhook_token": "of-before"})
+
+    def commit() -> None:  # and another process changes the settings
+        db.session.commit()
+        values = {"settings": installed_vault().seal(kept), "version": changed}
+        this = update(ShopConnection).where(ShopConnection.id == row.id).values(**values)
+        db.session.execute(this.execution_options(synchronize_session=False))
+
+    given = {
+        "user_id": state,
+        "key_permissions": "read_write",
+        "consumer_key": "ck_" + "1" * 40,
+        "consumer_secret": "cs_" + "2" * 40,
+    }
+    assert take_login(state, given, now(), commit) is not None
+    db.session.commit()
+    known = settings_of(connection(shop))
+    assert known["consumer_key"] == given["consumer_key"]
+    assert known["history_days"] == "30"
+    assert connection(shop).version == changed + 1
+
+
+def test_a_call_without_its_encryption_key_comes_again(reachable, fake, client):
+    shop = connect(fake)
+    row = connection(shop)
+    token = webhook_token(row)
+    row.settings = Vault([Fernet.generate_key().decode()]).seal("{}")
+    db.session.commit()
+    assert client.get(f"/webhooks/shops/{token}/any").status_code == 503
 
 
 def test_what_changes_during_a_visit_counts_at_once(reachable, fake, monkeypatch):
