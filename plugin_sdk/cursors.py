@@ -73,19 +73,21 @@ class Watermark:
 
         The mark moves up with every full page instead of counting pages: when an order changes
         during the scan, page numbers shift, and another order is skipped without a word. Pages are
-        counted only where one moment fills more than one. At the end it steps back by the overlap.
+        counted only where one moment fills more than one, or nobody can read any of it. At
+        the end the mark steps back by the overlap.
         """
         newest = self.newest
-        if full and newest is not None:
-            self.page = self.page + 1 if newest == self.since else 1
-            self.since = newest
-            self._forget(newest - overlap)
-            return True
+        if full and newest in (None, self.since):
+            self.page += 1
+        else:
+            self.page = 1
+            if newest is not None:
+                self.since = newest if full else newest - overlap
         if newest is not None:
-            self.since = newest - overlap
-            self._forget(self.since)
-        self.page, self.newest = 1, None
-        return False
+            self._forget(newest - overlap)
+        if not full:
+            self.newest = None
+        return full
 
     def _forget(self, oldest: datetime) -> None:
         kept = [each for each in self.seen.items() if each[1].split()[0] >= _stamp(oldest)]

@@ -84,6 +84,22 @@ def test_more_in_one_moment_than_fit_a_page():
     assert sorted(compare(shop, Watermark())) == sorted(shop)
 
 
+def test_a_full_page_that_nobody_can_read_hides_no_other():
+    at = Watermark()
+    assert at.turn_page(full=True), "nothing of it had a time of change"
+    assert (at.since, at.page) == (None, 2)
+    at.is_news("1", NOON, "a")
+    assert at.turn_page(full=True)
+    assert (at.since, at.page) == (NOON, 1)
+    assert at.turn_page(full=True), "again a page without a time"
+    assert (at.since, at.page) == (NOON, 2)
+    assert not at.turn_page(full=False)
+    begin = NOON - timedelta(seconds=120)
+    assert (at.since, at.page) == (begin, 1)
+    assert at.turn_page(full=True), "and the same in the next comparison"
+    assert (at.since, at.page) == (begin, 2)
+
+
 def test_what_changes_during_the_scan_hides_no_other():
     shop = {str(number): (NOON + number * SECOND, "a") for number in range(5 * PAGE)}
     moved = iter(range(PAGE))
