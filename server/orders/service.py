@@ -322,6 +322,8 @@ def move_surplus(
     source, target = order_now(merchant_id, from_order_id), order_now(merchant_id, to_order_id)
     if source.currency != target.currency:
         raise NotPossible("assign_other_currency", number=target.number)
+    for order in (source, target):  # before it is known how much is too much, and how much owed
+        drop_lost_charges(order)
     ledger = Ledger([source.id, target.id])
     surplus, owed = ledger.surplus(source), ledger.rest(target)
     if surplus <= 0:

@@ -22,7 +22,7 @@ from server.orders.credit import (
 from server.orders.ledger import Ledger, NotPossible
 from server.orders.mail_actions import readdress_mail, resend_mail
 from server.orders.models import Order
-from server.orders.service import assign, mark_as_paid
+from server.orders.service import assign, mark_as_paid, move_surplus
 from tests.factories import make_posting
 from tests.server.dunning.steps import (
     ANNA,
@@ -159,6 +159,20 @@ def test_what_only_lacks_a_lost_fee_is_paid_without_credit(merchant, shop):
     assert not apply_automatically(order, day(21))
     db.session.commit()
     assert (fresh(order).fee_total, order.payment_status) == (0, "paid")
+
+
+@pytest.mark.feature("C13", "K28", "N4")
+def test_no_more_of_a_surplus_is_moved_for_it(merchant, shop):
+    order, mail = reminded(shop)
+    overpaid = order_of(shop, **INVOICE, number="7002")
+    posting = make_posting(merchant, "60.00", needs_match=False)
+    booked = [(overpaid.id, Decimal("60.00"))]
+    assign(merchant.id, posting.id, booked, actor=ANNA, at=day(21))
+    fail(mail)
+    move_surplus(merchant.id, overpaid.id, order.id, actor=ANNA, at=day(21))
+    db.session.commit()
+    assert (fresh(order).fee_total, order.payment_status) == (0, "paid")
+    assert Ledger([order.id]).paid(order.id) == Decimal("19.90")
 
 
 @pytest.mark.feature("K21", "K28")
