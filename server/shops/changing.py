@@ -21,6 +21,7 @@ from server.shops.rules import (
     effective_mapping,
     is_shop_url,
 )
+from server.shops.service import lock
 
 MARKETPLACES: Final[Mapping[str, str]] = {"ebay": "https://www.ebay.de"}
 """Systems whose address is always the same."""
@@ -38,6 +39,8 @@ def change_shop(shop: Shop, *, name: str, system: str, url: str, actor: str, at:
     if not name or len(name) > MAX_NAME_LENGTH:
         raise ValueError("shop_name_missing")
     is_other = system != shop.system
+    if is_other:
+        lock(shop)
     row = connection_of(shop.merchant_id, shop.id)
     url = MARKETPLACES.get(system, url if row is None or is_other else shop.url)
     is_without = row is not None and not is_other and not shop.url
@@ -47,7 +50,8 @@ def change_shop(shop: Shop, *, name: str, system: str, url: str, actor: str, at:
         _log(shop, f"shop.{field}", getattr(shop, field), value, actor, at)
     if is_other and row is not None:
         remove_connection(row)
-        shop.status = "not_connected"
+        shop.status, shop.error = "not_connected", None
+        shop.error_since = shop.error_source = None
     if is_other:
         shop.mapping, shop.default_mapping, shop.discovery = {}, {}, {}
         shop.mapping_pinned, shop.capabilities = False, []

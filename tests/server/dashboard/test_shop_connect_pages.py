@@ -618,9 +618,13 @@ def test_another_system_ends_the_connection_and_the_address_is_one_of_its_settin
     anna.post(path, {"name": "Neuer Name", "system": "woocommerce"})
     shop = only_shop()
     assert (shop.name, shop.url) == ("Neuer Name", fake.url)
+    shop.status, shop.error, shop.error_since, shop.error_source = "error", "401", now(), "agent"
+    db.session.commit()
     anna.post(path, {"name": "Neu", "system": "ebay", "url": ""})
     assert db.session.query(ShopConnection).count() == 0
-    assert only_shop().url == "https://www.ebay.de"
+    shop = only_shop()
+    assert shop.url == "https://www.ebay.de"
+    assert (shop.status, shop.error, shop.error_since) == ("not_connected", None, None)
 
 
 @pytest.mark.feature("S33")
