@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def _connect(tenant: Tenant, url: str) -> int:
     shop: Shop = add_shop(tenant.merchant_id, name=url, system="woocommerce", url=url)
     row = add_connection(shop, "woocommerce", _settings(url), now())
     switch_on(row, now())
-    shop.connected_at = row.created_at.replace(year=row.created_at.year - 1)  # none is too old
+    shop.connected_at = row.created_at - timedelta(days=365)  # none is too old
     db.session.commit()
     return shop.id
 
