@@ -175,9 +175,8 @@ class Easybill(Connector[EasybillConfig]):
             self._look_at_absent(at, orders)
             return OrderPage(tuple(orders), at.text(), bool(at.absent))
         answer, rows = self._page("documents", {"paid_at": "null", **PAGES.query(at.page)})
-        today = datetime.now(BERLIN).date()
         for row in rows:
-            if not is_invoice(row) or is_older_than(row, self.config.history_days, today):
+            if not is_invoice(row) or self._is_too_old(row):
                 continue
             try:
                 if at.is_news(row):
@@ -198,9 +197,12 @@ class Easybill(Connector[EasybillConfig]):
             row = self._invoice(identifier)
             if isinstance(row, dict):
                 orders.append(order_from(row))
-                if status_of(row) in self.default_open_statuses:
+                if status_of(row) in self.default_open_statuses and not self._is_too_old(row):
                     # Others were paid meanwhile, the pages shifted, and this one fell between two.
                     at.marks[identifier] = mark_of(row)
+
+    def _is_too_old(self, row: Mapping[str, Any]) -> bool:
+        return is_older_than(row, self.config.history_days, datetime.now(BERLIN).date())
 
     def get_orders(self, ids: Sequence[str]) -> Mapping[str, Order | Evidence]:
         found: dict[str, Order | Evidence] = {}

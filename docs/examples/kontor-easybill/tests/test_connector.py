@@ -166,6 +166,17 @@ class TestEasybill(ConnectorContract):
         assert [order.external_id for order in everything(connector)] == [kept]
         assert connector.get_orders([draft]) == {}
 
+    def test_an_invoice_that_grew_too_old_is_asked_for_once(
+        self, shop: FakeEasybill, connector: Easybill
+    ) -> None:
+        key = self.add_order(shop)
+        cursor = last_cursor(connector)
+        long_ago = (datetime.now(UTC) - timedelta(days=500)).date().isoformat()
+        shop.documents[int(key)]["document_date"] = long_ago
+        told, cursor = everything_with_cursor(connector, cursor)
+        assert [order.external_id for order in told] == [key]
+        assert everything(connector, cursor) == []
+
     def test_the_pdf_of_an_invoice(self, shop: FakeEasybill, connector: Easybill) -> None:
         key = self.add_order(shop)
         number = found_order(connector, key).invoices[0].number
