@@ -70,6 +70,8 @@ def keep_as_credit(
     if not order.customer_email and not _number_of(order):
         raise NotPossible("credit_without_customer", number=order.number)
     ledger = Ledger([order.id], [posting.id])
+    if drop_lost_charges(order):
+        settle(order, at, ledger)
     _free_surplus(order, posting, ledger, actor, at)
     left = posting.amount - ledger.assigned(posting.id)
     if left <= ZERO:

@@ -175,6 +175,19 @@ def test_no_more_of_a_surplus_is_moved_for_it(merchant, shop):
     assert Ledger([order.id]).paid(order.id) == Decimal("19.90")
 
 
+@pytest.mark.feature("K28", "N4")
+def test_what_was_paid_for_a_lost_fee_is_kept_as_credit(merchant, shop):
+    order, mail = reminded(shop)
+    posting = make_posting(merchant, "25.00", needs_match=False)
+    booked = [(order.id, Decimal("25.00"))]
+    assign(merchant.id, posting.id, booked, actor=ANNA, at=day(21))
+    fail(mail)
+    keep_as_credit(merchant.id, posting.id, order.id, actor=ANNA, at=day(21))
+    db.session.commit()
+    assert (fresh(order).fee_total, order.payment_status) == (0, "paid")
+    assert Ledger([order.id]).paid(order.id) == Decimal("19.90")
+
+
 @pytest.mark.feature("K21", "K28")
 def test_a_lost_fee_is_no_difference(merchant, shop):
     set_to(shop, tolerance_cents=200)
