@@ -164,7 +164,7 @@ class House:
             return
         shop = self._shop()
         zone = zone_of(shop.merchant_id)
-        account = account_name(title, shop.name)
+        account = account_name(title, shop.id)
         for payout in payouts:
             store_postings(shop.merchant_id, postings_of(payout, account, title, zone))
         request_match(shop.merchant_id, now())

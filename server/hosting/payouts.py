@@ -23,9 +23,10 @@ MAX_ACCOUNT_LENGTH = 34
 MAX_REFERENCE_LENGTH = 140
 
 
-def account_name(title: str, shop_name: str) -> str:
-    """What the account is called: "eBay Annas Antiquariat"."""
-    return f"{title} {shop_name}"[:MAX_ACCOUNT_LENGTH].strip()
+def account_name(title: str, shop_id: int) -> str:
+    """What the account is called: "eBay 12". A shop's name may change, and two may begin alike."""
+    number = f" {shop_id}"
+    return title[: MAX_ACCOUNT_LENGTH - len(number)] + number
 
 
 def postings_of(payout: Payout, account: str, title: str, zone: ZoneInfo) -> list[ParsedPosting]:

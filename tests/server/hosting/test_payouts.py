@@ -81,7 +81,9 @@ def test_a_payout_of_ebay_becomes_postings_once(ebay):
     fake.freeze(None)
     assert jobs.drain_shop_connection() is False
     db.session.rollback()
-    (account,) = db.session.scalars(select(BankAccount).where(BankAccount.iban == "eBay Anna"))
+    (account,) = db.session.scalars(
+        select(BankAccount).where(BankAccount.iban == f"eBay {shop.id}")
+    )
     rows = postings()
     assert sum(row.amount for row in rows) == 0
     assert {row.account_id for row in rows} == {account.id}
@@ -128,9 +130,10 @@ def test_gross_and_fees_add_up_to_nothing():
     assert made[-1].booking_date.isoformat() == "2026-11-21"
 
 
-def test_the_name_of_the_account_fits():
-    assert account_name("eBay", "Anna") == "eBay Anna"
-    assert len(account_name("eBay", "x" * 200)) == 34
+def test_the_name_of_the_account_is_the_shops_own_and_fits():
+    assert account_name("eBay", 12) == "eBay 12"
+    assert account_name("x" * 200, 12).endswith("x 12")
+    assert len(account_name("x" * 200, 12)) == 34
 
 
 @pytest.mark.real_commits
