@@ -13,18 +13,24 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from server import api, customer, dashboard, visitors
 from server.banking import models as _banking
 from server.callbacks import models as _callbacks
+from server.collection import models as _collection
 from server.config import Settings, install
 from server.db import db
 from server.dunning import models as _dunning
 from server.jobs import Bell
+from server.letters import models as _letters
 from server.mail import models as _mail
 from server.matching import models as _matching
 from server.merchants import models as _merchants
 from server.orders import models as _orders
+from server.refunds import models as _refunds
 from server.shops import models as _shops
 from server.work import listen
 
-TABLES = (_merchants, _shops, _mail, _banking, _callbacks, _orders, _matching, _dunning)
+TABLES = (
+    _merchants, _shops, _mail, _letters, _banking, _callbacks, _orders, _matching, _dunning,
+    _refunds, _collection,
+)  # fmt: skip
 """Every table must be known before the first query, whichever process this is."""
 
 REDIS_SECONDS = 2

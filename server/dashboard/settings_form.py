@@ -34,6 +34,7 @@ _END: Final = (
     "ask_unpaid_after_days",
     "cancel_after_days",
     "revive_cancelled",
+    "collect_base",
     "collect_after_days",
 )
 _OF_A_CODE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -83,11 +84,33 @@ TABS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         ),
         "tone": ("address_form",),
     },
+    "letters": {
+        "which": (
+            "letter_payment_information",
+            "letter_reminder",
+            "letter_dunning_notice",
+            "letter_invoice",
+        ),
+        "how": ("letter_registered", "letter_slip", "letter_to_delivery", "letter_cutoff_hour"),
+    },
+    "refunds": {
+        "details": ("refund_ask_customer", "refund_wait_days"),
+        "surplus": ("repay_surplus", "repay_surplus_cents"),
+        "guard": ("refund_second_from",),
+    },
     "more": {
         "brakes": ("mode", "stop_mails", "mail_wait_seconds"),
         "run": ("run_hour", "saturday_reminders", "bank_data_hours", "claim_pause_days"),
         "wording": ("reference_kind", "reminder_payable_base"),
         "watch": ("monitoring_delay_hours",),
+        "page": ("page_more_days",),
+        "keep": (
+            "keep_mails",
+            "keep_letters",
+            "keep_proofs",
+            "keep_bank_files",
+            "keep_customers",
+        ),
         "care": ("approve_changes",),
     },
 }

@@ -26,6 +26,8 @@ BaseDay = Literal["invoice_date", "order_date"]
 PayableBase = Literal["order_date", "reminder_date"]
 FeeRule = Literal["legal", "own"]
 AddressForm = Literal["formal", "informal"]
+LetterWhen = Literal["never", "mail_failed", "addresses_differ", "always"]
+CollectBase = Literal["base_date", "last_notice"]
 ReferenceKind = Literal["own", "rf", "order_number", "invoice_number"]
 Kind = Literal["choice", "whole", "switch", "percent", "amounts"]
 
@@ -61,6 +63,14 @@ def _days(highest: int = 730, *, is_risky: bool = False) -> Any:
     return field(default=0, metadata=limits)
 
 
+def _when_by_letter() -> Any:
+    return _choice("never", "never", "mail_failed", "addresses_differ", "always")
+
+
+def _months(default: int) -> Any:
+    return _whole(default, 0, 240, "months", per_shop=False)
+
+
 @dataclass(frozen=True, slots=True)
 class CodeSettings:
     """What is in force for orders of one payment code. Days are the merchant's calendar days.
@@ -81,7 +91,8 @@ class CodeSettings:
     law of the customer's country or own ones by currency (K26, K27); ``charge_interest``:
     statutory interest (N15). ``claim_fees``: an order is not paid without them (K28).
     ``discount_percent``, ``discount_days``, ``net_days``: payment terms where the shop names none
-    (S59). ``collect_after_days``: handed over to collection so long after the base date.
+    (S59). ``collect_after_days``: handed over to collection so long after the base date, or after
+    the last notice, as ``collect_base`` says (K61).
     """
 
     ask_when: AskWhen = _choice("by_shop", "at_once", "with_invoice", "by_shop")
@@ -114,6 +125,7 @@ class CodeSettings:
     discount_percent: Decimal = _percent(50)
     discount_days: int = _days(365)
     net_days: int = _days(365)
+    collect_base: CollectBase = _choice("base_date", "base_date", "last_notice")
     collect_after_days: int = _days(is_risky=True)
 
     def gap_days(self, level: int) -> int:
@@ -161,6 +173,7 @@ CODE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "discount_percent": Decimal(0),
         "discount_days": 0,
         "net_days": 0,
+        "collect_base": "base_date",
         "collect_after_days": 0,
     },
     "cash_on_delivery": {
@@ -204,6 +217,16 @@ class MerchantSettings:
     ``reference_kind``: what customers are asked to write (K16, K35).
     ``address_form``: how mails address a customer in languages that know two forms (K20).
     ``mail_`` with the name of a customer's kind of mail: whether there is any (S1, K37).
+    ``letter_`` with a kind: when it goes by letter as well (S47, K60). ``letter_registered``: the
+    last notice is registered. ``letter_slip``: an invoice by letter encloses a payment slip.
+    ``letter_to_delivery``: what goes to the billing address also goes to a differing delivery
+    address. ``letter_cutoff_hour``: until then, the merchant's time, a letter can be cancelled.
+    ``refund_ask_customer``: ask for bank details that are missing (K31). ``refund_wait_days``:
+    bank days in which the customer may change them (K33). ``repay_surplus``: what came too much
+    goes back by itself (K59), from ``repay_surplus_cents`` on. ``refund_second_from``: so much and
+    more, in whole units of the currency, needs a second person, 0 is never (C18).
+    ``page_more_days``: longest time that a customer may ask for on his page, 0 = he may not (N8).
+    ``keep_`` with a kind of data: after so many months it is removed, 0 = it is kept (S86).
     ``approve_changes``: what may hurt customers is in force when a second person agrees (N21).
     ``prepayment``, ``invoice``, ``cash_on_delivery``: see ``CodeSettings``.
     """
@@ -242,6 +265,25 @@ class MerchantSettings:
     mail_overpaid: bool = _switch(default=True)
     mail_refund_announced: bool = _switch(default=True)
     mail_refund_executed: bool = _switch(default=True)
+    letter_payment_information: LetterWhen = _when_by_letter()
+    letter_reminder: LetterWhen = _when_by_letter()
+    letter_dunning_notice: LetterWhen = _when_by_letter()
+    letter_invoice: LetterWhen = _when_by_letter()
+    letter_registered: bool = _switch()
+    letter_slip: bool = _switch(default=True)
+    letter_to_delivery: bool = _switch()
+    letter_cutoff_hour: int = _whole(14, 0, 23, "hour", per_shop=False)
+    refund_ask_customer: bool = _switch(default=True)
+    refund_wait_days: int = _whole(5, 0, 30, "days")
+    repay_surplus: bool = _switch(is_risky=True)
+    repay_surplus_cents: int = _whole(100, 0, 1_000_000, "cents")
+    refund_second_from: int = _whole(500, 0, 10_000_000, "units", per_shop=False)
+    page_more_days: int = _whole(14, 0, 90, "days")
+    keep_mails: int = _months(36)
+    keep_letters: int = _months(36)
+    keep_proofs: int = _months(12)
+    keep_bank_files: int = _months(120)
+    keep_customers: int = _months(120)
     approve_changes: bool = _switch(per_shop=False)
     prepayment: CodeSettings = _CODES["prepayment"]
     invoice: CodeSettings = _CODES["invoice"]

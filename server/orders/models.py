@@ -1,4 +1,5 @@
-"""Orders, invoices, keys, the ledger, reminders, suggestions and the history as they are stored."""
+"""Orders and all that is stored with them: invoices, keys, the ledger, reminders, repayments,
+collection cases, suggestions, what customers asked, the history."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, declared_attr, deferred, mapped_column, relationship
 
-from server.db import Amount, Base, Id, Ref, Time, now
+from server.db import Amount, Base, Id, MaybeAmount, Ref, Time, now
 from server.orders import rules
 from server.shops.models import Shop
 from server.work import WorkItem, work_indexes
@@ -244,6 +245,7 @@ class Reminder(Base):
     ``interest`` are what this one charged, in the order's currency; interest replaces that of the
     level before, fees add up. A level whose mail was withheld is not reached, charges nothing and
     may come again. One whose mail did not arrive is reached; what it charged waits for a resend.
+    ``letter_id``: it went by letter, beside the mail or instead of it; either tells the customer.
     """
 
     __tablename__ = "reminder"
@@ -261,13 +263,17 @@ class Reminder(Base):
     fee: Mapped[Amount] = mapped_column(default=0)
     interest: Mapped[Amount] = mapped_column(default=0)
     mail_id: Mapped[int | None] = mapped_column(BigInteger)
+    letter_id: Mapped[int | None] = mapped_column(BigInteger)
     run_id: Mapped[int | None] = mapped_column(BigInteger)
     actor: Mapped[str] = mapped_column(String(320), default="")
     created_at: Mapped[Time] = mapped_column(default=now)
 
 
 class PaymentClaim(Base):
-    """The customer says that he has paid (S61); ``paid_on`` and ``message`` as he typed them."""
+    """The customer says that he has paid (S61); ``paid_on`` and ``message`` as he typed them.
+
+    Until somebody has looked at it, ``settled_at``, nothing is handed over to collection by itself.
+    """
 
     __tablename__ = "payment_claim"
     __table_args__ = (
@@ -282,10 +288,46 @@ class PaymentClaim(Base):
     claimed_at: Mapped[Time] = mapped_column(default=now)
     paid_on: Mapped[date | None]
     message: Mapped[str] = mapped_column(Text, default="")
+    settled_at: Mapped[Time | None]
+    settled_by: Mapped[str | None] = mapped_column(String(320))
+
+
+class DeferralRequest(Base):
+    """The customer asks for more time (N8): until ``until_date``; a person decides.
+
+    ``status``: ``open``, ``accepted`` (reminders rest until ``granted_until``), ``refused``,
+    ``moot`` (paid or over before anybody decided).
+    """
+
+    __tablename__ = "deferral_request"
+    __table_args__ = (
+        _order_key(),
+        Index("ix_deferral_request_order_id", "order_id"),
+        Index(
+            "ix_deferral_request_open",
+            "merchant_id",
+            "asked_at",
+            postgresql_where=text("status = 'open'"),
+        ),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    order_id: Mapped[Ref]
+    asked_at: Mapped[Time] = mapped_column(default=now)
+    until_date: Mapped[date]
+    message: Mapped[str] = mapped_column(Text, default="")
+    status: Mapped[str] = mapped_column(String(8), default="open")
+    granted_until: Mapped[date | None]
+    decided_at: Mapped[Time | None]
+    decided_by: Mapped[str | None] = mapped_column(String(320))
 
 
 class Proof(Base):
-    """A file by which a customer shows that he has paid: PDF, JPEG or PNG (S61)."""
+    """A file by which a customer shows that he has paid: PDF, JPEG or PNG (S61).
+
+    ``findings``: what was read in it and which postings fit (N26), None if not yet looked at.
+    """
 
     __tablename__ = "proof"
     __table_args__ = (_order_key(), Index("ix_proof_order_id", "order_id"))
@@ -298,6 +340,156 @@ class Proof(Base):
     content: Mapped[bytes] = deferred(mapped_column(LargeBinary, nullable=False))
     size_bytes: Mapped[int]
     received_at: Mapped[Time] = mapped_column(default=now)
+    findings: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class Refund(Base):
+    """Money that goes back (S78): of an order, or of a posting that pays none.
+
+    ``status`` (K10): ``new`` may go to the bank, ``planned`` waits until ``planned_for``,
+    ``bank_details_missing`` waits for customer or merchant, ``held`` for a second person because
+    of ``holds`` (N9), ``in_process`` is with the bank, ``processed`` is executed, ``failed`` with
+    ``error``, ``cancelled``. Which count as arranged, and which as paid, is in ``orders.rules``.
+
+    ``reference`` is ours, readable, the end-to-end id of the transfer; ``external_reference`` is
+    the shop's, once a shop (K78). ``posting_id`` is where the money came from; without
+    ``order_id`` it lowers what is left of that posting. ``planned_for`` is a bank day of the
+    merchant. ``details_by``: whose word payee and IBAN are: ``bank`` (the posting), ``customer``,
+    ``merchant``, ``shop``; ``details_at`` since when. ``confirmed_at``: the customer agreed to
+    them. ``sent_posting_id`` is the outgoing posting that closed it, ``returned_posting_id`` the
+    one by which it came back. ``is_automatic``: nobody asked for it (K59).
+    """
+
+    __tablename__ = "refund"
+    __table_args__ = (
+        ForeignKeyConstraint(["merchant_id", "order_id"], ["order.merchant_id", "order.id"]),
+        ForeignKeyConstraint(["merchant_id", "posting_id"], ["posting.merchant_id", "posting.id"]),
+        ForeignKeyConstraint(
+            ["merchant_id", "sent_posting_id"], ["posting.merchant_id", "posting.id"]
+        ),
+        ForeignKeyConstraint(
+            ["merchant_id", "returned_posting_id"], ["posting.merchant_id", "posting.id"]
+        ),
+        UniqueConstraint("merchant_id", "reference"),
+        UniqueConstraint("shop_id", "external_reference"),
+        Index("ix_refund_order_id", "order_id"),
+        Index("ix_refund_posting_id", "posting_id"),
+        Index("ix_refund_batch_id", "batch_id"),
+        Index("ix_refund_merchant_id_status", "merchant_id", "status", "id"),
+        Index("ix_refund_planned", "planned_for", postgresql_where=text("status = 'planned'")),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    shop_id: Mapped[int | None] = mapped_column(BigInteger)
+    order_id: Mapped[int | None] = mapped_column(BigInteger)
+    posting_id: Mapped[int | None] = mapped_column(BigInteger)
+    amount: Mapped[Amount]
+    currency: Mapped[str] = mapped_column(String(3))
+    reference: Mapped[str] = mapped_column(String(35))
+    external_reference: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(String(140), default="")
+    payee_name: Mapped[str | None] = mapped_column(String(140))
+    payee_iban: Mapped[str | None] = mapped_column(String(34))
+    payee_bic: Mapped[str | None] = mapped_column(String(11))
+    details_by: Mapped[str | None] = mapped_column(String(8))
+    details_at: Mapped[Time | None]
+    status: Mapped[str] = mapped_column(String(24), default="new")
+    holds: Mapped[list[str]] = mapped_column(JSON, default=list)
+    planned_for: Mapped[date | None]
+    is_automatic: Mapped[bool] = mapped_column(default=False)
+    requested_at: Mapped[Time] = mapped_column(default=now)
+    requested_by: Mapped[str] = mapped_column(String(320), default="")
+    approved_at: Mapped[Time | None]
+    approved_by: Mapped[str | None] = mapped_column(String(320))
+    announced_at: Mapped[Time | None]
+    confirmed_at: Mapped[Time | None]
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("refund_batch.id"))
+    sent_at: Mapped[Time | None]
+    processed_at: Mapped[Time | None]
+    cancelled_at: Mapped[Time | None]
+    sent_posting_id: Mapped[int | None] = mapped_column(BigInteger)
+    returned_posting_id: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)
+    changed_at: Mapped[Time] = mapped_column(default=now)
+
+
+class CollectionCase(WorkItem, Base):
+    """A debt in somebody else's hands; written with ``order.collection_at`` (S79).
+
+    As work, it is the next thing to say to the partner: the room compares what he was told
+    (``is_opened``, ``told_paid``, ``is_withdrawn``) with what is so. ``withheld`` where the
+    merchant has no partner, and does it himself. ``state`` is the partner's or a person's word:
+    ``handed_over``, ``accepted``, ``rejected``, ``paid``, ``closed``, ``cancelled``. ``principal``,
+    ``fees`` and ``interest`` are what was owed at the hand-over, in the order's currency.
+    """
+
+    __tablename__ = "collection_case"
+    schedule: ClassVar[Sequence[timedelta]] = (
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+        timedelta(hours=2),
+        *(timedelta(hours=6) for _ in range(28)),
+    )
+
+    @declared_attr.directive
+    def __table_args__(cls) -> Any:
+        return (
+            _order_key(),
+            UniqueConstraint("merchant_id", "id"),
+            Index("ix_collection_case_order_id", "order_id"),
+            Index("ix_collection_case_merchant_id", "merchant_id", "handed_over_at"),
+            *work_indexes("collection_case"),
+        )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref] = mapped_column(ForeignKey("merchant.id"))
+    order_id: Mapped[Ref]
+    shop_id: Mapped[Ref]
+    adapter: Mapped[str | None] = mapped_column(String(16))
+    partner_name: Mapped[str] = mapped_column(String(200), default="")
+    partner_reference: Mapped[str | None] = mapped_column(String(64))
+    partner_url: Mapped[str | None] = mapped_column(String(500))
+    currency: Mapped[str] = mapped_column(String(3))
+    principal: Mapped[Amount]
+    fees: Mapped[Amount] = mapped_column(default=0)
+    interest: Mapped[Amount] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(String(16), default="handed_over")
+    is_opened: Mapped[bool] = mapped_column(default=False)
+    told_paid: Mapped[Amount] = mapped_column(default=0)
+    is_withdrawn: Mapped[bool] = mapped_column(default=False)
+    refreshed_at: Mapped[Time | None]
+    handed_over_at: Mapped[Time] = mapped_column(default=now)
+    handed_over_by: Mapped[str] = mapped_column(String(320), default="")
+    ended_at: Mapped[Time | None]
+
+
+class CollectionEvent(Base):
+    """What happened to a case, told by the partner or by a person (K62). Append-only.
+
+    ``partner_event`` is the partner's own id of it, so that it is taken in once.
+    """
+
+    __tablename__ = "collection_event"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["merchant_id", "case_id"],
+            ["collection_case.merchant_id", "collection_case.id"],
+            ondelete="CASCADE",
+        ),
+        UniqueConstraint("case_id", "partner_event"),
+    )
+
+    id: Mapped[Id]
+    merchant_id: Mapped[Ref]
+    case_id: Mapped[Ref]
+    at: Mapped[Time] = mapped_column(default=now)
+    kind: Mapped[str] = mapped_column(String(24))
+    state: Mapped[str | None] = mapped_column(String(16))
+    words: Mapped[str] = mapped_column(Text, default="")
+    amount: Mapped[MaybeAmount]
+    partner_event: Mapped[str | None] = mapped_column(String(64))
+    actor: Mapped[str] = mapped_column(String(320), default="")
 
 
 class Suggestion(Base):
