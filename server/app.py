@@ -24,12 +24,13 @@ from server.matching import models as _matching
 from server.merchants import models as _merchants
 from server.orders import models as _orders
 from server.refunds import models as _refunds
+from server.relay import models as _relay
 from server.shops import models as _shops
 from server.work import listen
 
 TABLES = (
     _merchants, _shops, _mail, _letters, _banking, _callbacks, _orders, _matching, _dunning,
-    _refunds, _collection,
+    _refunds, _collection, _relay,
 )  # fmt: skip
 """Every table must be known before the first query, whichever process this is."""
 
