@@ -40,7 +40,7 @@ from server.dunning import runs
 from server.dunning.models import DunningRun
 from server.hosting.host import Host
 from server.mail import domains
-from server.mail.delivery import Desk, withhold_opted_out
+from server.mail.delivery import Desk, Letter, withhold_opted_out
 from server.mail.dns import resolver_of
 from server.mail.models import Mail, SendingDomain
 from server.mail.rounds import Rounds
@@ -101,7 +101,7 @@ STOPPING = threading.Event()
 def drain_mail() -> bool:
     """Send what is due. Connections are kept for many mails; commit right after each 250."""
     settings, deadline = _settings(), time.monotonic() + MAIL_SECONDS
-    rounds = Rounds(
+    rounds: Rounds[Mail, Letter] = Rounds(
         Routes.of(settings, _smtp_url()),
         act=act,
         commit=db.session.commit,
@@ -124,7 +124,7 @@ def drain_mail() -> bool:
     return True
 
 
-def _take_mails(rounds: Rounds, taken: list[Mail]) -> bool:
+def _take_mails(rounds: Rounds[Mail, Letter], taken: list[Mail]) -> bool:
     """Claim the next ones and give out what may go; False if there were none."""
     mails = Mail.claim(MAILS_AT_ONCE, now())
     if not mails:

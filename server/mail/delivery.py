@@ -8,7 +8,7 @@ Before the first of a batch is handed over, their Message-IDs are settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,7 +36,7 @@ from server.mail.rules import (
     marked_as_test,
 )
 from server.mail.smtp import MayHaveArrived, NotEver, NotSent, NotSetUp
-from server.mail.suppression import Block, blocked
+from server.mail.suppression import Block, blocked, suppress_reader
 from server.mail.texts import own_templates
 from server.mail.theme import Theme
 from server.mail.verp import return_path
@@ -87,6 +87,26 @@ class Desk:
             bounce_domain=settings.bounce_domain,
             secret=settings.secret_key,
         )
+
+    # --- as rounds.Desk
+
+    def settle(self, mails: Sequence[Mail]) -> bool:
+        return settle_message_ids(mails, self)
+
+    def destination(self, mail: Mail) -> str:
+        return destination(mail)
+
+    def write(self, mail: Mail) -> Letter:
+        return write_letter(mail, self)
+
+    def note_success(self, mail: Mail, letter: Letter, answer: str, host: str) -> None:
+        note_success(mail, letter, answer, host)
+
+    def note_failure(self, mail: Mail, problem: NotSent, letter: Letter | None = None) -> None:
+        note_failure(mail, problem, letter)
+
+    def suppress(self, mail: Mail, evidence: str, at: datetime) -> None:
+        suppress_reader(mail, "bounced", at=at, evidence=evidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,14 @@ KINDS: Mapping[str, Kind] = {
         optional=_ANY | _TRANSFER | _names("page_url received_total invoice_number"),
         is_important=True,
     ),
+    "more_time_answer": Kind(
+        reader="customer",
+        tone="info",
+        footer="order",
+        required=_names("shop_name order_number order_date amount_due"),
+        optional=_ANY | _TRANSFER | _names("page_url granted_until is_refused"),
+        is_important=True,
+    ),
     "refund_announced": Kind(
         reader="customer",
         tone="info",
@@ -250,6 +258,11 @@ KINDS: Mapping[str, Kind] = {
         "info",
         "shop_name order_number amount order_url",
         "customer paid_on message has_proof paused_until",
+    ),
+    "more_time_asked": _notice(
+        "info",
+        "shop_name order_number amount asked_until order_url",
+        "customer message paused_until",
     ),
     "removals_wait": _notice("warn", "shop_name count open_count review_url"),
     "bank_needs_you": _notice("warn", "bank_name bank_url"),

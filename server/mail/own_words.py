@@ -37,13 +37,13 @@ BLOCKS: Final = (*PLAIN, "greeting", "intro", "next", "trouble", "hint", "reply"
 
 # In these cases something is to be said that the merchant's words, written for the usual one, do
 # not say: the new amount, that it is the last notice, that a part has come. Ours stay.
-SPECIAL_CASES: Final = ("amount_changed", "sent_again", "is_last", "received_total")
+SPECIAL_CASES: Final = ("amount_changed", "sent_again", "is_last", "received_total", "is_refused")
 
 _USUALLY_THERE: Final = frozenset({"recipient_name"})
 # Facts that choose sentences, hold a code or are a list: nothing to show in a line.
 _NO_PLACEHOLDERS: Final = frozenset(
-    "prepayment amount_changed sent_again is_last form_at form_ch is_structured girocode swiss_qr"
-    " payments".split()
+    "prepayment amount_changed sent_again is_last is_refused form_at form_ch is_structured girocode"
+    " swiss_qr payments".split()
 )
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 _BOLD: Final = re.compile(r"\*\*([^*\n]+)\*\*")

@@ -1,13 +1,14 @@
 """Many mails to many servers: each server has a lane, and a slow one holds up nobody else.
 
 A file of its own because this is all about order and waiting, while ``delivery`` knows one mail.
+What a row is and how it becomes a mail only its ``Desk`` knows, so the relay sends in rounds too.
 The SMTP dialogues run in threads, one at a time for each host. Everything that touches a row
 happens in the thread that owns the database session, between the dialogues: a mail is written
 while the one before it is under way, and its outcome is committed before the next one begins.
 
 That order is the crash policy. At most one mail a lane is under way at any moment, so a worker
 that is killed leaves at most that one in doubt. Whether it is sent once more is decided by its
-kind (``Mail.release_abandoned``).
+kind (``release_abandoned`` of the row).
 """
 
 from __future__ import annotations
@@ -17,25 +18,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from server.db import now
 from server.mail import hosts
-from server.mail.delivery import (
-    Desk,
-    Letter,
-    destination,
-    note_failure,
-    note_success,
-    settle_message_ids,
-    write_letter,
-)
-from server.mail.models import Mail
 from server.mail.routes import Route, Routes
 from server.mail.smtp import NotEver, NotNow, NotSent, NotSetUp, SmtpSession
-from server.mail.suppression import suppress_reader
 
 DIALOGUES_AT_ONCE = 16
 MAX_WAITING = 200
@@ -45,24 +35,78 @@ LANE_IS_FULL = timedelta(seconds=5)
 FEW = 5
 LONGEST_WAIT_SECONDS = 0.5
 
-Act = Callable[[Mail, Callable[[Mail], None]], None]
+Act = Callable[[Any, Callable[[Any], None]], None]
 """Does something with one row, writes its state and commits (``jobs.act``)."""
 
 
+class Row(Protocol):
+    """A mail that a worker has claimed. ``is_important``: rather twice than never."""
+
+    error: Any
+    sent_via: Any
+
+    @property
+    def is_important(self) -> bool: ...
+
+    def put_back(self, at: datetime) -> None: ...
+
+    def wait_until(
+        self, due_at: datetime, why: str, at: datetime, *, is_host_dead: bool = False
+    ) -> None: ...
+
+
+class Letter(Protocol):
+    """A finished mail: two bare addresses for the envelope, and the bytes."""
+
+    @property
+    def sender(self) -> str: ...
+
+    @property
+    def recipient(self) -> str: ...
+
+    @property
+    def raw(self) -> bytes: ...
+
+
+R = TypeVar("R", bound=Row)
+Rc = TypeVar("Rc", bound=Row, contravariant=True)
+L = TypeVar("L", bound=Letter)
+
+
+class Desk(Protocol[Rc, L]):
+    """What is known of a batch of rows: where they go, how each is written, what is noted."""
+
+    def settle(self, rows: Sequence[Rc]) -> bool:
+        """Fix what every copy must carry alike; True if that is to be committed now."""
+
+    def destination(self, row: Rc) -> str:
+        """The bare address. Raises NotEver and NotSetUp."""
+
+    def write(self, row: Rc) -> L:
+        """Raises NotEver and NotSetUp."""
+
+    def note_success(self, row: Rc, letter: L, answer: str, host: str) -> None: ...
+
+    def note_failure(self, row: Rc, problem: NotSent, letter: L | None = None) -> None: ...
+
+    def suppress(self, row: Rc, evidence: str, at: datetime) -> None:
+        """The server knows no such address, so later mails need not try."""
+
+
 @dataclass(slots=True)
-class _Lane:
+class _Lane(Generic[R, L]):
     """The mails for one host. ``ready`` is the next one, written while another is under way."""
 
     host: str
     session: SmtpSession
     has_failed: bool
-    mails: deque[tuple[Mail, Desk]] = field(default_factory=deque)
-    ready: tuple[Mail, Letter | Exception] | None = None
+    mails: deque[tuple[R, Desk[R, L]]] = field(default_factory=deque)
+    ready: tuple[R, Desk[R, L], L | Exception] | None = None
     is_busy: bool = False
     pause: hosts.Standing | None = None
 
 
-class Rounds:
+class Rounds(Generic[R, L]):
     """Takes claimed mails and sees each of them to its outcome.
 
         with Rounds(routes, act=act, commit=commit, may_begin=may_begin) as rounds:
@@ -72,7 +116,9 @@ class Rounds:
 
     ``may_begin`` False lets what is under way end and begins nothing; mails that were taken and
     not begun are still `running` then. So are those ``in_doubt``: handed over, and the outcome
-    could not be written. They are for ``Mail.release_abandoned``. For one thread.
+    could not be written. They are for ``release_abandoned``. ``pool`` names the senders whose
+    pauses and limits these are; ``source`` is the address that they connect from, "" any. For one
+    thread.
     """
 
     def __init__(
@@ -84,6 +130,8 @@ class Rounds:
         may_begin: Callable[[], bool],
         own_name: str = "",
         mails_a_minute: int | None = None,
+        pool: str = "",
+        source: str = "",
     ) -> None:
         self._routes = routes
         self._act = act
@@ -91,10 +139,11 @@ class Rounds:
         self._may_begin = may_begin
         self._own_name = own_name
         self._mails_a_minute = mails_a_minute if routes.is_direct else None
-        self._lanes: dict[str, _Lane] = {}
-        self._asking: dict[str, list[tuple[Mail, Desk]]] = {}
+        self._pool_name, self._source = pool, source
+        self._lanes: dict[str, _Lane[R, L]] = {}
+        self._asking: dict[str, list[tuple[R, Desk[R, L]]]] = {}
         self._under_way: dict[Future[Any], Callable[[Future[Any]], None]] = {}
-        self.in_doubt: set[Mail] = set()
+        self.in_doubt: set[R] = set()
         self._took_at, self._was_much = -LONGEST_WAIT_SECONDS, True
         self._pool = ThreadPoolExecutor(DIALOGUES_AT_ONCE, thread_name_prefix="mail")
 
@@ -128,17 +177,17 @@ class Rounds:
         """So many were due when it was last asked; decides when to ask again."""
         self._took_at, self._was_much = time.monotonic(), count > FEW
 
-    def take(self, mails: Sequence[Mail], desk: Desk) -> None:
+    def take(self, mails: Sequence[R], desk: Desk[R, L]) -> None:
         """Mails that this worker has claimed. What has no address ends here (S5)."""
         self.took(len(mails))
-        if settle_message_ids(mails, desk):
+        if desk.settle(mails):
             self._commit()
-        by_domain: dict[str, list[tuple[Mail, Desk]]] = {}
+        by_domain: dict[str, list[tuple[R, Desk[R, L]]]] = {}
         for mail in mails:
             try:
-                domain = destination(mail).rpartition("@")[2].lower()
+                domain = desk.destination(mail).rpartition("@")[2].lower()
             except (NotEver, NotSetUp) as problem:
-                self._fail(mail, problem)
+                self._fail(mail, desk, problem)
             else:
                 by_domain.setdefault(domain, []).append((mail, desk))
         for domain, some in by_domain.items():
@@ -152,7 +201,7 @@ class Rounds:
 
     # --- where to
 
-    def _find_way(self, domain: str, some: list[tuple[Mail, Desk]]) -> None:
+    def _find_way(self, domain: str, some: list[tuple[R, Desk[R, L]]]) -> None:
         if self._routes.resolver is None:
             self._found_way(some, self._routes.to(domain))
         elif domain in self._asking:
@@ -170,11 +219,11 @@ class Rounds:
             raise
         self._found_way(some, route)
 
-    def _found_way(self, some: Sequence[tuple[Mail, Desk]], route: Route) -> None:
+    def _found_way(self, some: Sequence[tuple[R, Desk[R, L]]], route: Route) -> None:
         if route.verdict is not None:
             sort = NotEver if route.verdict.is_final else NotNow
-            for mail, _ in some:
-                self._fail(mail, sort(route.words, route.verdict))
+            for mail, desk in some:
+                self._fail(mail, desk, sort(route.words, route.verdict))
             return
         lane = self._lanes.get(route.host)
         if lane is None:
@@ -184,22 +233,21 @@ class Rounds:
         self._hold_too_many(lane)
         self._go_on(lane)
 
-    def _open(self, route: Route) -> _Lane:
-        stands = hosts.standing(route.host)
-        lane = _Lane(
-            route.host, SmtpSession(route.servers, own_name=self._own_name), stands.failures > 0
-        )
+    def _open(self, route: Route) -> _Lane[R, L]:
+        stands = hosts.standing(self._key(route.host))
+        session = SmtpSession(route.servers, own_name=self._own_name, source=self._source)
+        lane: _Lane[R, L] = _Lane(route.host, session, stands.failures > 0)
         self._lanes[route.host] = lane
         return lane
 
-    def _hold_paused(self, lane: _Lane) -> None:
+    def _hold_paused(self, lane: _Lane[R, L]) -> None:
         if not lane.has_failed:
             return
-        stands, at = hosts.standing(lane.host), now()
+        stands, at = hosts.standing(self._key(lane.host)), now()
         if stands.paused_until is not None and stands.paused_until > at:
             self._hold(lane, stands)
 
-    def _hold_too_many(self, lane: _Lane) -> None:
+    def _hold_too_many(self, lane: _Lane[R, L]) -> None:
         """More than the host may get in this minute, or than is wise to hold.
 
         The limits are ours, so no mail is given up for them, however old it is.
@@ -211,14 +259,14 @@ class Rounds:
         if self._mails_a_minute is None or not lane.mails:
             return
         wanted = len(lane.mails)
-        granted, more_at = hosts.grant(lane.host, wanted, self._mails_a_minute, at)
+        granted, more_at = hosts.grant(self._key(lane.host), wanted, self._mails_a_minute, at)
         for _ in range(wanted - granted):
             mail, _desk = lane.mails.pop()
             mail.put_back(more_at)
             mail.error = f"{lane.host} gets no more mails in this minute"
         self._commit()
 
-    def _hold(self, lane: _Lane, stands: hosts.Standing) -> None:
+    def _hold(self, lane: _Lane[R, L], stands: hosts.Standing) -> None:
         """Back to the queue until the host may be tried again; no attempt is counted."""
         at = now()
         waiting = [mail for mail, _ in lane.mails]
@@ -233,16 +281,16 @@ class Rounds:
 
     # --- sending
 
-    def _go_on(self, lane: _Lane) -> None:
+    def _go_on(self, lane: _Lane[R, L]) -> None:
         """Hand over the next mail of this lane, and write the one after it meanwhile."""
         while not lane.is_busy and self._may_begin():
             lane.ready = lane.ready or _written(lane)
             if lane.ready is None:
                 return
-            mail, letter = lane.ready
+            mail, desk, letter = lane.ready
             lane.ready = None
             if isinstance(letter, Exception):
-                self._fail(mail, letter)
+                self._fail(mail, desk, letter)
                 continue
             if not mail.is_important:
                 mail.sent_via = lane.host  # so that a crash tells it from those not begun
@@ -251,26 +299,53 @@ class Rounds:
             self.in_doubt.add(mail)
             self._start(
                 partial(lane.session.send, letter.sender, letter.recipient, letter.raw),
-                partial(self._answered, lane, mail, letter),
+                partial(self._answered, lane, mail, desk, letter),
             )
             lane.ready = _written(lane)
 
-    def _answered(self, lane: _Lane, mail: Mail, letter: Letter, future: Future[str]) -> None:
+    def _answered(
+        self, lane: _Lane[R, L], mail: R, desk: Desk[R, L], letter: L, future: Future[str]
+    ) -> None:
         lane.is_busy = False
-        self._act(mail, lambda row: _conclude(row, lane, letter, future))
+        self._act(mail, lambda row: self._conclude(row, lane, desk, letter, future))
         self.in_doubt.discard(mail)
         if lane.pause is not None:
             self._hold(lane, lane.pause)
             lane.pause = None
         self._go_on(lane)
 
-    def _fail(self, mail: Mail, problem: Exception) -> None:
-        def fail(row: Mail) -> None:
+    def _fail(self, mail: R, desk: Desk[R, L], problem: Exception) -> None:
+        def fail(row: R) -> None:
             if isinstance(problem, NotSent):
-                note_failure(row, problem)
+                desk.note_failure(row, problem)
             raise problem
 
         self._act(mail, fail)
+
+    def _conclude(
+        self, row: R, lane: _Lane[R, L], desk: Desk[R, L], letter: L, future: Future[str]
+    ) -> None:
+        """Write down how one dialogue went, of the mail and of the host. Raises what it raised."""
+        try:
+            answer = future.result()
+        except (NotNow, NotEver, NotSetUp) as problem:
+            desk.note_failure(row, problem, letter)
+            verdict, at = problem.verdict, now()
+            if verdict.suppress:
+                desk.suppress(row, str(problem), at)
+            if verdict.pause_host:
+                lane.has_failed = True
+                wish = timedelta(seconds=verdict.retry_after_seconds or 0)
+                lane.pause = hosts.failed(self._key(lane.host), str(problem), at, wish)
+            raise
+        desk.note_success(row, letter, answer, lane.session.host)
+        if lane.has_failed:
+            hosts.worked(self._key(lane.host))
+            lane.has_failed = False
+
+    def _key(self, host: str) -> str:
+        """Pools do not share what a host thinks of them."""
+        return f"{self._pool_name}:{host}" if self._pool_name else host
 
     def _start(self, work: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
         self._under_way[self._pool.submit(work)] = then
@@ -280,32 +355,12 @@ def _never() -> bool:
     return False
 
 
-def _written(lane: _Lane) -> tuple[Mail, Letter | Exception] | None:
+def _written(lane: _Lane[R, L]) -> tuple[R, Desk[R, L], L | Exception] | None:
     """The next mail and its letter, or why there is none: said when its turn comes."""
     if not lane.mails:
         return None
     mail, desk = lane.mails.popleft()
     try:
-        return mail, write_letter(mail, desk)
+        return mail, desk, desk.write(mail)
     except Exception as problem:
-        return mail, problem
-
-
-def _conclude(mail: Mail, lane: _Lane, letter: Letter, future: Future[str]) -> None:
-    """Write down how one dialogue went, of the mail and of the host. Raises what it raised."""
-    try:
-        answer = future.result()
-    except (NotNow, NotEver, NotSetUp) as problem:
-        note_failure(mail, problem, letter)
-        verdict, at = problem.verdict, now()
-        if verdict.suppress:
-            suppress_reader(mail, "bounced", at=at, evidence=str(problem))
-        if verdict.pause_host:
-            lane.has_failed = True
-            wish = timedelta(seconds=verdict.retry_after_seconds or 0)
-            lane.pause = hosts.failed(lane.host, str(problem), at, wish)
-        raise
-    note_success(mail, letter, answer, lane.session.host)
-    if lane.has_failed:
-        hosts.worked(lane.host)
-        lane.has_failed = False
+        return mail, desk, problem

@@ -92,6 +92,7 @@ CHOSEN_AWAY: Final[Mapping[str, frozenset[str]]] = {
     "reminder": frozenset({"prepayment", "open_amount", "fees_total", "interest"}),
     "dunning_notice": frozenset({"prepayment", "payable_until", "is_last", "received_total"}),
     "order_overdue": frozenset({"received_total", "payable_until"}),
+    "more_time_answer": frozenset({"is_refused"}),
     "payment_for_cancelled": frozenset({"overdue", "is_assigned", "shop_told"}),
     "postings_need_you": frozenset({"single"}),
     "differences_booked": frozenset({"single", "rest"}),
@@ -109,6 +110,7 @@ CASES: Final[Mapping[str, tuple[str, ...]]] = {
     "reminder": ("received_total",),
     "dunning_notice": ("is_last", "received_total"),
     "order_overdue": ("received_total",),
+    "more_time_answer": ("is_refused",),
 }
 """Other turns of a kind than the usual one, by the fact that makes the difference."""
 
@@ -136,6 +138,8 @@ def _of_case(kind: str, edition: str, today: date, case: str) -> dict[str, str]:
     currency = currency_of(edition)
     if case == "amount_changed":
         return {case: "yes", "previous_amount": money(TOTAL + REFUND, currency, edition)}
+    if case == "is_refused":
+        return {case: "yes", "payable_until": ""}
     if case != "received_total":
         return {case: "yes"}
     extras = FEES + INTEREST if kind == "dunning_notice" else Decimal(0)
@@ -188,6 +192,7 @@ def _of_customers(edition: str, today: date) -> Facts:
         "fees_total": m(FEES),
         "interest": m(INTEREST),
         "settled_otherwise": m(REFUND),
+        "granted_until": d(10),
         "invoice_number": "R-2048",
         "invoice_date": d(-2),
         "bank_as_of": d(-1),
@@ -290,6 +295,7 @@ def _of_merchants(kind: str, edition: str, today: date) -> Facts:
         "message": words["message"],
         "has_proof": "yes",
         "paused_until": d(5),
+        "asked_until": d(12),
         "bank_name": "Musterbank Nord",
         "pattern": "{regex}.*SOFORT.*",
         "received_total": m(Decimal("184.60")),

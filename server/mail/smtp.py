@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 from plugin_sdk.errors import Misconfigured, Rejected, Temporary
@@ -139,7 +139,8 @@ class SmtpSession:
                 answer = session.send(sender, recipient, raw)
 
     Of several servers the first that lets us in is taken (RFC 5321, 5.1); ``host`` is its name.
-    Not for several threads at once.
+    ``source`` is the address of ours that it connects from, "" any. Not for several threads at
+    once.
     """
 
     def __init__(
@@ -147,13 +148,14 @@ class SmtpSession:
         servers: str | Sequence[Server],
         *,
         own_name: str = "",
+        source: str = "",
         clock: Callable[[], float] = time.monotonic,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.servers = [parse_smtp_url(servers)] if isinstance(servers, str) else list(servers)
         assert self.servers, "a session needs a server"
         self.host = self.servers[0].host
-        self._own_name = own_name
+        self._us = _Caller(own_name, source)
         self._clock = clock
         self._tls = tls
         self._smtp: _Smtp | None = None
@@ -180,21 +182,24 @@ class SmtpSession:
             smtp.close()
 
     def send(self, sender: str, recipient: str, raw: bytes) -> str:
-        """Hand over one mail: two bare addresses, CRLF lines in seven bits. Returns the answer.
+        """Hand over one mail: two bare addresses, lines that end with CRLF. Returns the answer.
+
+        Eight bits are announced where the server knows them (RFC 6152), and sent in any case.
 
         An idle connection that the server has closed in the meantime is opened once more;
         before the content is handed over that cannot make a second copy.
         """
         until = time.monotonic() + DIALOGUE_SECONDS
         reused = self._ready(until)
+        is_eight = not raw.isascii()
         try:
-            self._announce(sender, recipient)
+            self._announce(sender, recipient, is_eight)
         except _Gone as gone:
             if not reused:
                 raise _none_left(gone) from gone
             self._connect(until)
             try:
-                self._announce(sender, recipient)
+                self._announce(sender, recipient, is_eight)
             except _Gone as again:
                 raise _none_left(again) from again
         return self._hand_over(raw)
@@ -228,7 +233,7 @@ class SmtpSession:
             if failure is not None and time.monotonic() >= until:
                 break
             try:
-                opened = _open(server, self._own_name, self._tls, until)
+                opened = _open(server, self._us, self._tls, until)
             except (NoConnection, NotSetUp) as problem:
                 failure = problem
             else:
@@ -237,9 +242,10 @@ class SmtpSession:
         assert failure is not None, "a session has at least one server"
         raise failure
 
-    def _announce(self, sender: str, recipient: str) -> None:
+    def _announce(self, sender: str, recipient: str, is_eight: bool) -> None:
         """MAIL, RCPT and DATA up to the server's "go ahead"."""
-        self._command("MAIL", f"FROM:<{sender}>", 250)
+        body = " BODY=8BITMIME" if is_eight and self._connection().has_extn("8bitmime") else ""
+        self._command("MAIL", f"FROM:<{sender}>{body}", 250)
         self._command("RCPT", f"TO:<{recipient}>", 250, 251)
         self._command("DATA", "", 354)
 
@@ -402,11 +408,18 @@ class _SmtpTls(_Smtp, smtplib.SMTP_SSL):
     """Encrypted from the start."""
 
 
-def _open(server: Server, own_name: str, tls: ssl.SSLContext | None, until: float) -> _Smtp:
+class _Caller(NamedTuple):
+    """Who connects: the name that we greet with, and the address of ours that it comes from."""
+
+    name: str
+    source: str
+
+
+def _open(server: Server, us: _Caller, tls: ssl.SSLContext | None, until: float) -> _Smtp:
     """Connect, encrypt, greet and log in; raises NoConnection or NotSetUp."""
     where = f"{server.host}:{server.port}"
     try:
-        return _greeted(server, own_name or _machine_name(), tls, until)
+        return _greeted(server, us._replace(name=us.name or _machine_name()), tls, until)
     except ssl.SSLCertVerificationError as failure:
         why = failure.verify_message
         raise NotSetUp(f"The certificate of {where} is not valid: {why}", pause_host=True) from None
@@ -428,24 +441,27 @@ def _open(server: Server, own_name: str, tls: ssl.SSLContext | None, until: floa
         raise NoConnection(f"No connection to {where}: {_why(failure)}") from failure
 
 
-def _greeted(server: Server, own_name: str, tls: ssl.SSLContext | None, until: float) -> _Smtp:
+def _greeted(server: Server, us: _Caller, tls: ssl.SSLContext | None, until: float) -> _Smtp:
     if server.encryption != OPPORTUNISTIC:
-        return _let_in(server, own_name, tls or _checking_tls(), until)
+        return _let_in(server, us, tls or _checking_tls(), until)
     try:
-        return _let_in(server, own_name, tls or _any_tls(), until)
+        return _let_in(server, us, tls or _any_tls(), until)
     except _TlsFailed:  # better readable on the way than not at all, as without STARTTLS
-        return _let_in(replace(server, encryption="smtp"), own_name, _any_tls(), until)
+        return _let_in(replace(server, encryption="smtp"), us, _any_tls(), until)
 
 
-def _let_in(server: Server, own_name: str, tls: ssl.SSLContext, until: float) -> _Smtp:
+def _let_in(server: Server, us: _Caller, tls: ssl.SSLContext, until: float) -> _Smtp:
     seconds = min(CONNECT_SECONDS, until - time.monotonic())
     if seconds <= 0:
         raise TimeoutError
-    where = (server.address or server.host, server.port, own_name)
+    where = (server.address or server.host, server.port, us.name)
+    source = (us.source, 0) if us.source else None
     if server.encryption == "smtps":
-        smtp: _Smtp = _SmtpTls(*where, timeout=seconds, context=tls, until=until)
+        smtp: _Smtp = _SmtpTls(
+            *where, timeout=seconds, context=tls, until=until, source_address=source
+        )
     else:
-        smtp = _Smtp(*where, timeout=seconds, until=until)
+        smtp = _Smtp(*where, timeout=seconds, until=until, source_address=source)
     try:
         smtp.ehlo_or_helo_if_needed()
         _encrypt(smtp, server, tls)
