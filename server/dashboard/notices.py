@@ -27,6 +27,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "orders_cancelled",
         "orders_to_collection",
         "customer_says_paid",
+        "more_time_asked",
     ),
     "money": (
         "postings_need_you",

@@ -73,6 +73,7 @@ TABS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
             "mail_partially_paid",
             "mail_order_cancelled",
             "mail_order_overdue",
+            "mail_more_time_answer",
             "mail_bank_details_request",
             "mail_direct_debit_announced",
         ),

@@ -259,6 +259,7 @@ class MerchantSettings:
     mail_partially_paid: bool = _switch(default=True)
     mail_order_cancelled: bool = _switch(default=True)
     mail_order_overdue: bool = _switch()
+    mail_more_time_answer: bool = _switch(default=True)
     mail_bank_details_request: bool = _switch(default=True)
     mail_direct_debit_announced: bool = _switch(default=True)
     mail_payment_received: bool = _switch(default=True)

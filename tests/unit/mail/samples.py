@@ -327,6 +327,17 @@ def _of_customers(language: str, order: Facts, demand: Facts) -> dict[str, Facts
             "amount_due": total,
             "girocode": GIROCODE,
         },
+        "more_time_answer": {
+            **{
+                name: value
+                for name, value in demand.items()
+                if name in KINDS["more_time_answer"].facts
+            },
+            "amount_due": total,
+            "girocode": GIROCODE,
+            "granted_until": day(date(2026, 12, 14), language),
+            "payable_until": day(date(2026, 12, 14), language),
+        },
         "cod_enquiry": {**ended, **page, "order_total": total},
         "order_cancelled": {**ended, **page, "order_total": total},
     }
@@ -507,6 +518,17 @@ def _of_dunning(language: str, merchant: dict[str, str]) -> dict[str, Facts]:
             "message": "Überwiesen vom Konto meines Mannes, bitte prüfen Sie das.",
             "has_proof": "yes",
             "paused_until": day(date(2026, 12, 17), language),
+            "order_url": f"{base}/orders/482",
+        },
+        "more_time_asked": {
+            **merchant,
+            "shop_name": "Annas Antiquariat",
+            "order_number": "10482",
+            "customer": "Erika Mustermann",
+            "amount": money(Decimal("1284.60"), "EUR", language),
+            "asked_until": day(date(2026, 12, 20), language),
+            "message": "Mein Gehalt kommt erst am 18.",
+            "paused_until": day(date(2026, 12, 11), language),
             "order_url": f"{base}/orders/482",
         },
         "removals_wait": {
