@@ -21,7 +21,16 @@ from server.mail.models import Mail
 from server.merchants.settings import CodeSettings
 from server.orders.charges import is_untold
 from server.orders.ledger import is_any
-from server.orders.models import OWING_STATUSES, Invoice, Order, OrderEvent, Reminder
+from server.orders.models import (
+    OWING_STATUSES,
+    DeferralRequest,
+    Invoice,
+    Order,
+    OrderEvent,
+    PaymentClaim,
+    Proof,
+    Reminder,
+)
 from server.shops.models import Shop
 
 IDS_AT_ONCE: Final = 10_000
@@ -79,6 +88,8 @@ class _Parts:
     sent: Mapping[int, _Sent]
     reminders: Mapping[int, Sequence[tuple[int, date]]]
     brought_back: Mapping[tuple[int, bool], datetime]
+    claiming: Collection[int]
+    asking_for_time: Collection[int]
 
 
 def open_ids(merchant_id: int, after_id: int, limit: int = IDS_AT_ONCE) -> list[int]:
@@ -128,7 +139,14 @@ def read_orders(order_ids: Collection[int], here: Circumstances) -> list[OpenOrd
         .order_by(Order.id)
     ).all()
     ids = [row.id for row in rows]
-    parts = _Parts(_invoices(ids), _sent(ids), _reminders(ids, here), _brought_back(ids))
+    parts = _Parts(
+        _invoices(ids),
+        _sent(ids),
+        _reminders(ids, here),
+        _brought_back(ids),
+        _claiming(ids),
+        _asking_for_time(ids),
+    )
     return [_open_order(row, here, parts) for row in rows]
 
 
@@ -215,6 +233,25 @@ def _brought_back(ids: Collection[int]) -> Mapping[tuple[int, bool], datetime]:
     return {(order_id, kind == LEFT_COLLECTION): at for order_id, kind, at in rows}
 
 
+def _claiming(ids: Collection[int]) -> Collection[int]:
+    """Whose customers say or show that they paid, and nobody has settled it since."""
+    claims = select(PaymentClaim.order_id).where(
+        is_any(PaymentClaim.order_id, ids), PaymentClaim.settled_at.is_(None)
+    )
+    looked_at = select(PaymentClaim.id).where(
+        PaymentClaim.order_id == Proof.order_id, PaymentClaim.settled_at >= Proof.received_at
+    )
+    proofs = select(Proof.order_id).where(is_any(Proof.order_id, ids), ~looked_at.exists())
+    return set(db.session.scalars(claims.union(proofs)))
+
+
+def _asking_for_time(ids: Collection[int]) -> Collection[int]:
+    query = select(DeferralRequest.order_id).where(
+        is_any(DeferralRequest.order_id, ids), DeferralRequest.status == "open"
+    )
+    return set(db.session.scalars(query))
+
+
 def _open_order(
     row: Any,
     here: Circumstances,
@@ -251,6 +288,8 @@ def _open_order(
         was_asked_before_due=before_due_once(row.id) in sent.keys,
         reminders=tuple(parts.reminders.get(row.id, ())),
         enquired_on=_local(sent.enquired_at, here.zone),
+        claims_paid=row.id in parts.claiming,
+        asks_for_time=row.id in parts.asking_for_time,
         is_blocked=row.reminders_blocked_at is not None,
         paused_until=row.paused_until,
         removal_is_held=row.held_removal is not None,

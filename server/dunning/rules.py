@@ -7,7 +7,7 @@ a run that did not take place is caught up by the next one, one level at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Literal
@@ -37,7 +37,8 @@ class OrderFacts:
     ``shop_base_date`` and ``base_date_by_hand``: S57, S58. ``due_date`` is the contractual one
     (S59). ``asked_on``: when the first payment information went out. ``reminders``: (level,
     day) of those that were sent. ``enquired_on``: when a customer was asked whether he paid at
-    the door (K29). ``is_business``: has a VAT id.
+    the door (K29). ``is_business``: has a VAT id. ``claims_paid``: he says that he has paid, or
+    sent a proof of it, and nobody has looked at that yet; ``asks_for_time`` likewise.
     """
 
     payment_code: str
@@ -56,6 +57,8 @@ class OrderFacts:
     was_asked_before_due: bool = False
     reminders: tuple[tuple[int, date], ...] = ()
     enquired_on: date | None = None
+    claims_paid: bool = False
+    asks_for_time: bool = False
     is_blocked: bool = False
     paused_until: date | None = None
     removal_is_held: bool = False
@@ -92,8 +95,8 @@ class Plan:
 
     ``hindered`` says why something does not come that otherwise would: ``blocked``, ``paused``,
     ``removal_held``, ``no_email``, ``no_invoice_number``, ``not_managed``, ``part_paid`` (a
-    prepayment that is partly paid is not cancelled by itself), ``reminders_missing`` (not handed
-    to collection, because not all reminders could be sent).
+    prepayment that is partly paid is not cancelled by itself); and why it is not handed over to
+    collection: ``reminders_missing`` (not all could be sent), ``claims_paid``, ``asks_for_time``.
     """
 
     steps: tuple[Step, ...]
@@ -331,18 +334,39 @@ class _Course:
         last_level = self._last_level(self.settings.cancel_after_days)
         chain = [(level, meant) for level, meant in self._chain() if level <= last_level]
         reached = max([self.order.level, *(step.level for step in reminders)])
-        if self.settings.reminders and (not chain or reached < chain[-1][0]):
-            self.hindered = self.hindered or "reminders_missing"
+        are_missing = self.settings.reminders and (not chain or reached < chain[-1][0])
+        unfit = self._unfit_for_collection(are_missing=bool(are_missing))
+        if unfit is not None:
+            self.hindered = self.hindered or unfit
             return None
+        return Step("collection", 0, self._collection_day(after, chain, reminders))
+
+    def _unfit_for_collection(self, *, are_missing: bool) -> str | None:
+        """Who may have paid, or waits for an answer, is given to nobody by itself (K61)."""
+        order = self.order
+        has_no_notice = self.settings.collect_base == "last_notice" and not self.settings.reminders
+        why = {
+            "no_invoice_number": not order.has_invoice_number,
+            "claims_paid": order.claims_paid,
+            "asks_for_time": order.asks_for_time,
+            "reminders_missing": are_missing or (has_no_notice and not order.level),
+        }
+        return next((name for name, is_so in why.items() if is_so), None)
+
+    def _collection_day(
+        self, after: int, chain: Sequence[tuple[int, date]], reminders: list[Step]
+    ) -> date:
         nominal = meant_on = self.base_date + timedelta(days=after)
         last = self._last_mail(reminders, None)
-        if chain and last is not None:
+        if self.settings.collect_base == "last_notice" and last is not None:
+            nominal = last + timedelta(days=after)
+        elif chain and last is not None:
             level, meant = chain[-1]
             usual = timedelta(days=self.settings.gap_days(level))
             nominal = max(nominal, last + (meant_on - meant if meant_on > meant else usual))
         if self.order.left_collection_on is not None:
             nominal = max(nominal, self.order.left_collection_on + timedelta(days=after))
-        return Step("collection", 0, self._bank_day(nominal))
+        return self._bank_day(nominal)
 
     def _last_mail(self, reminders: list[Step], enquiry: Step | None) -> date | None:
         """When the customer has heard, or will have heard, last before the end."""

@@ -40,7 +40,7 @@ from server.merchants.settings import MOST_REMINDERS
 from server.orders.asking import ask
 from server.orders.charges import Levels, count_charges, miscounted, reminders_of
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
-from server.orders.lifecycle import cancel_now, collect_now
+from server.orders.lifecycle import cancel_now, collect_now, hand_to_collection
 from server.orders.models import OWING_STATUSES, Order, Reminder
 from server.orders.settlement import settle
 
@@ -146,6 +146,37 @@ def run_order(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> S
     if hindrance is not None:
         raise NotPossible(f"reminder_{hindrance}", number=order.number)
     return step if carry_out(order, one, step, here, actor=actor) else None
+
+
+def collection_doubts(order: Order, at: datetime) -> tuple[str, ...]:
+    """Why the daily run would not hand this order over, as a person should know before he does.
+
+    ``blocked``, ``no_invoice_number``, ``claims_paid``, ``asks_for_time`` and what
+    ``Circumstances.hindrance`` says.
+    """
+    here = Circumstances(order.merchant_id, at)
+    one = read_order(order, here)
+    so = {
+        "blocked": one.facts.is_blocked,
+        "no_invoice_number": not one.facts.has_invoice_number,
+        "claims_paid": one.facts.claims_paid,
+        "asks_for_time": one.facts.asks_for_time,
+    }
+    hindrance = here.hindrance(one.whose)
+    found = [name for name, is_so in so.items() if is_so]
+    return (*found, hindrance) if hindrance is not None else tuple(found)
+
+
+def hand_over(
+    merchant_id: int, order_id: int, *, actor: str, at: datetime, anyway: bool = False
+) -> Order:
+    """To collection by a person (S79). Raises NotPossible `collection_in_doubt`, unless
+    ``anyway``, where the daily run would not do it."""
+    lock_merchant(merchant_id)
+    order = order_now(merchant_id, order_id)
+    if not anyway and collection_doubts(order, at):
+        raise NotPossible("collection_in_doubt", number=order.number)
+    return hand_to_collection(merchant_id, order_id, actor=actor, at=at)
 
 
 # --- steps -------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from server.orders.asking import (
     follow_change,
     withhold_mails,
 )
+from server.orders.cases import end_case, open_case
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.models import OWING_STATUSES, Order, OrderEvent
@@ -129,12 +130,15 @@ def collect_now(order: Order, at: datetime, *, actor: str, ledger: Ledger | None
     note(order, "collection", actor, at)
     withhold_mails(order, (*ASKING, "partially_paid"), CLOSED_IN_HOUSE)
     settle(order, at, ledger)
+    open_case(order, at, actor=actor, ledger=ledger or Ledger([order.id]))
 
 
 def take_from_collection(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> Order:
+    """The debt is in the merchant's own hands again; a partner who has the papers hears of it."""
     order = _open(merchant_id, order_id, "take_from_collection")
     order.collection_at = None
     note(order, "collection_ended", actor, at)
+    end_case(order, at, actor=actor)
     settle(order, at)
     return order
 

@@ -17,6 +17,7 @@ from server.db import db
 from server.mail.models import Mail
 from server.orders.asking import ASKING, REMINDERS, ask_after_all, drop_mails, withhold_mails
 from server.orders.brakes import is_stopped, is_waiting
+from server.orders.cases import wake_case
 from server.orders.detail import told_change
 from server.orders.ledger import ZERO, Ledger, note
 from server.orders.models import Assignment, Order, OrderEvent
@@ -68,6 +69,8 @@ def settle(
     after = _status(order, paid, ledger)
     if after == before and row is None:
         return
+    if order.collection_at is not None:
+        wake_case(order.id, at)
     is_back = row is not None and row.reverses_id is not None
     if after in LEAVE and not is_back and not ledger.is_quiet(order.id):
         withhold_mails(order, REMINDERS, PAID_FIRST)
