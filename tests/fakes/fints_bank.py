@@ -19,6 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fints.types import SegmentSequence
 
+from server.banking.fints import wire
+from tests.fakes.fints_payments import ORDERS, POLLING_ID, VOP_ID, FakePayments, Submitted
+
 CAMT_08 = "urn:iso:std:iso:20022:tech:xsd:camt.052.001.08"
 CAMT_02 = "urn:iso:std:iso:20022:tech:xsd:camt.052.001.02"
 WRONG_PINS_UNTIL_LOCKED = 3
@@ -58,6 +61,8 @@ class Waiting:
     task: str
     polls: int
     request: object | None
+    order: Submitted | None = None
+    wants_vpa: bool = False
 
 
 @dataclass
@@ -67,6 +72,8 @@ class FakeDialog:
     expected: int = 2
     waiting: Waiting | None = None
     is_let_in: bool = False
+    checking: Submitted | None = None  # the names of this order are compared, or were
+    polls: int = 0
 
 
 PHOTO_TAN = FakeMethod("902", "photoTAN", picture=PNG)
@@ -107,6 +114,7 @@ class FakeFintsBank:
     trouble: str | None = None
     refusal: tuple[str, ...] = ()  # "9010::words": the answer to every dialog
     host: str = "127.0.0.1"
+    payments: FakePayments = field(default_factory=lambda: FakePayments(kinds=()))
 
     def __post_init__(self) -> None:
         self.logins = 0
@@ -164,6 +172,10 @@ class FakeFintsBank:
             content = b"A" * 4096
         else:
             content = base64.b64encode(self._damaged(self._answer(base64.b64decode(body))))
+        if self.payments.is_lost:
+            self.payments.is_lost = False
+            handler.close_connection = True
+            return
         handler.send_response(status)
         for name, value in headers.items():
             handler.send_header(name, value)
@@ -185,7 +197,8 @@ class FakeFintsBank:
     # --- one message ---
 
     def _answer(self, received: bytes) -> bytes:
-        message = SegmentSequence(received)
+        # The library cannot read an order without the sum that a bank may not want.
+        message = (wire.segments if b"HKCCM" in received else SegmentSequence)(received)
         head = message.find_segment_first("HNHBK")
         signature = message.find_segment_first("HNSHA").user_defined_signature
         out = _Writer(self, head.message_number)
@@ -311,6 +324,9 @@ class FakeFintsBank:
     ) -> None:
         request = message.find_segment_first(kinds[0])
         tan = message.find_segment_first("HKTAN")
+        if set(kinds) & {*ORDERS, "HKVPP", "HKVPA"}:
+            self._pay(dialog, message, kinds, out)
+            return
         if self._wants_hktan(kinds[0]) and tan is None:
             self.complaints.append(f"{kinds[0]} without HKTAN")
         if tan is not None and kinds[0] not in {"HKCAZ", "HKKAZ"}:
@@ -326,6 +342,92 @@ class FakeFintsBank:
 
     def _wants_hktan(self, kind: str) -> bool:
         return kind in {"HKCAZ", "HKKAZ"} and bool(self.methods) and not self.takes_only_pin
+
+    # --- orders to pay ---
+
+    def _pay(
+        self, dialog: FakeDialog, message: SegmentSequence, kinds: list[str], out: _Writer
+    ) -> None:
+        payments = self.payments
+        question = message.find_segment_first("HKVPP")
+        approval = message.find_segment_first("HKVPA")
+        order = payments.order_in(message, self.complaints)
+        if order is None:
+            self._go_on_comparing(dialog, question, kinds, out)
+            return
+        number = message.find_segment_first(order.kind).header.number
+        tan = message.find_segment_first("HKTAN")
+        if kinds[-1] != "HKTAN" or (tan.segment_type != order.kind):
+            self.complaints.append(f"an order in {kinds}")
+        if payments.refusal:
+            out.to(number, payments.refusal)
+            return
+        if payments.names and not payments.needs_no_check and approval is None:
+            self._compare(dialog, order, question, tan, out)
+            return
+        if question is not None:
+            out.to(question.header.number, "3091::Ausfuehrungsauftrag nicht benoetigt")
+        if approval is not None and not self._approves(dialog, order, approval, out):
+            return
+        self._take(dialog, order, number, tan, out)
+
+    def _compare(
+        self, dialog: FakeDialog, order: Submitted, question: object, tan: object, out: _Writer
+    ) -> None:
+        payments = self.payments
+        if question is None:
+            out.to(tan.header.number, "9076::Namensabgleich erforderlich")
+            return
+        dialog.checking, dialog.polls = order, payments.polls
+        must_confirm = payments.insists or (payments.deviates(order) and not payments.asks_along)
+        if payments.names == "polled":
+            payments.write_running(order, question.header.number, out)
+            out.to(tan.header.number, "3905::Es wurde keine Challenge erzeugt")
+            out.to(tan.header.number, "3945::Freigabe ohne VOP-Bestaetigung nicht moeglich")
+            return
+        payments.write_names(order, question.header.number, out)
+        if must_confirm:
+            out.to(tan.header.number, "3945::Freigabe ohne VOP-Bestaetigung nicht moeglich")
+        else:
+            self._ask(dialog, tan, None, out)
+            dialog.waiting.order, dialog.waiting.wants_vpa = order, True
+
+    def _go_on_comparing(
+        self, dialog: FakeDialog, question: object, kinds: list[str], out: _Writer
+    ) -> None:
+        known = (question.polling_id, question.aufsetzpunkt) == (POLLING_ID, "staticscrollref")
+        if kinds != ["HKVPP"] or not known or dialog.checking is None:
+            self.complaints.append(f"{kinds} while names are compared")
+        dialog.polls -= 1
+        if dialog.polls > 0:
+            self.payments.polls = dialog.polls
+            self.payments.write_running(dialog.checking, question.header.number, out)
+        else:
+            self.payments.write_names(dialog.checking, question.header.number, out)
+
+    def _approves(
+        self, dialog: FakeDialog, order: Submitted, approval: object, out: _Writer
+    ) -> bool:
+        number = approval.header.number
+        checked = dialog.checking
+        if approval.vop_id != VOP_ID or checked is None or checked.content != order.content:
+            self.complaints.append("HKVPA for another order")
+            out.to(number, "9210::VOP-ID passt nicht zum Auftrag")
+            return False
+        out.to(number, "0020::Ausfuehrungsbestaetigung nach Namensabgleich erhalten")
+        return True
+
+    def _take(
+        self, dialog: FakeDialog, order: Submitted, number: int, tan: object, out: _Writer
+    ) -> None:
+        if self.payments.wants_tan:
+            self._ask(dialog, tan, None, out)
+            dialog.waiting.order = order
+            return
+        self.payments.carry_out(order, "order")
+        if not self.payments.mumbles:
+            out.to(number, "0010::Auftrag entgegengenommen")
+        self._wave_through(tan, out)
 
     # --- strong authentication ---
 
@@ -374,7 +476,12 @@ class FakeFintsBank:
     ) -> None:
         waiting, tan = dialog.waiting, message.find_segment_first("HKTAN")
         decoupled = self._method(dialog).decoupled
-        if kinds != ["HKTAN"] or tan.task_reference != waiting.task:
+        approval = message.find_segment_first("HKVPA")
+        expected = ["HKVPA", "HKTAN"] if waiting.wants_vpa else ["HKTAN"]
+        if waiting.wants_vpa and approval is not None:
+            self._approves(dialog, waiting.order, approval, out)
+            waiting.wants_vpa = False
+        if kinds != expected or tan.task_reference != waiting.task:
             self.complaints.append(f"{kinds} while a TAN is waited for")
         if tan.tan_process != ("S" if decoupled else "2"):
             self.complaints.append(f"TAN process {tan.tan_process}")
@@ -392,8 +499,13 @@ class FakeFintsBank:
             return
         dialog.waiting = None
         self.confirmed_on = self.today
-        out.to(number, "0020::Auftrag ausgefuehrt")
+        if waiting.order is not None:
+            self.payments.carry_out(waiting.order, "tan")
+        if waiting.order is None or not self.payments.mumbles:
+            out.to(number, "0020::Auftrag ausgefuehrt")
         out.segment("HITAN", version, f"{tan.tan_process}++{waiting.task}".encode(), number)
+        if waiting.order is not None:
+            return
         if waiting.request is None:
             dialog.is_let_in = True
             self._write_user_parameters(out)
@@ -404,7 +516,7 @@ class FakeFintsBank:
 
     def _write_bank_parameters(self, out: _Writer) -> None:
         out.segment("HIBPA", 3, f"17+280:{self.bank_code}+Testbank+3+1+300+0", 4)
-        pins = "HKSPA:N:HKEND:N:HKTAB:N:HKCAZ:J:HKKAZ:J:HKTAN:N"
+        pins = "HKSPA:N:HKEND:N:HKTAB:N:HKCAZ:J:HKKAZ:J:HKTAN:N:HKCCS:J:HKCCM:J:HKVPP:N:HKVPA:N"
         out.segment("HIPINS", 1, f"1+1+0+5:38:6:Benutzer::{pins}", 4)
         for version in (6, 7):
             methods = [self._parameters(m) for m in self.methods if m.hktan == version]
@@ -413,7 +525,9 @@ class FakeFintsBank:
         if any(method.media for method in self.methods):
             out.segment("HITABS", 4, "1+1+0", 4)
         if self.offers_spa:
-            out.segment("HISPAS", 1, f"1+1+0+J:N:N:{_escaped(CAMT_08)}", 4)
+            formats = ":".join(map(_escaped, self.payments.formats))
+            out.segment("HISPAS", 1, f"1+1+0+J:N:N:{formats}", 4)
+        self.payments.write_parameters(out)
         if self.offers_camt:
             formats = ":".join(map(_escaped, self.camt_formats))
             out.segment("HICAZS", 1, f"1+1+0+{self.storage_days}:N:N:{formats}", 4)

@@ -14,7 +14,7 @@ import pytest
 
 from plugin_sdk.errors import Misconfigured, Rejected, Temporary
 from server.banking import fints, formats
-from server.banking.fints import connection, conversation, orders
+from server.banking.fints import connection, orders, talk
 from tests.fakes.fints_bank import (
     CAMT_02,
     CHIP_TAN,
@@ -612,7 +612,7 @@ def test_maintenance_is_temporary(bank):
 def test_what_the_library_throws_stops_and_asks_and_leaves_a_trace_without_the_pin(bank, caplog):
     mine = credentials(bank)
     strange = pytest.raises(Misconfigured, match="cannot be understood")
-    with strange as caught, conversation._client(mine, None):
+    with strange as caught, talk.bank_client(mine, None):
         raise LookupError(f"PIN {mine.pin}")
     assert f"bank 12030000 stops us: LookupError in {Path(__file__).name}:" in caplog.text
     assert mine.pin not in f"{caplog.text} {caught.value}"

@@ -6,6 +6,7 @@
 * Misconfigured        ask the merchant; never try again by itself
   + WrongPin           another attempt with the same PIN may lock the access for good
   + AccessLocked       the bank has locked the access already
+  + InDoubt            the bank was given an order to pay and nobody knows what became of it
 
 Codes: FinTS 3.0, Rückmeldungscodes (Deutsche Kreditwirtschaft, 2023-03-27), and what banks are
 known to send besides. Banks lock an access after three wrong PINs, so whatever could be about
@@ -30,6 +31,9 @@ CONFIRMATION_NEEDED = frozenset({"0030", "3955"})
 DECOUPLED = "3955"
 NOT_YET_CONFIRMED = "3956"
 METHODS_ALLOWED = "3920"
+NO_CHECK_NEEDED = "3091"
+CHECK_MUST_BE_CONFIRMED = "3945"
+ACCEPTED = frozenset({"0010", "0020"})
 STRONG_AUTHENTICATION = "9075"
 ENDED = "9800"
 
@@ -50,6 +54,10 @@ class WrongPin(Misconfigured):
 
 class AccessLocked(Misconfigured):
     """The bank has locked the access; only the bank's own pages or its staff open it again."""
+
+
+class InDoubt(Misconfigured):
+    """An order to pay may have been carried out. Never send it again before a person has looked."""
 
 
 class NotConfirmed(Rejected):

@@ -54,6 +54,10 @@ class Pending:
     challenge: dict[str, Any]
     intent: dict[str, Any]
 
+    def tan(self, typed: str) -> str | None:
+        """What goes with the answer; None asks whether the app was used."""
+        return None if self.is_decoupled else typed
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -120,6 +124,7 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
         self.found_accounts: tuple[FoundAccount, ...] = ()
         self._asks_for_methods = False
         self._typed: str | None = None
+        self.is_in_doubt = False  # an order has left, and it is not known what became of it
         if state is not None:
             self._restore(state)
 
@@ -307,12 +312,28 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
         wanted = dict(zip(listed[::2], listed[1::2], strict=False))
         return self._get_tan_segment(request, "4") if wanted.get(request.TYPE) == "J" else None
 
-    def confirm(self, dialog: FinTSDialog, task: str, tan: str | None) -> tuple[Any, Any]:
-        """Send a TAN, or ask whether the app was used (``tan`` is None). (answer, HKTAN)"""
+    def confirmation(self, task: str, tan: str | None) -> Any:
+        """The HKTAN that brings a TAN, or asks whether the app was used (``tan`` is None)."""
         process = "S" if tan is None else "2"
         segment = self._get_tan_segment(None, process, SimpleNamespace(task_reference=task))
         self._pending_tan = self._typed = tan
-        return self.exchange(dialog, segment), segment
+        return segment
+
+    def hand_in(self, dialog: FinTSDialog, *parts: Any) -> Any:
+        """Send what may move money; the answer, whatever it says.
+
+        Raises InDoubt when none came: the bank may have taken it all the same.
+        """
+        self.is_in_doubt = True
+        try:
+            return dialog.send(*parts, internal_send=True)
+        except ConnectorError as error:
+            dialog.open = False
+            raise answers.InDoubt(f"The bank was given the order. {error}") from None
+
+    def refusal(self, answer: Any) -> ConnectorError | None:
+        """The error that the return codes of an answer mean, if any."""
+        return answers.failure(wire.replies(answer), is_login=False, secrets=self._secrets())
 
     def end(self, dialog: FinTSDialog) -> None:
         """Say good-bye; what the bank thinks of it changes nothing."""

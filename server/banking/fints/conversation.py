@@ -12,27 +12,20 @@ that trusts the PIN for now asks for no TAN. After an error the conversation beg
 
 from __future__ import annotations
 
-import logging
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from fints.dialog import FinTSDialog
-from fints.exceptions import FinTSError
 from fints.formals import TANMediaClass4, TANMediaType2
-from fints.message import MessageDirection
 from fints.segments.accounts import HKSPA1
 from fints.segments.auth import HKTAB4, HKTAB5
 
-from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected
-from server.banking.fints import answers, challenge, orders, wire
+from plugin_sdk.errors import Misconfigured, Rejected
+from server.banking.fints import answers, orders
 from server.banking.fints.client import (
     MAX_MEDIUM_LENGTH,
-    MAX_TAN_LENGTH,
     NO_SYSTEM_ID,
     ONE_STEP,
     BankClient,
@@ -51,19 +44,9 @@ from server.banking.fints.steps import (
     Refusal,
     Step,
 )
+from server.banking.fints.talk import Talk, bank_client, codes_of, open_dialog, typed_tan
+from server.banking.fints.transfers import Transfer
 
-logger = logging.getLogger(__name__)
-# What reading an answer that strays from the standard can end in.
-_STRANGE = (
-    FinTSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    NotImplementedError,
-    RecursionError,
-)
 _ACTIVE_MEDIA = {"1", "3"}
 
 
@@ -73,13 +56,13 @@ def start(credentials: Credentials, state: bytes | None = None) -> Step:
     Returns ChooseMethod, NeedsTan or Connected. Raises Temporary, Rejected or Misconfigured
     (WrongPin and AccessLocked: do not try again without a person).
     """
-    with _client(credentials, _kept(credentials, state)) as client:
+    with bank_client(credentials, _kept(credentials, state)) as client:
         client.forget_parameters()
         _synchronise(client)
         methods = client.methods()
         if not methods:
             client.choose(ONE_STEP, None)
-            return _Talk(client).begin()
+            return _Fetch(client).begin()
         if len(methods) == 1:
             return _with_method(client, methods[0].id, None)
         return ChooseMethod(client.state().to_bytes(), methods)
@@ -92,7 +75,7 @@ def choose_method(
 
     Returns ChooseMethod (now with media), NeedsTan or Connected. Raises as ``start``.
     """
-    with _client(credentials, State.from_bytes(state, credentials)) as client:
+    with bank_client(credentials, State.from_bytes(state, credentials)) as client:
         if method_id not in {method.id for method in client.methods()}:
             raise Rejected("The bank does not offer this TAN method.")
         if medium is not None and (len(medium) > MAX_MEDIUM_LENGTH or not is_sendable(medium)):
@@ -109,13 +92,9 @@ def confirm(credentials: Credentials, state: bytes, tan: str | None = None) -> S
     kept = State.from_bytes(state, credentials)
     if kept.pending is None:
         raise Rejected("Nothing waits for a confirmation; begin again.")
-    typed = "".join((tan or "").split())
-    if not kept.pending.is_decoupled and not 0 < len(typed) <= MAX_TAN_LENGTH:
-        raise Rejected(f"A TAN has 1 to {MAX_TAN_LENGTH} characters.")
-    if not is_sendable(typed):
-        raise Rejected("The TAN holds a character that FinTS cannot carry.")
-    with _client(credentials, kept) as client:
-        return _Talk.resume(client, kept.pending).confirm(typed)
+    typed = typed_tan(kept.pending, tan)
+    with bank_client(credentials, kept) as client:
+        return _resumed(client, kept.pending).confirm(typed)
 
 
 def fetch(
@@ -137,65 +116,45 @@ def fetch(
     kept = State.from_bytes(state, credentials)
     if kept.method is None:
         raise Misconfigured("The bank access was not connected to its end.")
-    with _client(credentials, kept) as client:
+    with bank_client(credentials, kept) as client:
         ibans = [iban] if isinstance(iban, str) else iban
         harvests = [orders.begin(client, one, since, until, today) for one in ibans]
         assert harvests, "at least one account is asked for"
-        return _Talk(client, harvests).begin()
+        return _Fetch(client, harvests=harvests).begin()
+
+
+def _resumed(client: BankClient, pending: Pending) -> Talk:
+    """The conversation that waits, whatever it is for."""
+    kind = Transfer if Transfer.is_meant(pending) else _Fetch
+    return kind.resume(client, pending)
 
 
 @dataclass
-class _Talk:
-    """One dialog and what it is for: the postings of accounts, or (no harvests) their list."""
+class _Fetch(Talk):
+    """What a dialog is for: the postings of accounts, or (no harvests) their list."""
 
-    client: BankClient
     harvests: list[Harvest] = field(default_factory=list)
-    was_confirmed: bool = False
-    dialog: FinTSDialog | None = None
-    waiting: Pending | None = None
 
     @classmethod
-    def resume(cls, client: BankClient, pending: Pending) -> _Talk:
+    def resume(cls, client: BankClient, pending: Pending) -> _Fetch:
         return cls(
             client,
-            harvests=[Harvest.from_json(kept) for kept in pending.intent["harvests"]],
             was_confirmed=pending.intent["was_confirmed"],
             dialog=client.resume_dialog_of(pending),
             waiting=pending,
+            harvests=[Harvest.from_json(kept) for kept in pending.intent["harvests"]],
         )
 
-    def begin(self) -> Step:
-        dialog, answer, tan = _open(self.client)
-        return self.went_in(dialog, answer, tan)
+    def intent(self) -> dict[str, Any]:
+        return {"harvests": [harvest.to_json() for harvest in self.harvests]}
 
-    def went_in(self, dialog: FinTSDialog, answer: Any, tan: Any) -> Step:
-        """Go on after the dialog was opened."""
-        self.dialog = dialog
-        return self._asked(answer, tan, reference=None) or self._ask_for_all()
-
-    def confirm(self, typed: str) -> Step:
-        """Go on after the user did something, or to hear whether he did."""
-        assert self.waiting is not None
-        shown = challenge.from_json(self.waiting.challenge)
-        tan = None if self.waiting.is_decoupled else typed
-        answer, segment = self.client.confirm(self.dialog, shown.task, tan)
-        reference = self.waiting.reference
-        codes = {reply.code for reply in wire.replies(answer)}
-        if answers.NOT_YET_CONFIRMED in codes:
-            return self._needs_tan(shown, reference, is_decoupled=True, is_first=False)
-        asked = self._asked(answer, segment, reference)
-        if asked is not None:
-            return asked
-        self.was_confirmed = True
-        if reference is None:
-            return self._ask_for_all()
+    def answered(self, answer: Any, reference: int) -> Step:
         if not self.harvests:
             return self._connected(answer)
         harvest = next(one for one in self.harvests if not one.is_done)
-        return self._harvest(harvest, answer, reference) or self._ask_for_all()
+        return self._harvest(harvest, answer, reference) or self.go_on()
 
-    def _ask_for_all(self) -> Step:
-        """Ask for what is left, until it has come or the bank asks for a confirmation."""
+    def go_on(self) -> Step:
         if not self.harvests:
             return self._ask_for_accounts()
         for harvest in self.harvests:
@@ -235,7 +194,7 @@ class _Talk:
             raise Rejected("The bank ended the dialog before this was asked for.")
         tan = self.client.tan_for(request)
         answer = self.client.exchange(self.dialog, request, *([tan] if tan else []))
-        return answer, self._asked(answer, tan, request.header.number)
+        return answer, self.asked(answer, tan, request.header.number)
 
     def _fetched(self) -> Fetched:
         refusals = [Refusal(one.iban, one.refusal) for one in self.harvests if one.refusal]
@@ -256,62 +215,14 @@ class _Talk:
         kept = self.client.state().to_bytes()
         return Connected(kept, self.client.found_accounts, self.was_confirmed)
 
-    def _asked(self, answer: Any, tan: Any, reference: int | None) -> NeedsTan | None:
-        """What the bank wants confirmed, if it does. ``tan`` is the HKTAN that it answers."""
-        if tan is None:
-            return None
-        codes = {reply.code for reply in wire.replies(answer)}
-        if not answers.CONFIRMATION_NEEDED & codes:
-            return None
-        hitan = answer.find_segment_first("HITAN")
-        if hitan is None:
-            raise Misconfigured("The bank wants a TAN and does not say for what.")
-        shown = challenge.read(hitan)
-        return self._needs_tan(shown, reference, is_decoupled=answers.DECOUPLED in codes)
-
-    def _needs_tan(
-        self,
-        shown: challenge.Challenge,
-        reference: int | None,
-        *,
-        is_decoupled: bool,
-        is_first: bool = True,
-    ) -> NeedsTan:
-        assert self.dialog is not None
-        numbers = self.dialog.next_message_number
-        pending = Pending(
-            dialog_id=self.dialog.dialog_id,
-            sent=numbers[MessageDirection.FROM_CUSTOMER],
-            received=numbers[MessageDirection.FROM_INSTITUTE],
-            reference=reference,
-            is_decoupled=is_decoupled,
-            challenge=challenge.to_json(shown),
-            intent={
-                "harvests": [harvest.to_json() for harvest in self.harvests],
-                "was_confirmed": self.was_confirmed,
-            },
-        )
-        seconds, may_poll = self.client.poll_seconds(is_first)
-        return NeedsTan(
-            self.client.state(pending).to_bytes(),
-            shown.text,
-            is_decoupled,
-            picture=shown.picture,
-            flicker=shown.flicker,
-            medium=shown.medium,
-            poll_after_seconds=seconds if is_decoupled else 0,
-            may_poll=may_poll if is_decoupled else False,
-        )
-
 
 def _with_method(client: BankClient, method_id: str, medium: str | None) -> Step:
     client.choose(method_id, medium)
     if medium is not None or not client.needs_medium():
-        return _Talk(client).begin()
-    talk = _Talk(client)
-    dialog, answer, tan = _open(client)
-    codes = {reply.code for reply in wire.replies(answer)}
-    if answers.CONFIRMATION_NEEDED & codes:
+        return _Fetch(client).begin()
+    talk = _Fetch(client)
+    dialog, answer, tan = open_dialog(client)
+    if answers.CONFIRMATION_NEEDED & codes_of(answer):
         # This bank does not wait for the name of a medium; it has rung one already.
         return talk.went_in(dialog, answer, tan)
     names = _media(client, dialog)
@@ -320,7 +231,7 @@ def _with_method(client: BankClient, method_id: str, medium: str | None) -> Step
         chosen = tuple(method for method in client.methods() if method.id == method_id)
         return ChooseMethod(client.state().to_bytes(), chosen, names)
     client.choose(method_id, names[0] if names else "")
-    return _Talk(client).begin()
+    return _Fetch(client).begin()
 
 
 def _media(client: BankClient, dialog: FinTSDialog) -> tuple[str, ...]:
@@ -344,16 +255,6 @@ def _media(client: BankClient, dialog: FinTSDialog) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for active, name in found if active or not has_active))
 
 
-def _open(client: BankClient) -> tuple[FinTSDialog, Any, Any]:
-    """A dialog; with a new system id when the bank wants one."""
-    try:
-        return client.open_dialog()
-    except NewSystemId:
-        client.system_id = NO_SYSTEM_ID
-        client.synchronise()
-        return client.open_dialog()
-
-
 def _synchronise(client: BankClient) -> None:
     """The methods of the user. Who has a system id may be told their numbers only."""
     had_id = client.system_id != NO_SYSTEM_ID
@@ -372,29 +273,3 @@ def _kept(credentials: Credentials, state: bytes | None) -> State | None:
         return State.from_bytes(state, credentials) if state is not None else None
     except Misconfigured:
         return None
-
-
-@contextmanager
-def _client(credentials: Credentials, state: State | None) -> Iterator[BankClient]:
-    """The client of one step. What `fints` throws about a strange answer stops and asks.
-
-    Its exceptions may hold the message that was sent, with the PIN: none of them leaves; the log
-    says where it was.
-    """
-    client = BankClient(credentials, state)
-    try:
-        yield client
-    except ConnectorError:
-        raise
-    except NewSystemId:
-        raise Misconfigured(
-            "The bank refuses its own system id; connect the access again."
-        ) from None
-    except _STRANGE as error:
-        name = type(error).__name__
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        logger.warning("an answer of bank %s stops us: %s in %s", client.bank_code, name, where)
-        raise Misconfigured(f"The bank's answer cannot be understood ({name}).") from None
-    finally:
-        client.close()

@@ -119,6 +119,15 @@ def accounts(client: BankClient, answer: Any | None) -> tuple[FoundAccount, ...]
     return tuple(found.values())
 
 
+def allowed(client: BankClient, iban: str) -> set[str] | None:
+    """What the user may ask of an account (HIUPD); None when the bank does not list it."""
+    for segment in client.upd.find_segments("HIUPD"):
+        raw = wire.raw(segment)
+        if wire.text(raw, 2) == iban:
+            return {wire.text(one if isinstance(one, list) else [one], 0) for one in raw[10:]}
+    return None
+
+
 def offers_accounts(client: BankClient) -> bool:
     """True when the bank answers HKSPA 1; others list the accounts in the parameters only."""
     return client.bpd.find_segment_first("HISPAS", 1) is not None
@@ -184,12 +193,8 @@ def take(harvest: Harvest, answer: Any, reference: int) -> bool:
 def _may_ask_camt(client: BankClient, iban: str) -> bool:
     if client.bpd.find_segment_first("HICAZS", 1) is None:
         return False
-    for segment in client.upd.find_segments("HIUPD"):
-        raw = wire.raw(segment)
-        if wire.text(raw, 2) == iban:
-            allowed = {wire.text(one if isinstance(one, list) else [one], 0) for one in raw[10:]}
-            return "HKCAZ" in allowed or "HKKAZ" not in allowed
-    return True
+    kinds = allowed(client, iban)
+    return kinds is None or "HKCAZ" in kinds or "HKKAZ" not in kinds
 
 
 def _camt_formats(client: BankClient) -> list[str]:

@@ -130,4 +130,49 @@ class Fetched:
     refusals: tuple[Refusal, ...] = ()
 
 
-Step = ChooseMethod | NeedsTan | Connected | Fetched
+@dataclass(frozen=True, slots=True)
+class PayeeCheck:
+    """What the payee's bank says to the name of one payee (Verification of Payee, EPC 218-23).
+
+    ``result`` is ``match``, ``close_match`` (``name`` is what the account is held by),
+    ``no_match``, ``not_possible`` (``why``, if the bank says it) or ``unclear``. ``end_to_end_id``
+    and ``iban`` say which payment of a file it is about; both None: the file as a whole.
+    """
+
+    result: str
+    end_to_end_id: str | None = None
+    iban: str | None = None
+    name: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsTime:
+    """The bank still compares the payees' names: ``confirm`` asks again, without a TAN."""
+
+    state: bytes = field(repr=False)
+    poll_after_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmPayees:
+    """A person must ``accept`` or ``refuse``: not every payee bears the name that the order gives.
+
+    ``checks`` holds those that are no match; ``notice`` the bank's words about what follows, as
+    plain text, often empty.
+    """
+
+    state: bytes = field(repr=False)
+    checks: tuple[PayeeCheck, ...]
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """The bank took the order; ``said`` are its words."""
+
+    state: bytes = field(repr=False)
+    said: str = ""
+
+
+Step = ChooseMethod | NeedsTan | Connected | Fetched | NeedsTime | ConfirmPayees | Transferred
