@@ -26,6 +26,7 @@ from server.orders.intake import (
     orders_gone,
     receive_orders,
 )
+from server.orders.ledger import refunded_totals
 from server.orders.models import Order
 from server.orders.service import MAX_INVOICE_BYTES, NotPossible, paid_totals, store_invoice
 
@@ -65,6 +66,7 @@ class OrderAnswer(Schema):
     currency = fields.String(required=True)
     total = Amount(required=True)
     paid_total = Amount(required=True)
+    refunded_total = Amount(required=True)
     payment_status = fields.String(required=True)
     payment_code = fields.String(required=True)
     payment_reference = fields.String(required=True)
@@ -160,7 +162,8 @@ def _external_id(raw: Any) -> str | None:
 def get_order(external_id: str) -> dict[str, Any]:
     """One order of this shop as it stands here."""
     row = _order(external_id)
-    return detail_of(row, paid_totals([row.id])[row.id])
+    ids = [row.id]
+    return detail_of(row, paid_totals(ids)[row.id], refunded_totals(ids)[row.id])
 
 
 @blueprint.get("/orders")
@@ -179,9 +182,10 @@ def get_orders(arguments: dict[str, Any]) -> dict[str, Any]:
     limit = arguments["limit"]
     rows = list(db.session.scalars(query.order_by(Order.changed_at, Order.id).limit(limit + 1)))
     page = rows[:limit]
-    paid = paid_totals([row.id for row in page])
+    ids = [row.id for row in page]
+    paid, refunded = paid_totals(ids), refunded_totals(ids)
     return {
-        "orders": [detail_of(row, paid[row.id]) for row in page],
+        "orders": [detail_of(row, paid[row.id], refunded[row.id]) for row in page],
         "cursor": _to_cursor(page[-1]) if len(rows) > limit else None,
     }
 

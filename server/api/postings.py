@@ -19,7 +19,7 @@ from server.banking.formats import ParsedPosting, Unreadable
 from server.banking.intake import store_postings
 from server.banking.models import BankAccount, Posting
 from server.db import db, now
-from server.orders.service import assigned_totals, request_match
+from server.orders.service import request_match, taken_totals
 
 MAX_POSTINGS = 500
 
@@ -111,7 +111,7 @@ def get_postings(arguments: dict[str, int]) -> dict[str, Any]:
         .limit(limit + 1)
     )
     rows = list(db.session.execute(query))
-    totals = assigned_totals([row[0].id for row in rows[:limit]])
+    totals = taken_totals([row[0].id for row in rows[:limit]])
     page = [_answer(posting, iban, totals[posting.id]) for posting, iban in rows[:limit]]
     return {"postings": page, "cursor": page[-1]["id"] if len(rows) > limit else None}
 

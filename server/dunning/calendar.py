@@ -1,28 +1,22 @@
 """Days on which customers get mails, and days on which banks work. Pure.
 
-A file of its own because both the plan of an order and the age of bank data count by it. Public
-holidays come from the package ``holidays``; what it does not know has weekends only.
+A file of its own because both the plan of an order and the age of bank data count by it. When
+banks work is ``banking.rules.bank_days``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
 from typing import Final
 
-import holidays
+from server.banking.rules.bank_days import is_banking_day, public_holidays
 
 SATURDAY, SUNDAY = 5, 6
 MOST_DAYS_IN_A_ROW: Final = 60
 """No country has that many days off in a row; a limit, so that no calendar can hang the run."""
 ONE_DAY: Final = timedelta(days=1)
 ONE_HOUR: Final = timedelta(hours=1)
-
-EURO_AREA: Final = frozenset(
-    "AT BE BG CY DE EE ES FI FR GR HR IE IT LT LU LV MT NL PT SI SK".split()
-)
-"""Where TARGET days are the banks' days. Elsewhere the country's own holidays count too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +37,7 @@ class Calendar:
         if weekday == SUNDAY or (weekday == SATURDAY and not self.saturdays):
             return False
         country = (self.country or "").upper()
-        return not country or day not in _holidays(country, self.subdivision, day.year)
+        return not country or day not in public_holidays(country, self.subdivision, day.year)
 
     def next_good_day(self, day: date) -> date:
         """This day or the first good one after it."""
@@ -60,14 +54,6 @@ class Calendar:
                 break
             day += ONE_DAY
         return day
-
-
-def is_banking_day(day: date, country: str) -> bool:
-    """Are transfers booked on this day? TARGET calendar; see ``EURO_AREA``."""
-    if day.weekday() >= SATURDAY or day in _target_days(day.year):
-        return False
-    country = country.upper()
-    return country in EURO_AREA or day not in _holidays(country, None, day.year)
 
 
 def banking_hours(since: datetime, until: datetime, country: str) -> float:
@@ -87,17 +73,3 @@ def banking_hours(since: datetime, until: datetime, country: str) -> float:
             hours += max(part / ONE_HOUR, 0.0)
         day += ONE_DAY
     return hours
-
-
-@lru_cache(maxsize=4096)
-def _holidays(country: str, subdivision: str | None, year: int) -> frozenset[date]:
-    try:
-        return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
-    except (NotImplementedError, AttributeError):  # unknown country or subdivision
-        return frozenset()
-
-
-@lru_cache(maxsize=128)
-def _target_days(year: int) -> frozenset[date]:
-    """Closing days of TARGET: the European Central Bank's calendar."""
-    return frozenset(holidays.financial_holidays("ECB", years=year))

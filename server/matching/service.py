@@ -39,11 +39,11 @@ from server.orders.rules import name_key, name_words
 from server.orders.service import (
     Ledger,
     NotPossible,
-    assigned_totals,
     book_payment,
     confirm_suggestion,
     drop_suggestions,
     request_match,
+    taken_totals,
 )
 from server.shops.models import Shop
 
@@ -83,7 +83,7 @@ def _decide_and_book(
     merchant: Merchant, postings: Sequence[Posting], today: date, at: datetime
 ) -> None:
     settings = settings_of(merchant.id)
-    totals = assigned_totals([posting.id for posting in postings])
+    totals = taken_totals([posting.id for posting in postings])
     sent = own_outgoings(merchant.id, postings)
     store = DatabaseStore([merchant.id])
     # What a person undid is decided apart: it must not use up an order that others may pay.
@@ -107,6 +107,7 @@ def tell_of_the_day(merchant_id: int, at: datetime) -> None:
     """What the merchant hears at most once in his day: mails that did not arrive, what needs a
     person, and what was accepted with a difference (K41, C7). In the shadow he only looks."""
     tell_of_failed_mails(merchant_id, at)
+    follow_failed_mails(merchant_id, at)
     if settings_of(merchant_id).assignment == "shadow":
         return
     tell_of_unassigned(merchant_id, [], at)
@@ -292,7 +293,7 @@ def _pass_on(
 def _whose(
     postings: Sequence[Posting], member_ids: Sequence[int], today: date
 ) -> Sequence[Decision]:
-    totals = assigned_totals([posting.id for posting in postings])
+    totals = taken_totals([posting.id for posting in postings])
     facts = [facts_of(posting, totals[posting.id]) for posting in postings]
     return decide(facts, DatabaseStore(member_ids), today=today)
 

@@ -26,11 +26,12 @@ from server.orders.ledger import (
     ZERO,
     Ledger,
     NotPossible,
-    assigned_totals,
     note,
     order_now,
     posting_now,
     refresh_posting,
+    taken_of_posting,
+    taken_totals,
 )
 from server.orders.models import OWING_STATUSES, Assignment, Credit, Order
 from server.orders.notices import ASKS_FOR_MONEY
@@ -73,7 +74,7 @@ def keep_as_credit(
     if drop_lost_charges(order):
         settle(order, at, ledger)
     _free_surplus(order, posting, ledger, actor, at)
-    left = posting.amount - ledger.assigned(posting.id)
+    left = posting.amount - ledger.taken(posting.id)
     if left <= ZERO:
         raise NotPossible("credit_nothing_left")
     credit = Credit(
@@ -113,7 +114,7 @@ def release_credit(merchant_id: int, posting_id: int, *, actor: str, at: datetim
     """Nobody's credit any more: what is left is back in the inbox. Raises NotPossible."""
     lock_merchant(merchant_id)
     credit, posting = _credit(merchant_id, posting_id)
-    left = posting.amount - assigned_totals([posting.id])[posting.id]
+    left = posting.amount - taken_totals([posting.id])[posting.id]
     if credit.from_order_id is not None:
         order = order_now(merchant_id, credit.from_order_id)
         note(order, "credit_released", actor, at, amount=amount_text(left), posting_id=posting.id)
@@ -167,12 +168,7 @@ def orders_with_credit(merchant_id: int, order_ids: Collection[int]) -> set[int]
 
 
 def _unused(merchant_id: int) -> Select[Credit, Posting, Decimal]:
-    used = (
-        select(func.coalesce(func.sum(Assignment.amount), 0))
-        .where(Assignment.posting_id == Posting.id)
-        .correlate(Posting)
-        .scalar_subquery()
-    )
+    used = taken_of_posting()
     return (
         select(Credit, Posting, Posting.amount - used)
         .join(Posting, Posting.id == Credit.posting_id)
@@ -229,7 +225,7 @@ def apply_credit(
 
 def _apply(order: Order, posting: Posting, ledger: Ledger, actor: str, at: datetime) -> Assignment:
     owed = ledger.rest(order)
-    left = posting.amount - ledger.assigned(posting.id)
+    left = posting.amount - ledger.taken(posting.id)
     if owed <= ZERO:
         raise NotPossible("already_paid", number=order.number)
     if left <= ZERO:

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, cast, delete, func, select
+from sqlalchemy import BigInteger, ColumnElement, cast, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased
 
@@ -25,7 +25,8 @@ from server.merchants.models import User
 from server.merchants.notices import wanting
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
-from server.orders.models import Assignment, Order, OrderEvent, Suggestion
+from server.orders.models import Assignment, Order, OrderEvent, Refund, Suggestion
+from server.orders.rules import REFUND_ARRANGED, REFUND_PAID
 from server.shops.models import PaymentUpdate
 
 ZERO = Decimal(0)
@@ -50,9 +51,20 @@ def paid_totals(order_ids: Collection[int]) -> dict[int, Decimal]:
     return _sums(Assignment.order_id, order_ids)
 
 
-def assigned_totals(posting_ids: Collection[int]) -> dict[int, Decimal]:
-    """Posting id to the sum of its assignments; every id is there."""
-    return _sums(Assignment.posting_id, posting_ids)
+def taken_totals(posting_ids: Collection[int]) -> dict[int, Decimal]:
+    """Posting id to what of it is assigned, or goes back without an order; every id is there."""
+    totals = _sums(Assignment.posting_id, posting_ids)
+    for posting_id, amount in _refund_sums(
+        Refund.posting_id, posting_ids, REFUND_ARRANGED, Refund.order_id.is_(None)
+    ).items():
+        totals[posting_id] += amount
+    return totals
+
+
+def refunded_totals(order_ids: Collection[int]) -> dict[int, Decimal]:
+    """Order id to the sum of the repayments that have left; every id is there."""
+    totals: dict[int, Decimal] = dict.fromkeys(order_ids, ZERO)
+    return totals | _refund_sums(Refund.order_id, order_ids, REFUND_PAID)
 
 
 def _sums(column: Any, ids: Collection[int]) -> dict[int, Decimal]:
@@ -63,6 +75,45 @@ def _sums(column: Any, ids: Collection[int]) -> dict[int, Decimal]:
         )
         totals.update((row[0], row[1]) for row in rows)
     return totals
+
+
+def _refund_sums(
+    column: Any, ids: Collection[int], statuses: Collection[str], *which: ColumnElement[bool]
+) -> dict[int, Decimal]:
+    if not ids:
+        return {}
+    sums = select(column, func.sum(Refund.amount)).where(
+        is_any(column, ids), Refund.status.in_(statuses), *which
+    )
+    return {row[0]: row[1] for row in db.session.execute(sums.group_by(column))}
+
+
+def taken_of_posting() -> ColumnElement[Any]:
+    """As ``taken_totals``, as a subquery correlated with ``Posting``."""
+    assigned = (
+        select(func.coalesce(func.sum(Assignment.amount), 0))
+        .where(Assignment.posting_id == Posting.id)
+        .correlate(Posting)
+        .scalar_subquery()
+    )
+    goes_back = (
+        select(func.coalesce(func.sum(Refund.amount), 0))
+        .where(Refund.posting_id == Posting.id, Refund.order_id.is_(None))
+        .where(Refund.status.in_(REFUND_ARRANGED))
+        .correlate(Posting)
+        .scalar_subquery()
+    )
+    return assigned + goes_back
+
+
+def arranged_of_order() -> ColumnElement[Any]:
+    """What of an order goes back or went, as a subquery correlated with ``Order``."""
+    return (
+        select(func.coalesce(func.sum(Refund.amount), 0))
+        .where(Refund.order_id == Order.id, Refund.status.in_(REFUND_ARRANGED))
+        .correlate(Order)
+        .scalar_subquery()
+    )
 
 
 def is_any(column: Any, ids: Collection[int]) -> Any:
@@ -80,8 +131,9 @@ def is_standing() -> ColumnElement[bool]:
 class Ledger:
     """The assignments of some orders and postings, read at once; what is added counts at once.
 
-    Only below the merchant's lock. Whoever books much gives all of it to one Ledger, which also
-    asks but once what each shop has set.
+    Their repayments are read when they are first asked for; whoever arranges one asks a new
+    Ledger afterwards. Only below the merchant's lock. Whoever books much gives all of it to one
+    Ledger, which also asks but once what each shop has set.
     """
 
     def __init__(self, order_ids: Collection[int], posting_ids: Collection[int] = ()) -> None:
@@ -92,6 +144,7 @@ class Ledger:
         self._callbacks: dict[int, list[int]] = {}
         self._listeners: Mapping[str, Sequence[User]] | None = None
         self._quiet: set[int] = set()
+        self._repayments: Sequence[Refund] | None = None
         self.outbox: list[dict[str, Any]] = []
         rows = select(Assignment).where(
             is_any(Assignment.order_id, self.order_ids)
@@ -143,32 +196,76 @@ class Ledger:
             return total + order.fee_total
         return total
 
+    def refunded(self, order_id: int) -> Decimal:
+        """What of the order was paid back."""
+        return self._repaid(order_id, REFUND_PAID)
+
+    def arranged(self, order_id: int) -> Decimal:
+        """What of the order goes back or went: spoken for, whether the bank has it yet or not."""
+        return self._repaid(order_id, REFUND_ARRANGED)
+
+    def _repaid(self, order_id: int, statuses: Collection[str]) -> Decimal:
+        assert order_id in self.order_ids, "read with the others"
+        rows = (row for row in self.repayments() if row.order_id == order_id)
+        return sum((row.amount for row in rows if row.status in statuses), ZERO)
+
+    def repayments(self) -> Sequence[Refund]:
+        """Of the orders, and of the postings without an order; without the cancelled ones."""
+        if self._repayments is None:
+            of_order = is_any(Refund.order_id, self.order_ids)
+            of_posting = is_any(Refund.posting_id, self.posting_ids) & Refund.order_id.is_(None)
+            query = select(Refund).where(
+                or_(of_order, of_posting), Refund.status.in_(REFUND_ARRANGED)
+            )
+            query = query.order_by(Refund.id).execution_options(populate_existing=True)
+            self._repayments = db.session.scalars(query).all()
+        return self._repayments
+
+    def keep_for_repayments(self, order: Order, taken: Decimal) -> None:
+        """Raises NotPossible if so much less on the order left too little for what goes back."""
+        arranged = self.arranged(order.id)
+        if arranged > ZERO and self.paid(order.id) - taken < arranged:
+            raise NotPossible("refund_under_way", number=order.number)
+
     def rest(self, order: Order) -> Decimal:
-        """What is missing; negative is too much. Fees that were charged may be paid, and need not
-        where they are not claimed."""
+        """What is missing; negative is too much, without what goes back already.
+
+        Fees that were charged may be paid, and need not where they are not claimed. Nobody owes
+        what was paid back to him.
+        """
         paid = self.paid(order.id)
         missing = self.owed(order) - paid
-        return (
-            missing
-            if missing > ZERO
-            else min(max(order.total, ZERO) + order.fee_total - paid, ZERO)
-        )
+        if missing > ZERO:
+            return missing if not self.refunded(order.id) else ZERO
+        too_much = paid - self.arranged(order.id) - max(order.total, ZERO) - order.fee_total
+        return -max(too_much, ZERO)
 
     def surplus(self, order: Order) -> Decimal:
-        """How much more than its total, and what its reminders charged, was paid.
+        """How much more than its total, and what its reminders charged, was paid and stays.
 
-        A difference is no money, so it is none of it: the missing rest that comes later after
-        all, or a lower total, makes nobody pay too much; and what was written off as too much is
-        not too much (K21).
+        What goes back or went is not among it. A difference is no money, so it is none of it: the
+        missing rest that comes later after all, or a lower total, makes nobody pay too much; and
+        what was written off as too much is not too much (K21).
         """
         rows = self._of(order.id)
         money = sum((row.amount for row in rows if row.because is None), ZERO)
         counted = min(money, sum((row.amount for row in rows), ZERO))
+        counted -= self.arranged(order.id)
         return max(counted - max(order.total, ZERO) - order.fee_total, ZERO)
 
-    def assigned(self, posting_id: int) -> Decimal:
+    def taken(self, posting_id: int) -> Decimal:
+        """What of a posting is assigned, or goes back without an order."""
         assert posting_id in self.posting_ids, "read with the others"
-        return sum((row.amount for row in self._of_posting[posting_id]), ZERO)
+        assigned = sum((row.amount for row in self._of_posting[posting_id]), ZERO)
+        rows = [row for row in self.repayments() if row.order_id is None]
+        return assigned + sum(
+            (
+                row.amount
+                for row in rows
+                if row.posting_id == posting_id and row.status in REFUND_ARRANGED
+            ),
+            ZERO,
+        )
 
     def turn(self, order_id: int, posting_id: int | None) -> int:
         """How many rows this pair has."""

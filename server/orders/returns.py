@@ -45,7 +45,7 @@ from server.orders.return_rules import (
     weight_of,
     which_is_sure,
 )
-from server.orders.rules import normalise_reference
+from server.orders.rules import REFUND_WAITING, normalise_reference
 from server.orders.service import request_match
 from server.orders.settlement import cancel_again, settle, withhold_notices
 
@@ -56,6 +56,8 @@ OFFERED = 5
 NOBODYS_ODDS = 3.0
 """As a power of ten: how much must speak for a payment before it is as likely as none."""
 MOST_BOOKED_FEE = Decimal(50)
+RETURNED = "payment_returned"
+"""Why a repayment is held whose money the bank took back."""
 _TOKEN = re.compile(r"[^\W_][\w/.-]*\d[\w/.-]*")
 
 
@@ -304,8 +306,9 @@ def book_return(
         ledger.reverse(orders[row.order_id], row, origin="return", actor=actor, at=at)
         for row in rows
     ]
-    refresh_posting(returned, returned.amount - ledger.assigned(returned.id))
+    refresh_posting(returned, returned.amount - ledger.taken(returned.id))
     drop_suggestions([posting.id])
+    _hold_repayments(ledger, at)
     for order in orders.values():
         of_order = [back for back in backs if back.order_id == order.id]
         amount = -sum((back.amount for back in of_order), ZERO)
@@ -327,6 +330,15 @@ def book_return(
     if orders:
         request_match(merchant_id, at)
     return backs
+
+
+def _hold_repayments(ledger: Ledger, at: datetime) -> None:
+    """What would go back of this money waits for somebody to look at it (N9, N18)."""
+    for refund in ledger.repayments():
+        if refund.status in REFUND_WAITING:
+            refund.status, refund.changed_at = "held", at
+            refund.approved_at = refund.approved_by = None
+            refund.holds = [*(each for each in refund.holds if each != RETURNED), RETURNED]
 
 
 def _check_return(posting: Posting, returned: Posting) -> None:
@@ -359,7 +371,7 @@ def undo_return(merchant_id: int, posting_id: int, *, actor: str, at: datetime) 
     posting.returns_id, returned.is_returned = None, False
     booked = [_book_again(orders[row.order_id], row, ledger, actor, at) for row in reversed_rows]
     db.session.flush()
-    left = returned.amount - ledger.assigned(returned.id)
+    left = returned.amount - ledger.taken(returned.id)
     refresh_posting(returned, left)
     returned.needs_match = returned.is_open
     for order in orders.values():

@@ -22,6 +22,12 @@ from server.check_digits import (
 ZERO: Final = Decimal(0)
 OWING_STATUSES: Final = ("unpaid", "partially_paid")
 """Payment statuses of orders that wait for money."""
+REFUND_WAITING: Final = ("new", "planned", "bank_details_missing", "held")
+"""Statuses of a repayment that is not with the bank yet."""
+REFUND_ARRANGED: Final = (*REFUND_WAITING, "in_process", "processed", "failed")
+"""Statuses of a repayment whose money is spoken for: nobody may assign it elsewhere."""
+REFUND_PAID: Final = ("processed",)
+"""Statuses of a repayment that has left: it counts as refunded."""
 LATE_CODES: Final = frozenset({"invoice", "cash_on_delivery"})
 """Payment codes whose goods are with the customer: "cancelled" reads "overdue" there (K4)."""
 

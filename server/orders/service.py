@@ -30,13 +30,13 @@ from server.orders.ledger import (
     ZERO,
     Ledger,
     NotPossible,
-    assigned_totals,
     drop_suggestions,
     note,
     order_now,
     paid_totals,
     posting_now,
     refresh_posting,
+    taken_totals,
 )
 from server.orders.merchant_notices import tell_merchant, tell_of_order
 from server.orders.models import (
@@ -57,7 +57,7 @@ from server.work import announce
 __all__ = [
     "Ledger",
     "NotPossible",
-    "assigned_totals",
+    "taken_totals",
     "drop_suggestions",
     "paid_totals",
     "settle",
@@ -175,7 +175,7 @@ def book_payment(  # noqa: PLR0913  an assignment has that many facts
         raise NotPossible("difference_reason_unknown")
     if posting.currency != order.currency:
         raise NotPossible("assign_other_currency", number=order.number)
-    left = posting.amount - ledger.assigned(posting.id)
+    left = posting.amount - ledger.taken(posting.id)
     if amount > left:
         raise NotPossible("assign_more_than_left", left=amount_text(left))
     if not order.is_managed:
@@ -245,6 +245,8 @@ def mark_as_paid(merchant_id: int, order_id: int, *, actor: str, at: datetime) -
     withhold_mails(order, REMINDERS, PAID_FIRST)  # before the rest is known, as they may charge
     drop_lost_charges(order)
     ledger = Ledger([order_id])
+    if ledger.refunded(order_id):
+        raise NotPossible("action_does_not_fit", number=order.number)
     rest = ledger.owed(order) - ledger.paid(order_id)
     if rest < 0 or (rest == 0 and order.payment_status == wire.PaymentStatus.PAID.value):
         raise NotPossible("already_paid", number=order.number)
@@ -283,8 +285,13 @@ def undo(merchant_id: int, assignment_id: int, *, actor: str, at: datetime) -> A
 
 
 def reverse_row(order: Order, row: Assignment, *, actor: str, at: datetime) -> Assignment:
-    """As ``undo``; the caller holds the merchant's lock and knows that the row stands."""
+    """As ``undo``; the caller holds the merchant's lock and knows that the row stands.
+
+    Raises NotPossible if what it paid is arranged to go back.
+    """
     ledger = Ledger([order.id], [row.posting_id] if row.posting_id is not None else [])
+    completing = ledger.completing(order.id, row.id)
+    ledger.keep_for_repayments(order, sum((one.amount for one in completing), row.amount))
     back = ledger.reverse(order, row, origin="person", actor=actor, at=at)
     if row.posting_id is not None:
         posting = posting_now(order.merchant_id, row.posting_id)
@@ -292,7 +299,7 @@ def reverse_row(order: Order, row: Assignment, *, actor: str, at: datetime) -> A
             db.session.execute(delete(Credit).where(Credit.posting_id == posting.id))
             posting.is_kept = False
         posting.is_blocked = posting.needs_match = True
-        refresh_posting(posting, posting.amount - ledger.assigned(posting.id))
+        refresh_posting(posting, posting.amount - ledger.taken(posting.id))
     note(order, "assignment_undone", actor, at, amount=amount_text(row.amount))
     order.needs_match = True
     cancel_again(order, row, at)
@@ -367,8 +374,10 @@ def take_surplus(
 ) -> dict[int, Decimal]:
     """Free so much of what is booked on an overpaid order: posting id to amount, newest first.
 
-    ``posting_id``: of this posting only. The rest of each assignment is booked again.
+    ``posting_id``: of this posting only. The rest of each assignment is booked again. Raises
+    NotPossible if it is arranged to go back.
     """
+    ledger.keep_for_repayments(order, amount)
     taken: dict[int, Decimal] = {}
     back: Assignment | None = None
     for row in reversed(ledger.standing(order.id)):
@@ -431,7 +440,7 @@ def start_assignment(merchant_id: int, account_id: int, *, at: datetime) -> int:
     )
     newest = old.order_by(Posting.id.desc()).limit(STARTED_AT_ONCE)
     postings = list(db.session.scalars(newest.execution_options(populate_existing=True)))
-    assigned = assigned_totals([posting.id for posting in postings])
+    assigned = taken_totals([posting.id for posting in postings])
     for posting in postings:
         posting.no_assignment = False
         refresh_posting(posting, posting.amount - assigned[posting.id])
@@ -447,7 +456,7 @@ def unignore_posting(merchant_id: int, posting_id: int, *, actor: str, at: datet
     posting = posting_now(merchant_id, posting_id)
     posting.ignored_at, posting.ignored_by, posting.ignored_because = None, actor, None
     posting.no_assignment, posting.needs_match = False, True
-    refresh_posting(posting, posting.amount - assigned_totals([posting.id])[posting.id])
+    refresh_posting(posting, posting.amount - taken_totals([posting.id])[posting.id])
     request_match(merchant_id, at)
 
 

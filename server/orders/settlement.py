@@ -102,6 +102,7 @@ def _status(order: Order, paid: Decimal, ledger: Ledger) -> wire.PaymentStatus:
     return payment_status(
         ledger.owed(order) if order.total > ZERO else order.total,
         paid,
+        refunded=ledger.refunded(order.id),
         cancelled=order.cancelled_at is not None,
         collection=order.collection_at is not None,
         removed=order.removed_at is not None,
@@ -244,7 +245,7 @@ def _tell_callbacks(order: Order, before: str, paid: Decimal, ledger: Ledger, at
     """Those that hear of changes (K79); nobody hears of a shop in test mode (K66)."""
     urls = ledger.callbacks(order)
     if urls and ledger.settings(order).mode == "live":
-        facts = told_change(order, paid, before)
+        facts = told_change(order, paid, ledger.refunded(order.id), before)
         tell_of_status(order.merchant_id, urls, facts, order_id=order.id, at=at)
 
 

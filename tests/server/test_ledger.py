@@ -32,7 +32,6 @@ from server.orders.service import (
     NotPossible,
     acknowledge_update,
     assign,
-    assigned_totals,
     confirm_suggestion,
     decide_duplicate,
     ignore_posting,
@@ -40,6 +39,7 @@ from server.orders.service import (
     paid_totals,
     set_additional,
     start_assignment,
+    taken_totals,
     undo,
     unignore_posting,
 )
@@ -95,7 +95,7 @@ def status(order):
 
 
 def left(posting):
-    return posting.amount - assigned_totals([posting.id])[posting.id]
+    return posting.amount - taken_totals([posting.id])[posting.id]
 
 
 def mail(order, kind):

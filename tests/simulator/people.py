@@ -25,7 +25,7 @@ from server.orders import service as orders
 from server.orders.claims import claim_paid
 from server.orders.credit import keep_as_credit
 from server.orders.effects import settings_changed
-from server.orders.ledger import NotPossible, assigned_totals, is_standing
+from server.orders.ledger import NotPossible, is_standing, taken_totals
 from server.orders.manual import ManualOrder, create_manual_order
 from server.orders.models import OWING_STATUSES, Assignment, Order, Suggestion
 from server.orders.removal import decide_removals
@@ -267,7 +267,7 @@ class Hand:
         """Whatever money to whatever order: people err."""
         posting_id = self.posting()
         posting = db.session.get_one(Posting, posting_id)
-        left = posting.amount - assigned_totals([posting_id])[posting_id]
+        left = posting.amount - taken_totals([posting_id])[posting_id]
         part = (left, min(left, Decimal(5)))[self.chance.random() < 0.2]
         order_id = self.order(*OWING_STATUSES, "cancelled", "removed")
         orders.assign(self.merchant_id, posting_id, [(order_id, part)], **self.who)

@@ -132,6 +132,15 @@ def credit_transfer_file(
     return etree.tostring(document, encoding="UTF-8", xml_declaration=True)
 
 
+def refusal_of(payment: CreditTransfer) -> str | None:
+    """The key of PaymentRefused that this payment alone would raise; None if it can be written."""
+    try:
+        _transaction(payment)
+    except PaymentRefused as problem:
+        return str(problem)
+    return None
+
+
 def _transactions(payments: Sequence[CreditTransfer]) -> list[etree._Element]:
     seen: set[str] = set()
     transactions = []

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.dunning.calendar import Calendar, banking_hours, is_banking_day
+from server.banking.rules.bank_days import is_banking_day
+from server.dunning.calendar import Calendar, banking_hours
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

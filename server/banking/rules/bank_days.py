@@ -1,0 +1,41 @@
+"""Days on which banks book transfers. Pure.
+
+Public holidays come from the package ``holidays``; what it does not know has weekends only.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import lru_cache
+from typing import Final
+
+import holidays
+
+SATURDAY: Final = 5
+EURO_AREA: Final = frozenset(
+    "AT BE BG CY DE EE ES FI FR GR HR IE IT LT LU LV MT NL PT SI SK".split()
+)
+"""Where TARGET days are the banks' days. Elsewhere the country's own holidays count too."""
+
+
+def is_banking_day(day: date, country: str) -> bool:
+    """Are transfers booked on this day? TARGET calendar; see ``EURO_AREA``."""
+    if day.weekday() >= SATURDAY or day in _target_days(day.year):
+        return False
+    country = country.upper()
+    return country in EURO_AREA or day not in public_holidays(country, None, day.year)
+
+
+@lru_cache(maxsize=4096)
+def public_holidays(country: str, subdivision: str | None, year: int) -> frozenset[date]:
+    """Of a country (ISO 3166) or a part of it; none for one that is not known."""
+    try:
+        return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
+    except (NotImplementedError, AttributeError):  # unknown country or subdivision
+        return frozenset()
+
+
+@lru_cache(maxsize=128)
+def _target_days(year: int) -> frozenset[date]:
+    """Closing days of TARGET: the European Central Bank's calendar."""
+    return frozenset(holidays.financial_holidays("ECB", years=year))
