@@ -38,6 +38,7 @@ from server.config import Settings, installed
 from server.db import db, now
 from server.dunning import runs
 from server.dunning.models import DunningRun
+from server.forgetting.retention import Forgetting
 from server.hosting.host import Host
 from server.mail import domains
 from server.mail.delivery import Desk, Letter, withhold_opted_out
@@ -93,6 +94,10 @@ VISIT_LOOK_SECONDS = 0.2
 
 STOPPING = threading.Event()
 """Set when this worker was asked to stop: a drain ends after the row at hand."""
+
+FORGETTING: dict[int, Forgetting] = {}
+"""Whose day has come, by id of the merchant. What a worker that stops has not done yet is as old
+on the next day."""
 
 
 # --- the drains --------------------------------------------------------------------------------
@@ -309,13 +314,17 @@ def _host() -> Host:
 
 
 def drain_dunning_run() -> bool:
-    """Remind, cancel and hand over what is due: a slice at a time, and it goes on where it was."""
+    """Remind, cancel and hand over what is due: a slice at a time, and it goes on where it was.
+
+    Then what grew old is forgotten, while no run waits.
+    """
     deadline = time.monotonic() + DRAIN_SECONDS
     while _may_go_on(deadline):
         rows = DunningRun.claim(1, now())
-        if not rows:
+        if rows:
+            _run(rows[0], deadline)
+        elif not _forget_a_little():
             return False
-        _run(rows[0], deadline)
     return True
 
 
@@ -327,12 +336,27 @@ def _run(run: DunningRun, deadline: float) -> None:
                 _put_back([run])
                 return
             time.sleep(YIELD_SECONDS)
+        if run.status != "queued" and run.origin == "daily":
+            FORGETTING.setdefault(run.merchant_id, Forgetting(run.merchant_id))
         if run.status == "done" and run.origin == "daily":
             tell_of_the_day(run.merchant_id, now())
     except Exception as error:
         _failed(run, error)
         raise
     db.session.commit()
+
+
+def _forget_a_little() -> bool:
+    """One slice of the merchant whose turn it is. False if no merchant is left."""
+    if not FORGETTING:
+        return False
+    merchant_id = next(iter(FORGETTING))
+    turn = FORGETTING.pop(merchant_id)
+    if turn.step(now()):
+        FORGETTING[merchant_id] = turn  # behind the others
+    db.session.commit()
+    time.sleep(YIELD_SECONDS)
+    return True
 
 
 def drain_sending_domain() -> bool:

@@ -13,7 +13,6 @@ from plugin_sdk.errors import ConnectorError, Rejected
 from server.db import db, now
 from server.forgetting.service import erase_customer
 from server.hosting.connecting import address_of, answer_call, connector_of, take_login
-from server.orders.ledger import NotPossible
 from server.shops.connections import (
     add_hints,
     connection_at,
@@ -72,12 +71,8 @@ def answer(token: str, path: str) -> Response:
         return _answer(503, "Not now.")
     if reply is None:
         return _answer(404, "Nobody listens here.")
-    try:
-        for customer in reply.forget:
-            erase_customer(row.merchant_id, row.shop_id, customer, now())
-    except NotPossible:  # one of the bank files is being read just now
-        db.session.rollback()
-        return _answer(503, "Not now.")
+    for customer in reply.forget:
+        erase_customer(row.merchant_id, row.shop_id, customer, now())
     db.session.commit()
     answer = jsonify(dict(reply.body))
     answer.status_code = reply.status

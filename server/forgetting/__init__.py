@@ -1,4 +1,4 @@
-"""Forgetting: personal data of one order, gone from every room at once (S86).
+"""Forgetting: personal data gone from every room at once, and the extract that is handed out (S86).
 
 A floor of its own above all that keeps such data. Amounts, dates and bookings stay.
 """

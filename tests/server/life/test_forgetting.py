@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from server.banking.models import Statement
 from server.db import Base, db
-from server.forgetting.service import erase_customer, erase_personal_data
+from server.forgetting.service import Erasure, erase_customer, erase_personal_data
 from server.mail.service import preview_mail
 from server.matching.service import match_postings
 from server.orders.claims import ProofFile, claim_paid
@@ -236,9 +236,10 @@ def test_a_customer_whose_account_was_deleted_is_erased_from_all_his_orders(merc
     other = pushed(shop, customer={"number": "bob-4711", "email": "bob@example.org"})[1]
     stranger = make_shop(make_merchant("Bobs Laden"), "Bob")
     of_stranger = pushed(stranger, customer=him)[1]
-    assert erase_customer(merchant.id, shop.id, "erika-4711", PAID_AT) == 2
+    erasure = erase_customer(merchant.id, shop.id, "erika-4711", PAID_AT)
+    assert sorted(erasure.done) == sorted(order.id for order in his)
     db.session.commit()
     assert all(order.erased_at is not None for order in his)
     assert other.erased_at is None
     assert of_stranger.erased_at is None
-    assert erase_customer(merchant.id, shop.id, "erika-4711", PAID_AT) == 0
+    assert erase_customer(merchant.id, shop.id, "erika-4711", PAID_AT) == Erasure([], [])
