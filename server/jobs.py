@@ -57,6 +57,7 @@ from server.orders.merchant_notices import (
     tell_of_recognised,
 )
 from server.orders.models import MatchRequest
+from server.orders.proofs import read_waiting
 from server.orders.service import (
     disable_lasting,
     expire_updates,
@@ -242,7 +243,8 @@ def _match(request: MatchRequest) -> bool:
     """One slice. True if more of this merchant is waiting."""
     at = now()
     take_match_requests(request.merchant_id, at)
-    is_more = match_postings(request.merchant_id, at)
+    waits = read_waiting(request.merchant_id, at)
+    is_more = match_postings(request.merchant_id, at) or waits
     if is_more:
         request_match(request.merchant_id, now())  # behind whoever asked meanwhile
     else:

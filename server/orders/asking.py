@@ -38,7 +38,8 @@ from server.shops.models import Shop
 PAYMENT_INFORMATION = "payment_information"
 REMINDERS = ("reminder", "dunning_notice", "cod_enquiry")
 OVERDUE = "order_overdue"
-ASKING = (PAYMENT_INFORMATION, *REMINDERS, OVERDUE)
+MORE_TIME = "more_time_answer"
+ASKING = (PAYMENT_INFORMATION, *REMINDERS, OVERDUE, MORE_TIME)
 """Mails that ask a customer for money, whatever they are called."""
 
 OVERTAKEN_BY_EDIT = "the order changed before it was sent"

@@ -13,11 +13,12 @@ from typing import Final
 from sqlalchemy import func, select
 
 from server.db import db
-from server.merchants.service import lock_merchant, settings_of
-from server.orders.asking import REMINDERS, withhold_mails
+from server.merchants.service import lock_merchant
 from server.orders.ledger import NotPossible, note, order_now
 from server.orders.merchant_notices import tell_of_claim
 from server.orders.models import OWING_STATUSES, Order, PaymentClaim, Proof
+from server.orders.pauses import pause_reminders
+from server.orders.service import request_match
 from server.orders.told import zone_of
 
 MAX_PROOF_BYTES: Final = 10 * 1024 * 1024
@@ -26,7 +27,6 @@ MAX_CLAIMS: Final = 10
 MAX_PROOFS: Final = 5
 MAX_FILENAME: Final = 255
 EARLIEST_PAYMENT: Final = timedelta(days=2 * 365)
-PAUSED = "the customer says that he has paid"
 
 _BEGINNINGS: Final = {
     "application/pdf": (b"%PDF-", (".pdf",)),
@@ -70,9 +70,10 @@ def claim_paid(
     db.session.add(claim)
     if proof is not None:
         keep_proof(row, proof, at)
-    _pause(row, today)
-    note(row, "claimed_paid", "", at, day=paid_on.isoformat() if paid_on else "")
+        request_match(row.merchant_id, at)
     db.session.flush()
+    pause_reminders(row, today)
+    note(row, "claimed_paid", "", at, day=paid_on.isoformat() if paid_on else "")
     tell_of_claim(row, claim, has_proof=proof is not None, at=at)
     return claim
 
@@ -120,11 +121,22 @@ def _count(table: type[PaymentClaim | Proof], order_id: int) -> int:
     return db.session.scalar(query) or 0
 
 
-def _pause(order: Order, today: date) -> None:
-    days = settings_of(order.merchant_id, order.shop_id).claim_pause_days
-    if days:
-        order.paused_until = today + timedelta(days=days)
-        withhold_mails(order, REMINDERS, PAUSED)
+def settle_claims(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> Order:
+    """Somebody has looked, and the money is not there: reminders go on.
+
+    Raises NotPossible if nothing waits to be looked at.
+    """
+    lock_merchant(merchant_id)
+    order = order_now(merchant_id, order_id)
+    waiting = [claim for claim in claims_of(order.id) if claim.settled_at is None]
+    if not waiting:
+        raise NotPossible("claim_settled")
+    for claim in waiting:
+        claim.settled_at, claim.settled_by = at, actor
+    db.session.flush()
+    pause_reminders(order, at.astimezone(zone_of(merchant_id)).date())
+    note(order, "claim_settled", actor, at)
+    return order
 
 
 def claims_of(order_id: int) -> Sequence[PaymentClaim]:

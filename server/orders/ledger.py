@@ -25,7 +25,14 @@ from server.merchants.models import User
 from server.merchants.notices import wanting
 from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
-from server.orders.models import Assignment, Order, OrderEvent, Refund, Suggestion
+from server.orders.models import (
+    Assignment,
+    DeferralRequest,
+    Order,
+    OrderEvent,
+    Refund,
+    Suggestion,
+)
 from server.orders.rules import REFUND_ARRANGED, REFUND_PAID
 from server.shops.models import PaymentUpdate
 
@@ -170,6 +177,10 @@ class Ledger:
             is_any(PaymentUpdate.order_id, self.order_ids), PaymentUpdate.status == "queued"
         )
         self._quiet = self.order_ids - set(db.session.scalars(mails.union(news)))
+        requests = select(DeferralRequest.order_id).where(
+            is_any(DeferralRequest.order_id, self.order_ids), DeferralRequest.status == "open"
+        )
+        self._quiet -= set(db.session.scalars(requests))
 
     def is_quiet(self, order_id: int) -> bool:
         """Nothing waits that the next mail or news would have to take back."""

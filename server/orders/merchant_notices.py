@@ -34,7 +34,7 @@ from server.merchants.service import lock_merchant
 from server.orders.identity import system_address
 from server.orders.ledger import Ledger, is_standing
 from server.orders.links import stop_url
-from server.orders.models import Assignment, Order, PaymentClaim, Suggestion
+from server.orders.models import Assignment, DeferralRequest, Order, PaymentClaim, Suggestion
 from server.orders.rules import LATE_CODES
 from server.orders.told import zone_of
 from server.shops.models import PaymentUpdate, Shop
@@ -401,6 +401,30 @@ def tell_of_claim(order: Order, claim: PaymentClaim, *, has_proof: bool, at: dat
         "customer_says_paid",
         order.merchant_id,
         f"order:{order.id}:claim:{claim.id}",
+        facts,
+        shop_id=order.shop_id,
+        order_id=order.id,
+        at=at,
+    )
+
+
+def tell_of_question(order: Order, request: DeferralRequest, *, at: datetime) -> bool:
+    """To those who hear of it, once a request: the customer asks for more time (N8)."""
+    shop = db.session.get_one(Shop, order.shop_id)
+
+    def facts(language: str) -> dict[str, Any]:
+        return {
+            **facts_of_order(order, shop),
+            "amount": money(order.total, order.currency, language),
+            "asked_until": day(request.until_date, language),
+            "message": request.message,
+            "paused_until": day(order.paused_until, language) if order.paused_until else "",
+        }
+
+    return tell_people(
+        "more_time_asked",
+        order.merchant_id,
+        f"order:{order.id}:more_time:{request.id}",
         facts,
         shop_id=order.shop_id,
         order_id=order.id,

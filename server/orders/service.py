@@ -22,7 +22,14 @@ from server.banking.models import Posting
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
-from server.orders.asking import ASKING, OVERDUE, REMINDERS, ask_first, withhold_mails
+from server.orders.asking import (
+    ASKING,
+    MORE_TIME,
+    OVERDUE,
+    REMINDERS,
+    ask_first,
+    withhold_mails,
+)
 from server.orders.charges import drop_lost_charges
 from server.orders.effects import mapping_changed
 from server.orders.keys import rewrite_keys
@@ -74,6 +81,7 @@ DIFFERENCES: Final = ("bank_fee", "discount", "tolerance", "goodwill", "other")
 ASKING_MAILS: Final = {
     **dict.fromkeys(ASKING, OWING_STATUSES),
     OVERDUE: ("cancelled",),
+    MORE_TIME: (*OWING_STATUSES, "cancelled"),
     "partially_paid": ("partially_paid",),
 }
 """Kinds of mails that ask a customer for money, and the statuses in which an order owes it."""

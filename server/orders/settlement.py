@@ -18,6 +18,7 @@ from server.mail.models import Mail
 from server.orders.asking import ASKING, REMINDERS, ask_after_all, drop_mails, withhold_mails
 from server.orders.brakes import is_stopped, is_waiting
 from server.orders.cases import wake_case
+from server.orders.deferrals import end_requests
 from server.orders.detail import told_change
 from server.orders.ledger import ZERO, Ledger, note
 from server.orders.models import Assignment, Order, OrderEvent
@@ -79,6 +80,8 @@ def settle(
         order.payment_status, order.changed_at = after.value, at
         note(order, "status_changed", "", at, before=before, after=after.value)
         _tell_callbacks(order, before, paid, ledger, at)
+        if not ledger.is_quiet(order.id):
+            end_requests(order, at)
     if row is not None and row.reverses_id is not None:
         _take_back_mails(order, after, row, ledger)
     elif row is not None or after is wire.PaymentStatus.PAID:
