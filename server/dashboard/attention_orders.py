@@ -31,6 +31,7 @@ def lines(merchant_id: int, at: datetime) -> list[Attention]:
         *_waiting_run(merchant_id),
         *_held_removals(merchant_id),
         *_waiting_changes(merchant_id),
+        *_questions(merchant_id),
         *_claims(merchant_id, at),
         *(_held_reminders(run) if run is not None and is_news else ()),
         *_brakes(merchant_id),
@@ -102,6 +103,25 @@ def _claims(merchant_id: int, at: datetime) -> list[Attention]:
             text=t("today.claims_text"),
             href=shown[0][1],
             action=t("action.look"),
+            links=shown,
+        )
+    ]
+
+
+def _questions(merchant_id: int) -> list[Attention]:
+    """Customers who wait to hear whether they have more time."""
+    orders = dunning_queries.orders_that_ask(merchant_id)
+    if not orders:
+        return []
+    shown = links([(order.id, order.number) for order in orders])
+    return [
+        Attention(
+            icon="reminder",
+            colour="part",
+            title=t("today.questions", n=len(orders)),
+            text=t("today.questions_text"),
+            href=shown[0][1],
+            action=t("action.decide"),
             links=shown,
         )
     ]

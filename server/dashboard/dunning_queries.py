@@ -13,7 +13,13 @@ from server.dunning.models import DunningRun
 from server.dunning.runs import TOO_MANY
 from server.mail.models import Mail
 from server.orders.brakes import STOPPED
-from server.orders.models import OWING_STATUSES, Order, PaymentClaim, Reminder
+from server.orders.models import (
+    OWING_STATUSES,
+    DeferralRequest,
+    Order,
+    PaymentClaim,
+    Reminder,
+)
 
 RUNS_SHOWN = 30
 REMINDERS_SHOWN = 500
@@ -117,16 +123,32 @@ def held_removals(merchant_id: int) -> dict[int, int]:
 
 
 def claimed_orders(merchant_id: int, since: datetime) -> list[Order]:
-    """Orders whose customer said since then that he has paid, and that still owe; newest first."""
+    """Orders whose customer said since then that he has paid, that still owe, and at which nobody
+    has looked; newest first."""
     claimed = exists().where(
         PaymentClaim.order_id == Order.id,
         PaymentClaim.merchant_id == merchant_id,
         PaymentClaim.claimed_at > since,
+        PaymentClaim.settled_at.is_(None),
     )
     query = select(Order).where(
         Order.merchant_id == merchant_id, Order.payment_status.in_(OWING_STATUSES), claimed
     )
     return list(db.session.scalars(query.order_by(Order.id.desc()).limit(CLAIMS_SHOWN)))
+
+
+def orders_that_ask(merchant_id: int) -> list[Order]:
+    """Orders whose customer waits to hear whether he has more time; who waits longest first."""
+    query = (
+        select(Order)
+        .join(DeferralRequest, DeferralRequest.order_id == Order.id)
+        .where(
+            Order.merchant_id == merchant_id,
+            DeferralRequest.merchant_id == merchant_id,
+            DeferralRequest.status == "open",
+        )
+    )
+    return list(db.session.scalars(query.order_by(DeferralRequest.asked_at).limit(CLAIMS_SHOWN)))
 
 
 def stopped_mails(merchant_id: int) -> int:

@@ -28,7 +28,7 @@ from server.db import db, now
 from server.mail.codes import code_png
 from server.mail.typos import suggest
 from server.merchants.service import settings_of
-from server.orders import charges, claims, credit, lifecycle
+from server.orders import charges, claims, credit, deferrals, lifecycle, proofs
 from server.orders.identity import country_of
 from server.orders.links import page_url
 from server.orders.models import Order
@@ -45,8 +45,9 @@ def show(order_id: int) -> Response:
     return order_page(order_id)
 
 
-def order_page(order_id: int, problem: NotPossible | None = None) -> Response:
-    """The order; 409 with why something is not possible, 404 if it is nobody's of the merchant."""
+def order_page(order_id: int, problem: NotPossible | None = None, code: int = 409) -> Response:
+    """The order; 409 with why something is not possible, 422 with what was typed wrong, 404 if it
+    is nobody's of the merchant."""
     row = row_or_404(order_id)
     order, at = row.order, now()
     settings = settings_of(order.merchant_id, order.shop_id)
@@ -56,7 +57,7 @@ def order_page(order_id: int, problem: NotPossible | None = None) -> Response:
     shown = shown if shown in order_timeline.GROUPS else ""
     return page(
         "order.html",
-        409 if problem else 200,
+        code if problem else 200,
         row=row,
         order=order,
         wire=order.wire,
@@ -72,7 +73,9 @@ def order_page(order_id: int, problem: NotPossible | None = None) -> Response:
         reminders=order_queries.reminders_of(g.merchant_id, order.id),
         lost_levels=charges.reminders_of(order.id).lost,
         claims=claims.claims_of(order.id),
-        proofs=claims.proofs_of(order.id),
+        proofs=[(one, proofs.findings_of(order, one)) for one in claims.proofs_of(order.id)],
+        time_requests=deferrals.requests_of(order.id),
+        today=words.today().isoformat(),
         shown=shown,
         groups=order_timeline.GROUPS,
         is_to_merchant=order_timeline.is_to_merchant,

@@ -5,7 +5,15 @@ from __future__ import annotations
 from flask import Response, g, url_for
 
 from plugin_sdk.types import PaymentCode
-from server.dashboard import order_bulk, order_filter, order_queries, order_steps, queries, status
+from server.dashboard import (
+    order_bulk,
+    order_customer,
+    order_filter,
+    order_queries,
+    order_steps,
+    queries,
+    status,
+)
 from server.dashboard.order_filter import asked_cursor, kept_arguments, page_url
 from server.dashboard.pages import page
 from server.db import now
@@ -41,6 +49,7 @@ def list_page(problem: str | None = None) -> Response:
         first_page=url_for(".show_all"),
         kept=kept_arguments(),
         upcoming=order_steps.next_steps(g.merchant_id, orders, now()),
+        said=order_customer.waiting_words(g.merchant_id, orders),
         acts=[act for act in order_bulk.ACTS if any(order_bulk.fits(act, one) for one in orders)],
         fits=order_bulk.fits,
         most_at_once=order_bulk.MOST_AT_ONCE,

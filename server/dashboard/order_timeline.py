@@ -51,6 +51,10 @@ _EVENT_GROUPS = {
         "marked_as_unpaid",
         "claimed_paid",
         "proof_received",
+        "claim_settled",
+        "more_time_asked",
+        "more_time_granted",
+        "more_time_refused",
     },
     "mails": {
         "payment_information_sent",
@@ -94,6 +98,10 @@ _ICONS = {
     "mail_opted_in": "mail",
     "claimed_paid": "person",
     "proof_received": "download",
+    "claim_settled": "check",
+    "more_time_asked": "person",
+    "more_time_granted": "check",
+    "more_time_refused": "minus",
     "edited": "settings",
     "imported": "shop",
     "read_again": "shop",
@@ -101,7 +109,13 @@ _ICONS = {
     "erased": "removed",
     "left_alone": "unmanaged",
 }
-_WARNS = {"removal_held": "warn", "claimed_paid": "warn", "collection": "bad", "overdue": "bad"}
+_WARNS = {
+    "removal_held": "warn",
+    "claimed_paid": "warn",
+    "more_time_asked": "warn",
+    "collection": "bad",
+    "overdue": "bad",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +286,14 @@ def _claimed_paid(facts: dict[str, Any], _: Order) -> Markup:
     return t("event.claimed_paid_on", day=day) if day else t("event.claimed_paid")
 
 
+def _more_time_asked(facts: dict[str, Any], _: Order) -> Markup:
+    return t("event.more_time_asked", day=_day(facts.get("day")))
+
+
+def _more_time_granted(facts: dict[str, Any], _: Order) -> Markup:
+    return t("event.more_time_granted", day=_day(facts.get("day")))
+
+
 def _edited(facts: dict[str, Any], _: Order) -> Markup:
     fields = str(facts.get("fields", "")).split(", ")
     named = [str(t(f"order_field.{one}")) for one in fields if one in {"email", "total"}]
@@ -286,6 +308,8 @@ _SENTENCES = {
     "status_changed": _status_changed,
     "base_date_set": _base_date_set,
     "claimed_paid": _claimed_paid,
+    "more_time_asked": _more_time_asked,
+    "more_time_granted": _more_time_granted,
     "edited": _edited,
     "reminder_sent": _reminder_sent,
 }

@@ -14,6 +14,7 @@ from flask import Blueprint
 from server.dashboard import (
     order_actions,
     order_bulk,
+    order_customer,
     order_detail,
     order_export,
     order_forms,
@@ -50,6 +51,10 @@ _get(ONE, order_detail.show)
 _get(f"{ONE}/qr.png", order_detail.qr_code)
 _get(f"{ONE}/invoices/<int:invoice_id>", order_detail.invoice)
 _get(f"{ONE}/proofs/<int:proof_id>", order_detail.proof)
+
+_post(f"{ONE}/claims/settle", order_customer.settle_claims)
+_post(f"{ONE}/more-time/grant", order_customer.grant_time)
+_post(f"{ONE}/more-time/refuse", order_customer.refuse_time)
 
 _post(f"{ONE}/assignments/<int:assignment_id>/undo", order_money.undo)
 _post(f"{ONE}/credit", order_money.apply_credit)
