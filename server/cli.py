@@ -198,6 +198,7 @@ def _keys_rotate(_: argparse.Namespace) -> int:
     from server.callbacks import service as callbacks
     from server.db import db
     from server.mail import domains
+    from server.refunds import fints as refunds_by_fints
     from server.shops import connections
     from server.vault import Vault, VaultLocked
 
@@ -210,6 +211,7 @@ def _keys_rotate(_: argparse.Namespace) -> int:
                 "mail keys": domains.reseal_all(vault),
                 "callback secrets": callbacks.reseal_all(vault),
                 "shop connections": connections.reseal_all(vault),
+                "repayment dialogs": refunds_by_fints.reseal_all(vault),
             }
         except VaultLocked as locked:
             print(locked, file=sys.stderr)

@@ -122,7 +122,7 @@ def begin(row: BankConnection, at: datetime, *, asks_method: bool = False) -> No
     """
     if asks_method:
         row.tan_method = row.tan_medium = None
-    step = _talk(row, at, lambda who: fints.start(who, _dialog(row)))
+    step = _talk(row, at, lambda who: fints.start(who, state_of(row)))
     if isinstance(step, fints.ChooseMethod) and row.tan_method in {one.id for one in step.methods}:
         choose_method(row, row.tan_method, row.tan_medium, at)
 
@@ -130,12 +130,12 @@ def begin(row: BankConnection, at: datetime, *, asks_method: bool = False) -> No
 def choose_method(row: BankConnection, method: str, medium: str | None, at: datetime) -> None:
     """The way to confirm that the person chose; remembered."""
     row.tan_method, row.tan_medium = method[:8], medium[:100] if medium else None
-    _talk(row, at, lambda who: fints.choose_method(who, _dialog(row) or b"", method, medium))
+    _talk(row, at, lambda who: fints.choose_method(who, state_of(row) or b"", method, medium))
 
 
 def confirm(row: BankConnection, tan: str | None, at: datetime) -> None:
     """The TAN that was typed; for an app: ask whether it was used by now."""
-    step = _talk(row, at, lambda who: fints.confirm(who, _dialog(row) or b"", tan))
+    step = _talk(row, at, lambda who: fints.confirm(who, state_of(row) or b"", tan))
     if isinstance(step, fints.Fetched):
         _keep(row, step, at)
 
@@ -202,7 +202,7 @@ def fetch(row: BankConnection, at: datetime, *, is_attended: bool) -> Notice | N
     step = _talk(
         row,
         at,
-        lambda who: fints.fetch(who, _dialog(row) or b"", ibans, since, today=today),
+        lambda who: fints.fetch(who, state_of(row) or b"", ibans, since, today=today),
         is_attended=is_attended,
     )
     if isinstance(step, fints.Fetched):
@@ -265,12 +265,11 @@ def _talk(
     """
     db.session.commit()  # the bank is slow; nothing stays open meanwhile
     try:
-        step = ask(_credentials(row))
+        step = ask(credentials_of(row))
     except Temporary:
         raise
     except (WrongPin, AccessLocked) as error:
-        _forget_pin(row)
-        _needs_person(row, "refused", str(error))
+        stop_using(row, str(error))
     except NotConfirmed as error:
         _needs_person(row, _health_before(row), str(error))
     except ConnectorError as error:
@@ -279,6 +278,34 @@ def _talk(
         _take(row, step, at, is_attended)
         return step
     return None
+
+
+def credentials_of(row: BankConnection) -> fints.Credentials:
+    """Raises Misconfigured without a PIN: one that the bank refused is never tried again."""
+    typed = _opened(row)
+    settings = installed()
+    if not typed.get("pin"):
+        raise Misconfigured("bank_pin_needed")
+    return fints.Credentials(
+        bank_code=row.bank_code,
+        url=row.url,
+        user=typed["user"],
+        pin=typed["pin"],
+        customer_id=typed.get("customer_id") or None,
+        product_id=settings.fints_product_id or "",
+        allows_loopback=settings.allow_private_addresses,
+    )
+
+
+def state_of(row: BankConnection) -> bytes | None:
+    """What the bank's protocol remembers of this access, opened."""
+    return installed_vault().open_bytes(row.dialog) if row.dialog else None
+
+
+def stop_using(row: BankConnection, why: str) -> None:
+    """The bank refused PIN or access: nothing tries it again before a person has come."""
+    _forget_pin(row)
+    _needs_person(row, "refused", why)
 
 
 def _take(row: BankConnection, step: fints.Step, at: datetime, is_attended: bool) -> None:
@@ -295,7 +322,7 @@ def _take(row: BankConnection, step: fints.Step, at: datetime, is_attended: bool
             _note_consent_ended(row, at)
             _needs_person(row, "needs_you", "bank_wants_tan")
         case fints.NeedsTan():
-            row.step = _challenge(step)
+            row.step = challenge_of(step)
         case fints.Connected():
             row.found = [asdict(found) for found in step.accounts]
             _note_consent(row, at, step.was_confirmed)
@@ -307,7 +334,8 @@ def _take(row: BankConnection, step: fints.Step, at: datetime, is_attended: bool
             row.step = None
 
 
-def _challenge(step: fints.NeedsTan) -> dict[str, Any]:
+def challenge_of(step: fints.NeedsTan) -> dict[str, Any]:
+    """What a person is asked, for a row's ``step``."""
     picture = step.picture
     return {
         "asks": "tan",
@@ -371,30 +399,9 @@ def _forget_pin(row: BankConnection) -> None:
     row.credentials = installed_vault().seal(json.dumps(_opened(row) | {"pin": ""}))
 
 
-def _credentials(row: BankConnection) -> fints.Credentials:
-    """Raises Misconfigured without a PIN: one that the bank refused is never tried again."""
-    typed = _opened(row)
-    settings = installed()
-    if not typed.get("pin"):
-        raise Misconfigured("bank_pin_needed")
-    return fints.Credentials(
-        bank_code=row.bank_code,
-        url=row.url,
-        user=typed["user"],
-        pin=typed["pin"],
-        customer_id=typed.get("customer_id") or None,
-        product_id=settings.fints_product_id or "",
-        allows_loopback=settings.allow_private_addresses,
-    )
-
-
 def _opened(row: BankConnection) -> dict[str, str]:
     opened: dict[str, str] = json.loads(installed_vault().open(row.credentials or b""))
     return opened
-
-
-def _dialog(row: BankConnection) -> bytes | None:
-    return installed_vault().open_bytes(row.dialog) if row.dialog else None
 
 
 def _accounts(row: BankConnection) -> list[BankAccount]:

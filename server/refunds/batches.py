@@ -313,6 +313,7 @@ def drop_batch(batch: RefundBatch, *, actor: str, at: datetime) -> RefundBatch:
         return row
     if row.status != "made":
         raise NotPossible("refund_batch_over")
+    _check_not_at_bank(row)
     row.status = "dropped"
     _close_step(row)
     for refund in refunds_of_batch(row):
@@ -327,6 +328,7 @@ def fail_batch(batch: RefundBatch, error: str, *, actor: str, at: datetime) -> R
     row = _now(batch)
     if row.status not in ("made", "sent"):
         raise NotPossible("refund_batch_over")
+    _check_not_at_bank(row)
     row.status, row.error = "failed", error[:1000]
     _close_step(row)
     for refund in refunds_of_batch(row)[:FAILED_AT_ONCE]:
@@ -344,6 +346,12 @@ def _now(batch: RefundBatch) -> RefundBatch:
     if row is None:
         raise NotPossible("refund_batch_unknown")
     return row
+
+
+def _check_not_at_bank(batch: RefundBatch) -> None:
+    """What FinTS may be carrying out ends in ``fints``, or the money could go twice."""
+    if batch.step is not None:
+        raise NotPossible("refund_batch_at_bank")
 
 
 def _close_step(batch: RefundBatch) -> None:

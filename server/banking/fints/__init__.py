@@ -7,7 +7,7 @@ seals what is kept.
 
 from __future__ import annotations
 
-from server.banking.fints.answers import AccessLocked, InDoubt, NotConfirmed, WrongPin
+from server.banking.fints.answers import AccessLocked, InDoubt, NotConfirmed, OrderRefused, WrongPin
 from server.banking.fints.conversation import choose_method, confirm, fetch, start
 from server.banking.fints.steps import (
     ChooseMethod,
@@ -42,6 +42,7 @@ __all__ = [
     "NeedsTan",
     "NeedsTime",
     "NotConfirmed",
+    "OrderRefused",
     "PayeeCheck",
     "Picture",
     "Refusal",

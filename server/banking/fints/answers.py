@@ -3,6 +3,7 @@
 * Temporary            the bank is away or busy: try again on the schedule
 * Rejected             this one request will not work
   + NotConfirmed       the TAN was wrong or too late, or the app said no: begin again
+  + OrderRefused       the bank looked at an order to pay and refuses it
 * Misconfigured        ask the merchant; never try again by itself
   + WrongPin           another attempt with the same PIN may lock the access for good
   + AccessLocked       the bank has locked the access already
@@ -58,6 +59,10 @@ class AccessLocked(Misconfigured):
 
 class InDoubt(Misconfigured):
     """An order to pay may have been carried out. Never send it again before a person has looked."""
+
+
+class OrderRefused(Rejected):
+    """The bank refused an order to pay; nothing was carried out."""
 
 
 class NotConfirmed(Rejected):

@@ -28,7 +28,7 @@ from lxml import etree
 
 from plugin_sdk.errors import Misconfigured, Rejected, Temporary
 from server.banking.fints import answers, challenge, orders, wire
-from server.banking.fints.answers import InDoubt, Reply
+from server.banking.fints.answers import InDoubt, OrderRefused, Reply
 from server.banking.fints.client import BankClient, Pending, State
 from server.banking.fints.payees import Examination
 from server.banking.fints.steps import (
@@ -113,9 +113,10 @@ class Order:
 def transfer(credentials: Credentials, state: bytes, iban: str, content: bytes) -> Step:
     """Hand in a pain.001 file of the account ``iban``, to be carried out at once.
 
-    Returns NeedsTan, NeedsTime, ConfirmPayees or Transferred. Raises Rejected (NotConfirmed) when
-    the bank refuses it or does not offer it, Temporary and Misconfigured (WrongPin, AccessLocked)
-    when it did not come to that: nothing was carried out; InDoubt when nobody knows.
+    Returns NeedsTan, NeedsTime, ConfirmPayees or Transferred. Raises OrderRefused when the bank
+    refuses it, Rejected (NotConfirmed) when it does not come to that, Temporary and
+    Misconfigured (WrongPin, AccessLocked) as ``fetch``: after all of these nothing was carried
+    out. InDoubt when nobody knows.
     """
     kept = State.from_bytes(state, credentials)
     if kept.method is None:
@@ -369,7 +370,7 @@ class Transfer(Talk):
         if isinstance(error, Temporary) or _is_taken(answer, set(about)):
             raise InDoubt(f"The bank was given the order. {error}")
         self.client.is_in_doubt = False
-        raise error
+        raise OrderRefused(str(error)) if type(error) is Rejected else error
 
 
 def _check(offer: Offer, order: Order) -> None:
