@@ -43,6 +43,13 @@ class Settings:
     mail_host: str = ""
     mx_port: int = 25
     mails_a_minute: int = 100
+    relay_bind: str | None = None
+    relay_tls_bind: str | None = None
+    relay_host: str = ""
+    relay_certificate: Path | None = None
+    relay_key: Path | None = None
+    relay_smtp_url: str | None = None
+    relay_source: str = ""
     check_domains: bool = False
     inbox: Path | None = None
     fints_product_id: str | None = None
@@ -75,6 +82,13 @@ class Settings:
             mail_host=_mail_host(env),
             mx_port=_count(env, "KONTOR_MX_PORT", cls.mx_port, 1, 65_535),
             mails_a_minute=_count(env, "KONTOR_MAILS_A_MINUTE", cls.mails_a_minute, 1, 100_000),
+            relay_bind=_bind(env, "KONTOR_RELAY_BIND"),
+            relay_tls_bind=_bind(env, "KONTOR_RELAY_TLS_BIND"),
+            relay_host=_mail_host(env, "KONTOR_RELAY_HOST"),
+            relay_certificate=_certificate(env, "KONTOR_RELAY_CERTIFICATE"),
+            relay_key=_certificate(env, "KONTOR_RELAY_KEY"),
+            relay_smtp_url=_smtp_url(env, "KONTOR_RELAY_SMTP_URL"),
+            relay_source=_source(env),
             # The mail catcher takes mail for every domain, also where there is no DNS.
             check_domains=_switch(
                 env, "KONTOR_CHECK_DOMAINS", "no" if env.get("KONTOR_CATCHER_URL") else "yes"
@@ -199,22 +213,45 @@ def _encryption_keys(env: Mapping[str, str]) -> tuple[str, ...]:
     return keys
 
 
-def _smtp_url(env: Mapping[str, str]) -> str | None:
-    url = env.get("SMTP_URL") or None
+def _smtp_url(env: Mapping[str, str], variable: str = "SMTP_URL") -> str | None:
+    url = env.get(variable) or None
     if url is None or url == "mx://":
         return url
     if urlsplit(url).scheme not in {"smtp", "smtps", "smtp+starttls"}:
         raise WrongSetting(
-            "SMTP_URL", "begins with smtp://, smtps:// or smtp+starttls://, or is mx://"
+            variable, "begins with smtp://, smtps:// or smtp+starttls://, or is mx://"
         )
     return url
 
 
-def _mail_host(env: Mapping[str, str]) -> str:
-    name = env.get("KONTOR_MAIL_HOST") or ""
+def _mail_host(env: Mapping[str, str], variable: str = "KONTOR_MAIL_HOST") -> str:
+    name = env.get(variable) or ""
     if name and (not name.isascii() or not name.replace("-", "").replace(".", "").isalnum()):
-        raise WrongSetting("KONTOR_MAIL_HOST", f"{name!r} is not the name of a host")
+        raise WrongSetting(variable, f"{name!r} is not the name of a host")
     return name
+
+
+def _bind(env: Mapping[str, str], variable: str) -> str | None:
+    bind = env.get(variable) or None
+    if bind is not None:
+        check_bind(bind, variable)
+    return bind
+
+
+def _certificate(env: Mapping[str, str], variable: str) -> Path | None:
+    """Certificate and key are files, and come both or not at all."""
+    both = [env.get(f"KONTOR_RELAY_{part}") for part in ("CERTIFICATE", "KEY")]
+    if any(both) and not all(both):
+        raise WrongSetting(variable, "needs KONTOR_RELAY_CERTIFICATE and KONTOR_RELAY_KEY")
+    return Path(env[variable]).absolute() if env.get(variable) else None
+
+
+def _source(env: Mapping[str, str]) -> str:
+    source = env.get("KONTOR_RELAY_SOURCE") or ""
+    try:
+        return str(ip_address(source)) if source else ""
+    except ValueError:
+        raise WrongSetting("KONTOR_RELAY_SOURCE", f"{source!r} is not an IP address") from None
 
 
 def _spf_include(env: Mapping[str, str]) -> str | None:

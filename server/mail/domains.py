@@ -303,6 +303,40 @@ def _renew_keys(row: SendingDomain, at: datetime) -> None:
     db.session.flush()
 
 
+def may_sign_rows(rows: Sequence[SendingDomain]) -> set[int]:
+    """Ids of those whose current key may sign mails of others, whose return path is ours.
+
+    Proven, or at the last look at least the key was right: SPF is about the return path. One query.
+    """
+    current = select(DkimKey.sending_domain_id, DkimKey.selector).where(
+        DkimKey.sending_domain_id.in_([row.id for row in rows]), DkimKey.status == "current"
+    )
+    selectors: dict[int, str] = {row[0]: row[1] for row in db.session.execute(current)}
+    found = set()
+    for row in rows:
+        check = report_of(row).of(selectors.get(row.id, ""))
+        if row.proven_at is not None or (check is not None and check.state == "ok"):
+            found.add(row.id)
+    return found
+
+
+def keys_of_rows(rows: Sequence[SendingDomain]) -> dict[int, SigningKey]:
+    """The current keys of these domains, by id; what the vault cannot open is left out."""
+    names = {row.id: row.name for row in rows}
+    query = select(DkimKey).where(DkimKey.sending_domain_id.in_(names), DkimKey.status == "current")
+    opener = vault.installed()
+    found = {}
+    for key in db.session.scalars(query):
+        name = names[key.sending_domain_id]
+        try:
+            found[key.sending_domain_id] = load_key(
+                name, key.selector, opener.open_bytes(key.private_key)
+            )
+        except VaultLocked as locked:
+            log.error("the key of %s cannot be used: %s", name, locked)
+    return found
+
+
 def signing_keys(
     names: Iterable[tuple[int | None, str]],
 ) -> dict[tuple[int | None, str], SigningKey]:

@@ -69,27 +69,27 @@ class Letter(Protocol):
 
 
 R = TypeVar("R", bound=Row)
-Rc = TypeVar("Rc", bound=Row, contravariant=True)
+R_contra = TypeVar("R_contra", bound=Row, contravariant=True)
 L = TypeVar("L", bound=Letter)
 
 
-class Desk(Protocol[Rc, L]):
+class Desk(Protocol[R_contra, L]):
     """What is known of a batch of rows: where they go, how each is written, what is noted."""
 
-    def settle(self, rows: Sequence[Rc]) -> bool:
+    def settle(self, rows: Sequence[R_contra]) -> bool:
         """Fix what every copy must carry alike; True if that is to be committed now."""
 
-    def destination(self, row: Rc) -> str:
+    def destination(self, row: R_contra) -> str:
         """The bare address. Raises NotEver and NotSetUp."""
 
-    def write(self, row: Rc) -> L:
+    def write(self, row: R_contra) -> L:
         """Raises NotEver and NotSetUp."""
 
-    def note_success(self, row: Rc, letter: L, answer: str, host: str) -> None: ...
+    def note_success(self, row: R_contra, letter: L, answer: str, host: str) -> None: ...
 
-    def note_failure(self, row: Rc, problem: NotSent, letter: L | None = None) -> None: ...
+    def note_failure(self, row: R_contra, problem: NotSent, letter: L | None = None) -> None: ...
 
-    def suppress(self, row: Rc, evidence: str, at: datetime) -> None:
+    def suppress(self, row: R_contra, evidence: str, at: datetime) -> None:
         """The server knows no such address, so later mails need not try."""
 
 
