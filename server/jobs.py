@@ -34,6 +34,7 @@ from server.banking.service import has_columns, use_remembered_columns
 from server.callbacks import service as callbacks
 from server.callbacks.models import Callback
 from server.callbacks.sending import Attempt, Sender
+from server.collection import service as collection
 from server.config import Settings, installed
 from server.db import db, now
 from server.dunning import runs
@@ -56,7 +57,7 @@ from server.orders.merchant_notices import (
     tell_of_domain,
     tell_of_recognised,
 )
-from server.orders.models import MatchRequest
+from server.orders.models import CollectionCase, MatchRequest
 from server.orders.proofs import read_waiting
 from server.orders.service import (
     disable_lasting,
@@ -432,6 +433,30 @@ def _arrived(row: Callback, future: Future[Attempt]) -> None:
     db.session.commit()
 
 
+def drain_collection_case() -> bool:
+    """Tell the partners what they do not know yet, and ask them: one thing of a case at a time."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _may_go_on(deadline):
+        rows = CollectionCase.claim(1, now())
+        if not rows:
+            return False
+        _collect(rows[0])
+    return True
+
+
+def _collect(case: CollectionCase) -> None:
+    try:
+        errand = collection.errand_of(case.id, now())
+        db.session.commit()
+        if errand is not None:
+            outcome = collection.run_errand(errand, now())
+            collection.settle_errand(errand, outcome, now())
+    except Exception as error:
+        _failed(case, error)
+        raise
+    db.session.commit()
+
+
 DRAINS: dict[str, Callable[[], bool]] = {
     Mail.__tablename__: drain_mail,
     Statement.__tablename__: drain_statement,
@@ -442,6 +467,7 @@ DRAINS: dict[str, Callable[[], bool]] = {
     SendingDomain.__tablename__: drain_sending_domain,
     ShopConnection.__tablename__: drain_shop_connection,
     Callback.__tablename__: drain_callback,
+    CollectionCase.__tablename__: drain_collection_case,
 }
 
 KINDS: dict[str, type[WorkItem]] = {
@@ -454,6 +480,7 @@ KINDS: dict[str, type[WorkItem]] = {
     "sending_domain": SendingDomain,
     "shop_connection": ShopConnection,
     "callback": Callback,
+    "collection_case": CollectionCase,
 }
 
 

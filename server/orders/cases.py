@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from sqlalchemy import select, update
@@ -21,6 +22,8 @@ from server.work import announce
 HAND_OVER_WAIT: Final = timedelta(minutes=15)
 """So long after the click the partner is told: until then taking it back tells nobody."""
 TAKEN_BACK: Final = "taken back before it was handed over"
+UNDER_WAY: Final = ("handed_over", "accepted")
+"""States of a case in which somebody works on it; all others are the end of it."""
 
 
 def cases_of(order_id: int) -> Sequence[CollectionCase]:
@@ -57,7 +60,7 @@ def open_case(order: Order, at: datetime, *, actor: str, ledger: Ledger) -> Coll
     return case
 
 
-def note_event(  # noqa: PLR0913  an event has that many columns
+def note_event(
     case: CollectionCase,
     kind: str,
     *,
@@ -65,7 +68,8 @@ def note_event(  # noqa: PLR0913  an event has that many columns
     at: datetime,
     state: str | None = None,
     words: str = "",
-    **more: object,
+    amount: Decimal | None = None,
+    partner_event: str | None = None,
 ) -> None:
     """A line of the case's history."""
     db.session.add(
@@ -75,9 +79,10 @@ def note_event(  # noqa: PLR0913  an event has that many columns
             kind=kind,
             state=state,
             words=words,
+            amount=amount,
+            partner_event=partner_event,
             actor=actor,
             at=at,
-            **more,
         )
     )
 
@@ -101,13 +106,11 @@ def wake_case(order_id: int, at: datetime) -> None:
 def end_case(order: Order, at: datetime, *, actor: str) -> None:
     """Taken back. Who has not got the papers yet is told nothing; the others hear of it next."""
     rows = select(CollectionCase).where(
-        CollectionCase.order_id == order.id, CollectionCase.state != "cancelled"
+        CollectionCase.order_id == order.id, CollectionCase.state.in_(UNDER_WAY)
     )
     fresh = rows.with_for_update().execution_options(populate_existing=True)
     for case in db.session.scalars(fresh):
-        if case.ended_at is None:
-            case.ended_at = at
-        case.state = "cancelled"
+        case.state, case.ended_at = "cancelled", at
         note_event(case, "taken_back", actor=actor, at=at, state="cancelled")
         if case.status == "running":
             continue  # who has it at hand finds out when he is done
