@@ -329,7 +329,7 @@ class BankClient(FinTS3PinTanClient):  # type: ignore[misc]
             return dialog.send(*parts, internal_send=True)
         except ConnectorError as error:
             dialog.open = False
-            raise answers.InDoubt(f"The bank was given the order. {error}") from None
+            raise answers.InDoubt(str(error)) from None
 
     def refusal(self, answer: Any) -> ConnectorError | None:
         """The error that the return codes of an answer mean, if any."""

@@ -368,7 +368,7 @@ class Transfer(Talk):
         self.dialog.open = self.dialog.open and answers.ENDED not in codes_of(answer)
         self.client.end(self.dialog)
         if isinstance(error, Temporary) or _is_taken(answer, set(about)):
-            raise InDoubt(f"The bank was given the order. {error}")
+            raise InDoubt(str(error))
         self.client.is_in_doubt = False
         raise OrderRefused(str(error)) if type(error) is Rejected else error
 

@@ -183,7 +183,7 @@ def test_an_answer_that_never_came_is_looked_after_by_a_person(bank, batch, refu
     if at == "tan":
         do(fints.answer_step, batch, tan=bank.tan)
     assert fints.stands(batch, AT) == "doubt"
-    assert batch.status == "made" and "was given the order" in batch.error
+    assert batch.status == "made" and "cannot be reached" in batch.error
     assert said(fints.begin, batch) == "refund_batch_at_bank"
     assert said(batches.drop_batch, batch) == "refund_batch_at_bank"
     with pytest.raises(NotPossible, match="refund_batch_at_bank"):
