@@ -18,13 +18,14 @@ from server.db import db, now
 from server.dunning.runs import begin_daily_runs
 from server.jobs import KINDS, Bell, due_kinds
 from server.orders.lifecycle import has_monitored
+from server.refunds.service import has_planned
 from server.shops.order_requests import has_expired_requests
 from server.shops.service import has_expired, has_lasting_error
 
 TICK_SECONDS = 2.0
 RELEASE_EVERY = timedelta(seconds=10)
 BEGIN_EVERY = timedelta(minutes=1)
-HOUSEKEEPING = (has_expired, has_expired_requests, has_lasting_error, has_monitored)
+HOUSEKEEPING = (has_expired, has_expired_requests, has_lasting_error, has_monitored, has_planned)
 """What the worker of payment updates is rung for; that some are due is their shops' to fetch."""
 
 log = logging.getLogger(__name__)

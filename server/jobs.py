@@ -66,6 +66,9 @@ from server.orders.service import (
     request_match,
     take_match_requests,
 )
+from server.refunds.recognition import recognise
+from server.refunds.service import pass_time
+from server.refunds.surpluses import repay_surpluses
 from server.shops.models import PaymentUpdate, ShopConnection
 from server.shops.order_requests import expire_requests
 from server.vault import VaultLocked
@@ -245,22 +248,27 @@ def _match(request: MatchRequest) -> bool:
     at = now()
     take_match_requests(request.merchant_id, at)
     waits = read_waiting(request.merchant_id, at)
+    recognise(request.merchant_id, at)
     is_more = match_postings(request.merchant_id, at) or waits
     if is_more:
         request_match(request.merchant_id, now())  # behind whoever asked meanwhile
     else:
+        repay_surpluses(request.merchant_id, at)
         tell_of_the_day(request.merchant_id, at)
     db.session.delete(request)
     return is_more
 
 
 def drain_payment_update() -> bool:
-    """What time does between us and the shops: what is too old ends, watched orders come in."""
+    """What time does by itself: news to shops that are too old end, watched orders come in,
+    repayments that were planned for today may go."""
     while expire_updates(now()) or expire_requests(now()):
         db.session.commit()
     while disable_lasting(now()):
         db.session.commit()
     while admit_monitored(now()):
+        db.session.commit()
+    while pass_time(now()):
         db.session.commit()
     db.session.commit()
     return False

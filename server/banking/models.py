@@ -266,10 +266,11 @@ class Posting(Base):
     ``is_pending``: the bank may still take it back; merged with the booked one when that comes
     (C8). ``no_assignment``: older than the account's first day (K11). ``is_replaced``: a batch
     total whose payments came one by one from another file. ``ignored_because`` is ``person``,
-    ``duplicate``, ``double``, or the kind of the ignore rule. ``entry_amount`` is that of the
-    bank's entry for a payment inside one. ``particulars`` are what else the bank said, for
-    people: {"entry_references", "foreign", "charges"}. ``passed_on_from_id``: on a shared account,
-    the operator's posting that this is the merchant's copy of; that one ``is_passed_on``.
+    ``duplicate``, ``double``, ``refund_back`` (a repayment that did not arrive), or the kind of the
+    ignore rule. ``entry_amount`` is that of the bank's entry for a payment inside one.
+    ``particulars`` are what else the bank said, for people: {"entry_references", "foreign",
+    "charges"}. ``passed_on_from_id``: on a shared account, the operator's posting that this is the
+    merchant's copy of; that one ``is_passed_on``.
     ``is_kept``: what is left of it is a customer's credit (C12). ``is_returned``: the bank took
     the money back; the posting by which it did ``returns_id`` this one (N18).
     """

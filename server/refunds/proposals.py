@@ -322,13 +322,13 @@ def facts_of(
         payer_names=tuple(names),
         payer_iban=details.iban if details.iban in ibans else next(iter(ibans), None),
         iban_before=iban_before,
-        is_possible_duplicate=any(_may_be_duplicate(one.posting) for one in case.payments),
+        is_possible_duplicate=any(may_be_duplicate(one.posting) for one in case.payments),
         earlier_repayments=_earlier(case, details.iban, refund, at),
         second_from=Decimal(second) if second else None,
     )
 
 
-def _may_be_duplicate(posting: Posting) -> bool:
+def may_be_duplicate(posting: Posting) -> bool:
     """The bank may have told one payment twice (K46): another like it, near to it."""
     if posting.duplicate_of_id is not None:
         return True

@@ -564,15 +564,25 @@ def failed_now(row: Refund, reason: str, *, actor: str, at: datetime) -> None:
     move(row, "failed", at)
     row.error, row.processed_at = reason[:1000], None
     _note(row, "refund_failed", actor, at, reference=row.reference, reason=row.error)
-    settle_back(row, at, was_paid=was_paid)
-
-
-def settle_back(row: Refund, at: datetime, *, was_paid: bool) -> None:
-    """What counted as paid back does not any more: the order is what it was before."""
     order = _order_of(row)
     if order is not None and was_paid:
         db.session.flush()
         settle(order, at, is_restored=True)
+
+
+def ask_anew(row: Refund, at: datetime) -> None:
+    """It failed because no such account could be paid: the customer is asked for another one."""
+    why = row.error
+    _begin_again(row)
+    row.payee_iban = row.payee_bic = row.details_by = row.details_at = None
+    row.announced_at = row.confirmed_at = row.approved_at = row.approved_by = None
+    place(row, at)
+    row.error = why
+
+
+def _begin_again(row: Refund) -> None:
+    row.reference = _new_reference(_order_of(row), row.merchant_id)
+    row.batch_id = row.sent_at = row.sent_posting_id = row.planned_for = None
 
 
 def try_again(refund: Refund, *, actor: str, at: datetime) -> Refund:
@@ -580,9 +590,7 @@ def try_again(refund: Refund, *, actor: str, at: datetime) -> Refund:
     row = _now(refund)
     if row.status != "failed":
         raise NotPossible("refund_does_not_fit", reference=row.reference)
-    order = _order_of(row)
-    row.reference = _new_reference(order, row.merchant_id)
-    row.batch_id = row.sent_at = row.sent_posting_id = row.planned_for = None
+    _begin_again(row)
     _note(row, "refund_retried", actor, at, reference=row.reference)
     case = case_of(row.merchant_id, row.order_id, None if row.order_id else row.posting_id)
     _check_holds(row, case, at)

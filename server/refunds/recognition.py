@@ -1,0 +1,220 @@
+"""What the bank's postings say of repayments: executed, or come back (C16, N18). Never commits.
+
+A file of its own beside ``service`` because it reads postings where that moves repayments. It runs
+before the matcher: money of ours that comes back must never be taken for a customer's payment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import select
+
+from server.banking.models import Posting
+from server.db import db
+from server.merchants.service import lock_merchant
+from server.orders.ledger import drop_suggestions, is_any
+from server.orders.models import Refund
+from server.orders.return_rules import MAX_FEE, looks_returned, squashed
+from server.orders.returns import own_outgoings
+from server.refunds.models import RefundBatch
+from server.refunds.rules import are_details_wrong, may_move, references_named
+from server.refunds.service import ask_anew, failed_now, processed_now
+
+ACTOR: Final = "Kontor"
+POSTINGS_AT_ONCE: Final = 500
+"""More than the matcher takes at once, in the same order: it never sees one before us."""
+BATCHES_LOOKED_AT: Final = 200
+REFUNDS_LOOKED_AT: Final = 10_000
+BANK_TAKES: Final = timedelta(days=10)
+"""So many days after its day a batch may still be booked."""
+REFUND_BACK: Final = "refund_back"
+"""Why such a posting is off the list (``Posting.ignored_because``)."""
+
+
+def recognise(merchant_id: int, at: datetime) -> int:
+    """Look at what is new on the accounts. Returns how many postings were about repayments."""
+    lock_merchant(merchant_id)
+    postings = _fresh(merchant_id)
+    if not postings or not _has_refunds(merchant_id):
+        return 0
+    known = _named(merchant_id, postings)
+    found = 0
+    for posting in postings:
+        if posting.amount < 0:
+            found += _sent(posting, known.get(posting.id, ()), at)
+    coming = [posting for posting in postings if posting.amount > 0 and not posting.is_assigned]
+    came_back = own_outgoings(merchant_id, coming)
+    for posting in coming:
+        sent = came_back.get(posting.id)
+        found += _back(posting, known.get(posting.id, ()), sent, at)
+    db.session.flush()
+    return found
+
+
+def _fresh(merchant_id: int) -> Sequence[Posting]:
+    query = (
+        select(Posting)
+        .where(Posting.merchant_id == merchant_id, Posting.needs_match)
+        .where(~Posting.is_pending, ~Posting.is_replaced, ~Posting.is_passed_on)
+        .where(Posting.ignored_at.is_(None))
+        .order_by(Posting.id)
+        .limit(POSTINGS_AT_ONCE)
+    )
+    return db.session.scalars(query).all()
+
+
+def _has_refunds(merchant_id: int) -> bool:
+    any_of_his = select(Refund.id).where(Refund.merchant_id == merchant_id)
+    return bool(db.session.scalar(select(any_of_his.exists())))
+
+
+def _named(merchant_id: int, postings: Sequence[Posting]) -> dict[int, list[Refund]]:
+    """Posting id to the repayments whose reference it carries, in whichever field."""
+    texts = {
+        one.id: references_named(
+            [one.end_to_end_id, one.remittance_information, one.creditor_reference]
+        )
+        for one in postings
+    }
+    references = {each for found in texts.values() for each in found}
+    if not references:
+        return {}
+    query = select(Refund).where(
+        Refund.merchant_id == merchant_id, Refund.reference.in_(references)
+    )
+    rows = db.session.scalars(query.execution_options(populate_existing=True))
+    by_reference = {row.reference: row for row in rows}
+    return {
+        posting_id: [by_reference[each] for each in found if each in by_reference]
+        for posting_id, found in texts.items()
+    }
+
+
+# --- executed ----------------------------------------------------------------------------------
+
+
+def _sent(posting: Posting, named: Sequence[Refund], at: datetime) -> int:
+    """Close what this posting took off the account. 1 if it was about repayments."""
+    refunds = [one for one in named if _fits(one, posting)][:1]
+    if not refunds:
+        refunds = _of_batch_total(posting) or _of_batch(posting)
+    for refund in refunds:
+        processed_now(refund, actor=ACTOR, at=at, sent_posting_id=posting.id)
+    return int(bool(refunds))
+
+
+def _fits(refund: Refund, posting: Posting) -> bool:
+    """A cancelled one cannot become executed: then it is for a person to see."""
+    same = refund.amount == -posting.amount and refund.currency == posting.currency
+    return same and may_move(refund.status, "processed")
+
+
+def _of_batch_total(posting: Posting) -> list[Refund]:
+    """One debit for a whole batch: its sum, from its account, in its days. Only if one batch fits,
+    or if the posting names it."""
+    fitting = [
+        batch
+        for batch in _batches_near(posting)
+        if batch.total == -posting.amount and batch.count > 1
+    ]
+    named = [batch for batch in fitting if _names(posting, batch)]
+    chosen = named or fitting
+    if len(chosen) != 1 or (not named and posting.counterparty_iban):
+        return []
+    query = select(Refund).where(
+        Refund.merchant_id == posting.merchant_id,
+        Refund.batch_id == chosen[0].id,
+        Refund.status == "in_process",
+    )
+    rows = db.session.scalars(query.order_by(Refund.id).limit(REFUNDS_LOOKED_AT)).all()
+    return list(rows) if sum(row.amount for row in rows) == -posting.amount else []
+
+
+def _names(posting: Posting, batch: RefundBatch) -> bool:
+    said = squashed(
+        f"{posting.end_to_end_id or ''} {posting.remittance_information or ''} "
+        f"{posting.bank_reference or ''}"
+    )
+    return squashed(batch.message_id) in said
+
+
+def _of_batch(posting: Posting) -> list[Refund]:
+    """The bank told no reference: the payee's account and the amount, in a batch of these days.
+    Two that look the same are two: the first that is open is meant."""
+    iban = "".join((posting.counterparty_iban or "").split()).upper()
+    batches = {batch.id for batch in _batches_near(posting)}
+    if not iban or not batches:
+        return []
+    query = select(Refund).where(
+        Refund.merchant_id == posting.merchant_id,
+        is_any(Refund.batch_id, batches),
+        Refund.status == "in_process",
+        Refund.payee_iban == iban,
+        Refund.amount == -posting.amount,
+        Refund.currency == posting.currency,
+    )
+    return list(db.session.scalars(query.order_by(Refund.id).limit(1)))
+
+
+def _batches_near(posting: Posting) -> list[RefundBatch]:
+    day = posting.booking_date or posting.value_date
+    if day is None:
+        return []
+    query = select(RefundBatch).where(
+        RefundBatch.merchant_id == posting.merchant_id,
+        RefundBatch.account_id == posting.account_id,
+        RefundBatch.status.in_(("made", "sent")),
+        RefundBatch.execution_date.between(day - BANK_TAKES, day + timedelta(days=1)),
+    )
+    rows = db.session.scalars(query.order_by(RefundBatch.id.desc()).limit(BATCHES_LOOKED_AT))
+    return list(rows)
+
+
+# --- come back ---------------------------------------------------------------------------------
+
+
+def _back(posting: Posting, named: Collection[Refund], sent: Posting | None, at: datetime) -> int:
+    """Reopen what came back with this posting. 1 if it was about a repayment."""
+    refund = next((one for one in named if _came_back(one, posting)), None)
+    if refund is None and sent is not None:
+        query = select(Refund).where(
+            Refund.merchant_id == posting.merchant_id, Refund.sent_posting_id == sent.id
+        )
+        rows = db.session.scalars(query.execution_options(populate_existing=True)).all()
+        # A debit for a whole batch says nothing about which of its payments is back.
+        refund = rows[0] if len(rows) == 1 and _has_amount(rows[0], posting) else None
+    if refund is None or refund.status not in ("in_process", "processed"):
+        return 0
+    _reopen(refund, posting, at)
+    return 1
+
+
+def _came_back(refund: Refund, posting: Posting) -> bool:
+    """Our own end-to-end id comes from nobody but a bank; in a text the customer may have quoted
+    it, so there the bank must say as well that it is a return."""
+    if not _has_amount(refund, posting):
+        return False
+    if squashed(posting.end_to_end_id) == squashed(refund.reference):
+        return True
+    return looks_returned(posting)
+
+
+def _has_amount(refund: Refund, posting: Posting) -> bool:
+    """A bank on the way may have kept a fee."""
+    if refund.currency != posting.currency:
+        return False
+    return refund.amount - MAX_FEE <= posting.amount <= refund.amount
+
+
+def _reopen(refund: Refund, posting: Posting, at: datetime) -> None:
+    why = posting.return_reason or posting.remittance_information or ""
+    refund.returned_posting_id = posting.id
+    failed_now(refund, f"returned: {' '.join(why.split())}"[:1000], actor=ACTOR, at=at)
+    if are_details_wrong(posting.return_reason, posting.remittance_information):
+        ask_anew(refund, at)
+    posting.ignored_at, posting.ignored_by, posting.ignored_because = at, ACTOR, REFUND_BACK
+    posting.is_open = posting.needs_match = False
+    drop_suggestions([posting.id])
