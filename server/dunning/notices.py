@@ -18,13 +18,15 @@ from plugin_sdk import types as wire
 from server.config import installed
 from server.db import db
 from server.dunning.circumstances import Circumstances
+from server.dunning.rules import kind_of
 from server.mail.kinds import KINDS
 from server.mail.languages import day, money
 from server.mail.models import Mail
 from server.mail.rules import grouped_iban
 from server.mail.service import insert_mail
-from server.orders.identity import identity_of
+from server.orders.identity import country_of, edition_for, identity_of
 from server.orders.ledger import ZERO
+from server.orders.letters import Draft, try_letter, wants_letter
 from server.orders.links import help_url, page_url
 from server.orders.merchant_notices import tell_people
 from server.orders.models import Order
@@ -38,6 +40,8 @@ from server.orders.told import told_order
 from server.shops.models import Shop
 
 LISTED: Final = 20
+Ways = frozenset[str]
+"""How a person wants a reminder sent: ``mail``, ``letter`` or both (S83)."""
 NEVER: Final = {"de": "noch nie", "en": "never"}
 NO_ACCOUNT: Final = {"de": "kein Konto für Zahlungen", "en": "no account for payments"}
 
@@ -71,35 +75,78 @@ class Claim:
 # --- to customers ------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a level went out as; never neither."""
+
+    mail_id: int | None
+    letter_id: int | None
+
+
 def write_reminder(
-    order: Order, claim: Claim, once: str, here: Circumstances, payable_until: date | None
-) -> int | None:
-    """The mail of a reminder; its id, or None without an account or an address."""
+    order: Order,
+    claim: Claim,
+    once: str,
+    here: Circumstances,
+    payable_until: date | None,
+    *,
+    ways: Ways | None = None,
+    actor: str = "",
+) -> Written | None:
+    """The mail of a reminder, its letter or both: ``ways``, or as the merchant's settings say.
+
+    None without an account, without any address, or if it was written before.
+    """
     told = told_order(order)
     account = payee_for(told, order.shop_id, here.payees)
     if account is None:
         return None
+    settings = here.settings(order.shop_id)
     asked = Request(
         told,
         wire.PaymentCode(order.payment_code),
         order.payment_reference,
         account,
-        here.settings(order.shop_id),
+        settings,
         here.zone,
         claim.due,
         payable_until,
     )
-    kind = "reminder" if claim.level == 1 else "dunning_notice"
-    return _write(
-        kind,
-        order,
+    kind = kind_of(claim.level)
+
+    def facts(shop: Shop, language: str) -> dict[str, str]:
+        demanded = facts_of_request(asked, shop, language)
+        return demanded | _facts_of_claim(order, claim, asked, here, language)
+
+    by_mail = ways is None or "mail" in ways
+    by_letter = wants_letter(order, kind, settings) if ways is None else "letter" in ways
+    mail_id = _write(kind, order, once, here, facts) if by_mail else None
+    letter_id = _write_letter(order, claim, asked, once, here, facts, actor) if by_letter else None
+    return Written(mail_id, letter_id) if mail_id or letter_id else None
+
+
+def _write_letter(
+    order: Order,
+    claim: Claim,
+    asked: Request,
+    once: str,
+    here: Circumstances,
+    facts: Callable[[Shop, str], dict[str, str]],
+    actor: str,
+) -> int | None:
+    """The same words on paper; the last notice is registered if the merchant wants that."""
+    shop, settings = here.shops[order.shop_id], asked.settings
+    language = edition_for(order.language, country_of(asked.order), shop, settings)
+    is_registered = settings.letter_registered and claim.is_last
+    draft = Draft(
+        kind_of(claim.level),
+        language,
+        facts(shop, language),
         once,
-        here,
-        lambda shop, language: (
-            facts_of_request(asked, shop, language)
-            | _facts_of_claim(order, claim, asked, here, language)
-        ),
+        is_registered=is_registered,
+        is_again=True,  # a level of which nothing went is not reached, so it comes again (N4)
     )
+    return try_letter(order, draft, shop, asked.account, settings, actor=actor, at=here.at)
 
 
 def _facts_of_claim(

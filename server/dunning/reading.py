@@ -17,10 +17,12 @@ from sqlalchemy import func, or_, select
 from server.db import db
 from server.dunning.circumstances import Circumstances, Whose
 from server.dunning.rules import OrderFacts, Plan, plan
+from server.letters.models import Letter
 from server.mail.models import Mail
 from server.merchants.settings import CodeSettings
-from server.orders.charges import is_untold
+from server.orders.charges import is_untold, went_lost
 from server.orders.ledger import is_any
+from server.orders.letters import LETTER, sent_without_email
 from server.orders.models import (
     OWING_STATUSES,
     DeferralRequest,
@@ -73,7 +75,7 @@ class OpenOrder:
 
 @dataclass(slots=True)
 class _Sent:
-    """Which mails an order had that were not withheld."""
+    """Which mails and letters an order had that were not withheld."""
 
     asked_at: datetime | None = None
     enquired_at: datetime | None = None
@@ -177,50 +179,88 @@ def _invoices(ids: Collection[int]) -> dict[int, date | None]:
 
 
 def _sent(ids: Collection[int]) -> Mapping[int, _Sent]:
-    went_at = func.coalesce(Mail.finished_at, Mail.created_at)
-    query = select(Mail.order_id, Mail.kind, Mail.once, went_at).where(
-        is_any(Mail.order_id, ids), Mail.kind.in_((ASKED, ENQUIRY)), Mail.status != "withheld"
-    )
     found: dict[int, _Sent] = defaultdict(_Sent)
-    for order_id, kind, once, at in db.session.execute(query.order_by(Mail.id.desc())):
+    for order_id, kind, once, at in (*_written(Mail, ids), *_written(Letter, ids)):
         assert order_id is not None, "asked for by order"
         sent = found[order_id]
-        sent.keys.add(once)
+        sent.keys.add(once.removesuffix(LETTER))
         if kind == ASKED:
-            sent.asked_at = at  # the last one seen is the first one written
+            sent.asked_at = at if sent.asked_at is None else min(at, sent.asked_at)
         else:
-            sent.enquired_at = at
+            sent.enquired_at = at if sent.enquired_at is None else min(at, sent.enquired_at)
     return found
+
+
+def _written(sent: type[Mail | Letter], ids: Collection[int]) -> Sequence[Any]:
+    """(Order, kind, once, when it went) of what asks first, by mail or by letter."""
+    went_at = func.coalesce(sent.finished_at, sent.created_at)
+    query = select(sent.order_id, sent.kind, sent.once, went_at).where(
+        is_any(sent.order_id, ids), sent.kind.in_((ASKED, ENQUIRY)), sent.status != "withheld"
+    )
+    return db.session.execute(query).all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """A level with what became of its mail or letter; None for one that was removed since."""
+
+    level: int
+    sent_on: date
+    sent: Sequence[Any]
+
+    def day(self, here: Circumstances) -> date | None:
+        """The first day on which the customer had it; None if nothing of it will ever go.
+
+        What was late, or still waits, gives him his time from when it goes out (S49).
+        """
+        going = [one for one in self.sent if one is None or not is_untold(one.status, one.error)]
+        if self.sent and not going:
+            return None
+        arriving = [one for one in going if one is None or not went_lost(one.status, one.delivery)]
+        days = [
+            max(self.sent_on, _local(one.finished_at, here.zone) or here.today)
+            for one in arriving or going
+            if one is not None
+        ]
+        return min(days, default=self.sent_on)
 
 
 def _reminders(
     ids: Collection[int], here: Circumstances
 ) -> Mapping[int, Sequence[tuple[int, date]]]:
-    """Levels that are reached, and when. Not those whose mails will never be sent (N4); a mail
-    that was late, or still waits, gives the customer his time from when it goes out (S49)."""
+    """Levels that are reached, and when. Not those of which nothing will ever be sent (N4)."""
     rows = db.session.execute(
-        select(Reminder.order_id, Reminder.level, Reminder.sent_on, Reminder.mail_id)
+        select(
+            Reminder.order_id,
+            Reminder.level,
+            Reminder.sent_on,
+            Reminder.mail_id,
+            Reminder.letter_id,
+        )
         .where(is_any(Reminder.order_id, ids))
         .order_by(Reminder.level)
     ).all()
-    # Not a join: with few reminders known, that would read all mails of everybody.
-    mails = {
-        mail.id: mail
-        for mail in db.session.execute(
-            select(Mail.id, Mail.status, Mail.error, Mail.finished_at).where(
-                is_any(Mail.id, [row.mail_id for row in rows if row.mail_id is not None])
-            )
-        )
-    }
+    mails = _fates(Mail, [row.mail_id for row in rows])
+    letters = _fates(Letter, [row.letter_id for row in rows])
     found: dict[int, list[tuple[int, date]]] = defaultdict(list)
     for row in rows:
-        mail = mails.get(row.mail_id)
-        if mail is None:
-            found[row.order_id].append((row.level, row.sent_on))
-        elif not is_untold(mail.status, mail.error):
-            went_on = _local(mail.finished_at, here.zone) or here.today
-            found[row.order_id].append((row.level, max(row.sent_on, went_on)))
+        ways = ((row.mail_id, mails), (row.letter_id, letters))
+        sent = [known.get(one) for one, known in ways if one is not None]
+        day = _Reached(row.level, row.sent_on, sent).day(here)
+        if day is not None:
+            found[row.order_id].append((row.level, day))
     return found
+
+
+def _fates(sent: type[Mail | Letter], ids: Sequence[int | None]) -> Mapping[int, Any]:
+    """Not a join: with few reminders known, that would read all mails of everybody."""
+    wanted = [one for one in ids if one is not None]
+    if not wanted:
+        return {}
+    columns = (sent.id, sent.status, sent.error, sent.delivery, sent.finished_at)
+    return {
+        row.id: row for row in db.session.execute(select(*columns).where(is_any(sent.id, wanted)))
+    }
 
 
 def _brought_back(ids: Collection[int]) -> Mapping[tuple[int, bool], datetime]:
@@ -282,6 +322,7 @@ def _open_order(
         country=whose.country,
         is_business=bool((told.get("customer") or {}).get("vat_id")),
         has_email=bool(row.customer_email),
+        letters=_letters_of(row, here),
         has_invoice_number=row.id in parts.invoices,
         asked_on=_local(sent.asked_at, here.zone),
         was_resent=resend_once(row.id) in sent.keys,
@@ -299,6 +340,13 @@ def _open_order(
         left_collection_on=_local(parts.brought_back.get((row.id, True)), here.zone),
     )
     return OpenOrder(whose, facts)
+
+
+def _letters_of(row: Any, here: Circumstances) -> frozenset[str]:
+    """Kinds that can go by letter alone, asked only where there is no e-mail."""
+    if row.customer_email:
+        return frozenset()
+    return sent_without_email(row.wire, here.settings(row.shop_id))
 
 
 def _due_date(told: Mapping[str, Any], settings: CodeSettings, terms_from: date) -> date | None:

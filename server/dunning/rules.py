@@ -23,6 +23,7 @@ ASKED_CODES: Final = frozenset({"prepayment", "invoice"})
 """Who is asked for a transfer, so who may be reminded of it."""
 MAILS: Final = frozenset({"resend", "before_due", "reminder", "enquiry"})
 """Steps that are a mail and nothing else."""
+REQUEST: Final = "payment_information"
 ONE_DAY: Final = timedelta(days=1)
 LEAST_TIME_TO_PAY: Final = timedelta(days=3)
 """An old order that was taken over yesterday is not reminded today: so long after the payment
@@ -51,6 +52,7 @@ class OrderFacts:
     country: str | None = None
     is_business: bool = False
     has_email: bool = True
+    letters: frozenset[str] = frozenset()
     has_invoice_number: bool = False
     asked_on: date | None = None
     was_resent: bool = False
@@ -66,6 +68,10 @@ class OrderFacts:
     is_cancelled: bool = False
     resumed_on: date | None = None
     left_collection_on: date | None = None
+
+    def can_be_written_to(self, kind: str) -> bool:
+        """By mail, or by letter alone."""
+        return self.has_email or kind in self.letters
 
     @property
     def level(self) -> int:
@@ -112,6 +118,11 @@ class Plan:
         """What is to be done today: one step, the earliest."""
         step = self.next
         return step if step is not None and step.due_on <= today else None
+
+
+def kind_of(level: int) -> str:
+    """What a level is called as a mail and as a letter."""
+    return "reminder" if level == 1 else "dunning_notice"
 
 
 def base_of(order: OrderFacts, settings: CodeSettings) -> tuple[date, Base]:
@@ -210,10 +221,10 @@ class _Course:
     def _mail_day(self, nominal: date) -> date:
         return self.calendar.next_good_day(max(nominal, self.not_before))
 
-    def _may_mail(self) -> bool:
-        if not self.order.has_email:
+    def _may_write(self, kind: str) -> bool:
+        if not self.order.can_be_written_to(kind):
             self.hindered = "no_email"
-        return self.order.has_email
+        return self.order.can_be_written_to(kind)
 
     def _chain(self) -> Iterator[tuple[int, date]]:
         """(Level, day on which it was meant to be sent), were there neither delays nor holidays."""
@@ -248,8 +259,8 @@ class _Course:
                 nominal = self._after_asked(sent_on + timedelta(days=gap), gap)
                 if self.order.base_date_by_hand is not None:
                     nominal = max(nominal, meant)
-            if not self._may_mail():
-                return []
+            if not self._may_write(kind_of(level)):
+                break
             sent_on = self._mail_day(nominal)
             found.append(Step("reminder", level, sent_on))
         return found
@@ -276,14 +287,14 @@ class _Course:
             return
         asked_on = max(order.asked_on, order.base_date_by_hand or order.asked_on)
         nominal = asked_on + timedelta(days=after)
-        if self._may_mail() and self._mail_day(nominal) < limit:
+        if self._may_write(REQUEST) and self._mail_day(nominal) < limit:
             yield Step("resend", 0, self._mail_day(nominal))
 
     def _before_due(self, limit: date) -> Step | None:
         days, due_date = self.settings.resend_before_due_days, self.order.due_date
         if days <= 0 or due_date is None or self.order.was_asked_before_due:
             return None
-        if self.not_before > due_date or not self._may_mail():
+        if self.not_before > due_date or not self._may_write(REQUEST):
             return None
         day = self._mail_day(due_date - timedelta(days=days))
         return Step("before_due", 0, day) if day <= due_date and day < limit else None
@@ -294,7 +305,7 @@ class _Course:
             return None
         if self.order.payment_status != "unpaid" or self.order.enquired_on is not None:
             return None
-        if not self._may_mail():
+        if not self._may_write("cod_enquiry"):
             return None
         return Step("enquiry", 0, self._mail_day(self.base_date + timedelta(days=after)))
 
@@ -321,7 +332,7 @@ class _Course:
         asks = self.order.payment_code == "cash_on_delivery"
         if asks and 0 < self.settings.ask_unpaid_after_days < after:
             meant = [self.base_date + timedelta(days=self.settings.ask_unpaid_after_days)]
-        if self.order.has_email and meant:
+        if meant and (self.order.has_email or self.order.letters):
             last = self._last_mail(reminders, enquiry)
             if last is not None:
                 nominal = max(nominal, last + (usual - meant[-1]))

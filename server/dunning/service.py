@@ -17,6 +17,7 @@ from server.dunning.circumstances import HARMLESS, Circumstances
 from server.dunning.fees import fee_of, interest_of
 from server.dunning.notices import (
     Claim,
+    Ways,
     drop_withheld,
     due_date_fact,
     payable_until,
@@ -34,12 +35,13 @@ from server.dunning.reading import (
     reminder_once,
     resend_once,
 )
-from server.dunning.rules import ASKED_CODES, Step
+from server.dunning.rules import ASKED_CODES, Step, kind_of
 from server.merchants.service import lock_merchant
 from server.merchants.settings import MOST_REMINDERS
 from server.orders.asking import ask
 from server.orders.charges import Levels, count_charges, miscounted, reminders_of
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
+from server.orders.letters import has_address
 from server.orders.lifecycle import cancel_now, collect_now, hand_to_collection
 from server.orders.models import OWING_STATUSES, Order, Reminder
 from server.orders.settlement import settle
@@ -88,37 +90,50 @@ def _charge(
 
 
 def send_reminder(
-    merchant_id: int, order_id: int, *, actor: str, at: datetime, anyway: bool = False
+    merchant_id: int,
+    order_id: int,
+    *,
+    actor: str,
+    at: datetime,
+    anyway: bool = False,
+    ways: Ways | None = None,
 ) -> Reminder:
-    """The next level now, whatever the plan says (S83). A block does not keep a person from it.
+    """The next level now, whatever the plan says (S83): by mail, by letter or both, as ``ways``
+    says, else as the settings do. A block does not keep a person from it.
 
-    Raises NotPossible: nothing is owed or not by transfer, no address, no invoice number where
-    that is waited for, no higher level, mails are stopped, no account. And, unless ``anyway``, if
-    the bank's data is old, the shop away, money may have come, or one was sent today.
+    Raises NotPossible: nothing is owed or not by transfer, no address for the way, no invoice
+    number where that is waited for, no higher level, mails are stopped, no account. And, unless
+    ``anyway``, if the bank's data is old, the shop away, money may have come, or one was sent
+    today.
     """
     lock_merchant(merchant_id)
     order = order_now(merchant_id, order_id)
     here = Circumstances(merchant_id, at)
     one = read_order(order, here)
-    _check_by_hand(one, here, anyway=anyway)
-    reminder = remind(order, one, one.facts.level + 1, here, actor=actor)
+    _check_by_hand(one, here, anyway=anyway, ways=ways)
+    if ways and "letter" in ways and not has_address(order.wire):
+        raise NotPossible("letter_no_address", number=order.number)
+    reminder = remind(order, one, one.facts.level + 1, here, actor=actor, ways=ways)
     if reminder is None:
         raise NotPossible("reminder_no_account", number=order.number)
     return reminder
 
 
-def _check_by_hand(one: OpenOrder, here: Circumstances, *, anyway: bool) -> None:
+def _check_by_hand(one: OpenOrder, here: Circumstances, *, anyway: bool, ways: Ways | None) -> None:
     facts, number = one.facts, one.whose.number
     switches = here.settings(one.whose.shop_id)
     settings = switches.of(facts.payment_code)
-    kind = "reminder" if facts.level == 0 else "dunning_notice"
+    kind = kind_of(facts.level + 1)
+    by_mail = ways is None or "mail" in ways
+    can_get_it = facts.has_email if ways is not None else facts.can_be_written_to(kind)
     waits = settings.ask_when == "with_invoice" and not facts.has_invoice_number
     hindrance = here.hindrance(one.whose)
     refusals = {
         "reminder_not_owing": facts.payment_status not in OWING_STATUSES,
         "reminder_no_transfer": facts.payment_code not in ASKED_CODES,
-        "reminder_no_email": not facts.has_email,
-        "mail_switched_off": not switches.sends(kind),
+        "reminder_no_way": ways is not None and not ways,
+        "reminder_no_email": by_mail and not can_get_it,
+        "mail_switched_off": by_mail and not switches.sends(kind),
         "reminder_no_invoice": waits,
         "reminder_highest": facts.level >= MOST_REMINDERS,
         f"reminder_{hindrance}": hindrance is not None
@@ -250,10 +265,12 @@ def remind(
     actor: str,
     run_id: int | None = None,
     ledger: Ledger | None = None,
+    ways: Ways | None = None,
 ) -> Reminder | None:
-    """Write one level: its mail, what it charges, and what follows for the order (S68, K25 to K28).
+    """Write one level: its mail and its letter, what it charges, and what follows for the order
+    (S68, K25 to K28); however it goes, it is one level.
 
-    None without an account or an address. A row whose mail was never sent is written anew.
+    None without an account or an address. A row of which nothing was ever sent is written anew.
     """
     ledger = ledger or Ledger([order.id])
     settings = here.settings(order.shop_id).of(order.payment_code)
@@ -263,8 +280,9 @@ def remind(
     is_last = level >= settings.reminders
     claim = Claim(level, order.total, ledger.paid(order.id), fee, fees, interest, is_last)
     once = reminder_once(order.id, level)
-    mail_id = write_reminder(order, claim, once, here, payable_until(order, here))
-    if mail_id is None:
+    until = payable_until(order, here)
+    written = write_reminder(order, claim, once, here, until, ways=ways, actor=actor)
+    if written is None:
         return None
     for lost in levels.lost.values():  # it was reckoned without them, so they are over
         lost.fee = lost.interest = ZERO
@@ -273,7 +291,8 @@ def remind(
     )
     db.session.add(row)
     row.sent_on, row.fee, row.interest = here.today, fee, interest
-    row.mail_id, row.run_id, row.actor, row.created_at = mail_id, run_id, actor, here.at
+    row.mail_id, row.letter_id = written.mail_id, written.letter_id
+    row.run_id, row.actor, row.created_at = run_id, actor, here.at
     order.fee_total = fees + interest
     facts = {"fee": amount_text(fee)} if fee else {}
     facts |= {"interest": amount_text(interest)} if interest else {}
@@ -288,8 +307,8 @@ RECOUNTED_AT_ONCE: Final = 500
 
 
 def recount_fees(merchant_id: int, at: datetime) -> int:
-    """Take back what reminders charged whose mails were withheld, failed or came back: the worker
-    may not change orders (N4). Returns of how many orders."""
+    """Take back what reminders charged whose mails and letters were withheld, failed or came back:
+    the workers may not change orders (N4). Returns of how many orders."""
     lock_merchant(merchant_id)
     order_ids = miscounted(merchant_id, RECOUNTED_AT_ONCE)
     for order_id in order_ids:

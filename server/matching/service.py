@@ -32,6 +32,7 @@ from server.merchants.settings import MerchantSettings
 from server.orders.credit import apply_automatically, orders_with_credit
 from server.orders.failed_mails import tell_of_failed_mails
 from server.orders.ledger import is_any
+from server.orders.letter_actions import follow_failed_mails
 from server.orders.merchant_notices import tell_of_differences, tell_of_unassigned
 from server.orders.models import Order, OrderKey, Suggestion
 from server.orders.returns import offer_returns, own_outgoings
@@ -105,7 +106,8 @@ def _decide_and_book(
 
 def tell_of_the_day(merchant_id: int, at: datetime) -> None:
     """What the merchant hears at most once in his day: mails that did not arrive, what needs a
-    person, and what was accepted with a difference (K41, C7). In the shadow he only looks."""
+    person, and what was accepted with a difference (K41, C7). In the shadow he only looks.
+    Customers whose mails did not arrive get letters, where he wants that (K35)."""
     tell_of_failed_mails(merchant_id, at)
     follow_failed_mails(merchant_id, at)
     if settings_of(merchant_id).assignment == "shadow":

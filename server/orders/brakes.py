@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from server.db import db
+from server.letters.models import Letter
 from server.mail.models import Mail
 from server.mail.rules import KINDS
 from server.merchants.service import administrators, settings_of
@@ -75,12 +77,19 @@ def _redirect(mail: Mail, testers: dict[int, str | None]) -> None:
 
 
 def release_stopped(merchant_id: int, at: datetime) -> int:
-    """Mails may go out again: those that were stopped do, unless they are moot by now."""
-    waiting = select(Mail.id).where(
-        Mail.merchant_id == merchant_id, Mail.status == "withheld", Mail.error == STOPPED
+    """Mails and letters may go out again: those that were stopped do, unless they are moot by
+    now. Returns how many mails."""
+    _release(Letter, merchant_id, at)
+    return _release(Mail, merchant_id, at)
+
+
+def _release(kind: type[Mail | Letter], merchant_id: int, at: datetime) -> int:
+    waiting = select(kind.id).where(
+        kind.merchant_id == merchant_id, kind.status == "withheld", kind.error == STOPPED
     )
-    released = db.session.execute(
-        update(Mail).where(Mail.id.in_(waiting)).values(status="queued", error=None, due_at=at)
-    )
-    announce(Mail)
+    values: dict[str, Any] = {"status": "queued", "error": None, "due_at": at}
+    if kind is Letter:
+        values["due_at"] = func.greatest(kind.due_at, at)  # no sooner than the day's cut-off
+    released = db.session.execute(update(kind).where(kind.id.in_(waiting)).values(values))
+    announce(kind)
     return int(released.rowcount)  # type: ignore[attr-defined]

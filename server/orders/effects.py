@@ -13,11 +13,14 @@ from typing import Final
 from sqlalchemy import select, update
 
 from server.db import db
+from server.letters.models import Letter
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant, settings_of
 from server.orders.asking import ASKING, RETROACTIVE, ask_waiting, withhold_mails
 from server.orders.brakes import is_waiting, release_stopped
 from server.orders.ledger import note
+from server.orders.letters import ASKING_LETTERS
+from server.orders.letters import is_waiting as letter_is_waiting
 from server.orders.models import Order
 from server.orders.settlement import settle
 from server.shops.service import DEREGISTERED
@@ -70,7 +73,14 @@ def shop_deregistered(merchant_id: int, shop_id: int) -> None:
         Mail.kind.in_(ASKING),
         is_waiting(),
     )
-    orders = select(Order).where(Order.merchant_id == merchant_id, Order.id.in_(asked))
+    by_letter = select(Letter.order_id).where(
+        Letter.merchant_id == merchant_id,
+        Letter.shop_id == shop_id,
+        Letter.kind.in_(ASKING_LETTERS),
+        letter_is_waiting(),
+    )
+    is_asked = Order.id.in_(asked) | Order.id.in_(by_letter)
+    orders = select(Order).where(Order.merchant_id == merchant_id, is_asked)
     for order in db.session.scalars(orders.order_by(Order.id)):
         withhold_mails(order, ASKING, DEREGISTERED)
 

@@ -113,6 +113,11 @@ def went_wrong() -> ColumnElement[bool]:
     return or_(Mail.status.in_(statuses), Mail.delivery.in_(deliveries))
 
 
+def did_get_lost() -> ColumnElement[bool]:
+    """Of ``Mail``: did not arrive, for all that is known; asked so that the same index finds it."""
+    return and_(went_wrong(), or_(Mail.status == "failed", Mail.delivery == "bounced"))
+
+
 def is_settled() -> ColumnElement[bool]:
     """Of ``Mail``: a later one of its kind for the same order took its place."""
     later = aliased(Mail)

@@ -24,7 +24,7 @@ from plugin_sdk.schemas import OrderSchema, amount_text
 from server.db import db
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant
-from server.orders.asking import asks_now, follow_change
+from server.orders.asking import ask_new_by_letter, asks_now, follow_change
 from server.orders.keys import keys_of, rewrite_keys, search_text
 from server.orders.ledger import NotPossible, note, order_now
 from server.orders.models import Invoice, MatchRequest, Order
@@ -255,6 +255,8 @@ def _store(shop: Receiver, plans: Sequence[_Plan], at: datetime) -> set[str]:
         left = [plan for plan in left if plan.external_id not in known]
         if not left:
             break  # else two orders drew the same payment reference: once more, with others
+    if stored and shop.settings.letter_payment_information != "never":
+        ask_new_by_letter(shop.id, stored, at)
     announce(Mail)
     announce(MatchRequest)
     return stored

@@ -19,6 +19,7 @@ from sqlalchemy.orm import aliased
 from server.banking.models import Posting
 from server.callbacks.service import listening
 from server.db import db
+from server.letters.models import Letter
 from server.mail.models import Mail
 from server.mail.service import insert_mails
 from server.merchants.models import User
@@ -165,7 +166,7 @@ class Ledger:
         self._of_posting[row.posting_id].append(row)
 
     def listen(self) -> None:
-        """Find out at once which orders have no mail and no news for the shop waiting.
+        """Find out at once which orders have no mail, letter or news for the shop waiting.
 
         For whoever books many; what those are told is laid into the ``outbox``, and the caller
         writes it at the end by ``post``.
@@ -176,7 +177,10 @@ class Ledger:
         news = select(PaymentUpdate.order_id).where(
             is_any(PaymentUpdate.order_id, self.order_ids), PaymentUpdate.status == "queued"
         )
-        self._quiet = self.order_ids - set(db.session.scalars(mails.union(news)))
+        letters = select(Letter.order_id).where(
+            is_any(Letter.order_id, self.order_ids), Letter.status.in_(["queued", "withheld"])
+        )
+        self._quiet = self.order_ids - set(db.session.scalars(mails.union(news, letters)))
         requests = select(DeferralRequest.order_id).where(
             is_any(DeferralRequest.order_id, self.order_ids), DeferralRequest.status == "open"
         )

@@ -27,6 +27,7 @@ from server.orders.asking import (
 from server.orders.cases import end_case, open_case
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
+from server.orders.letters import has_address
 from server.orders.models import OWING_STATUSES, Order, OrderEvent
 from server.orders.order_notices import tell_of_new_orders
 from server.orders.rules import LATE_CODES
@@ -53,6 +54,7 @@ def actions_of(order: Order) -> tuple[str, ...]:
     status = order.payment_status
     owes = status in OWING_STATUSES
     ended = order.cancelled_at is not None
+    can_post = owes and order.erased_at is None and has_address(order.wire)
     fits = {
         "read_again": order.sync == "shop",
         "send_payment_information": owes and bool(order.customer_email),
@@ -60,7 +62,8 @@ def actions_of(order: Order) -> tuple[str, ...]:
         "mark_as_unpaid": status == "paid",
         "edit": owes and order.sync != "erased",
         "set_base_date": owes or status == "cancelled",
-        "send_reminder": owes and bool(order.customer_email),
+        "send_reminder": owes and (bool(order.customer_email) or can_post),
+        "send_transfer_form": can_post,
         "run": owes or status == "cancelled",
         "block_reminders": order.reminders_blocked_at is None and (owes or status == "cancelled"),
         "allow_reminders": order.reminders_blocked_at is not None,

@@ -189,7 +189,7 @@ def _check_goes_out(mail: Mail, recipient: str, at: datetime) -> None:
     if mail.kind in CUSTOMER_KINDS:
         if not settings_of(mail.merchant_id, mail.shop_id).sends(mail.kind):
             raise NotPossible("mail_switched_off")
-        _check_asks_what_is_owed(mail)
+        check_asks_what_is_owed(mail)
     if recipient.lower() == mail.recipient.lower():
         block = suppression.blocked([mail], at).get(mail.id)
     else:
@@ -198,7 +198,7 @@ def _check_goes_out(mail: Mail, recipient: str, at: datetime) -> None:
         raise NotPossible(_refusal(block))
 
 
-def _check_asks_what_is_owed(mail: Mail) -> None:
+def check_asks_what_is_owed(mail: Mail) -> None:
     """Whoever reads it pays what it names: nothing else than is owed now, by the order or by that
     reminder."""
     if no_longer_asked([mail]):

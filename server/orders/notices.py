@@ -202,14 +202,17 @@ def payment_information(
         "payment_information",
         language=language,
         recipient=order.customer.email,
-        facts=facts_of_request(asked, shop, language)
-        | _discount(asked, language)
-        | facts(language),
+        facts=facts_of_asking(asked, shop, language) | facts(language),
         theme=identity.theme,
         sender_name=identity.sender_name,
         sender_address=identity.sender_address,
         reply_to=identity.reply_to,
     )
+
+
+def facts_of_asking(asked: Request, shop: Sender, language: str) -> dict[str, str]:
+    """What asks for the money first, by mail and by letter: the request, and a cash discount."""
+    return facts_of_request(asked, shop, language) | _discount(asked, language)
 
 
 def _discount(asked: Request, language: str) -> dict[str, str]:

@@ -32,6 +32,7 @@ from server.orders.asking import (
 )
 from server.orders.charges import drop_lost_charges
 from server.orders.effects import mapping_changed
+from server.orders.invoice_letters import invoice_came
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import (
     ZERO,
@@ -597,8 +598,8 @@ def store_invoice(order: Order, number: str, pdf: bytes, at: datetime) -> Invoic
     """Keep the PDF of an invoice (S60); the same number again replaces the file.
 
     A number that was not known is what the payment information may wait for (S44), and what the
-    customer may write. Raises NotPossible if it is no PDF, too large, one too many, or of an order
-    whose personal data was removed.
+    customer may write. The first PDF of it may go by letter (K77). Raises NotPossible if it is no
+    PDF, too large, one too many, or of an order whose personal data was removed.
     """
     if not pdf.startswith(b"%PDF-"):
         raise NotPossible("invoice_no_pdf")
@@ -618,6 +619,7 @@ def store_invoice(order: Order, number: str, pdf: bytes, at: datetime) -> Invoic
             raise NotPossible("invoice_too_many")
         invoice = Invoice(merchant_id=order.merchant_id, order_id=order.id, number=number)
         db.session.add(invoice)
+    is_first = invoice.received_at is None
     invoice.pdf, invoice.pdf_size_bytes, invoice.received_at = pdf, len(pdf), at
     if is_new:
         rewrite_keys(order)
@@ -625,6 +627,9 @@ def store_invoice(order: Order, number: str, pdf: bytes, at: datetime) -> Invoic
         request_match(order.merchant_id, at)
         if order.payment_status in OWING_STATUSES:
             ask_first(order, at)
+    if is_first:
+        db.session.flush()
+        invoice_came(order, invoice, at)
     return invoice
 
 

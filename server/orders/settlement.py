@@ -21,6 +21,7 @@ from server.orders.cases import wake_case
 from server.orders.deferrals import end_requests
 from server.orders.detail import told_change
 from server.orders.ledger import ZERO, Ledger, note
+from server.orders.letters import withhold_letters
 from server.orders.models import Assignment, Order, OrderEvent
 from server.orders.notices import (
     queue_overpaid,
@@ -166,6 +167,8 @@ def _write_mails(
     if is_restored:
         says = _has_money(ledger, order) and any(mail.error == RETURNED for mail in taken_back)
     is_paid = after is wire.PaymentStatus.PAID
+    if says or is_paid or is_restored:
+        withhold_letters(order, ASKING, PAID_FIRST)
     for mail in (mail for mail in mails if mail.status == "queued" or is_stopped(mail)):
         if mail.kind in ASKING and (says or is_paid or is_restored):
             mail.withhold(PAID_FIRST)
