@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from plugin_sdk.errors import Rejected
+from plugin_sdk.errors import Rejected, Temporary
 
 OVERLAP = timedelta(seconds=120)
 MAX_SEEN = 2000
 """Beyond this some orders come twice, which is harmless."""
+MAX_PAGES_OF_A_MOMENT = 1000
+"""Nobody changes so many orders at once: a shop that shows more ignores the number of the page."""
 
 
 def write_cursor(version: int, **content: Any) -> str:
@@ -74,10 +76,12 @@ class Watermark:
         The mark moves up with every full page instead of counting pages: when an order changes
         during the scan, page numbers shift, and another order is skipped without a word. Pages are
         counted only where one moment fills more than one, or nobody can read any of it. At
-        the end the mark steps back by the overlap.
+        the end the mark steps back by the overlap. Raises Temporary when one moment has no end.
         """
         newest = self.newest
         if full and newest in (None, self.since):
+            if self.page >= MAX_PAGES_OF_A_MOMENT:
+                raise Temporary(f"The list does not end after {self.page} pages of one moment.")
             self.page += 1
         else:
             self.page = 1

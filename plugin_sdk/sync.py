@@ -279,8 +279,11 @@ class OrderSync:
 
     def _after_comparison(self) -> None:
         memory = self._memory
+        if memory.comparing_all and not self._ask_for_missing():
+            self._begin_to_compare_all()  # stopped midway: what was not asked for is not compared
+            memory.save()
+            return
         if memory.comparing_all:
-            self._ask_for_missing()
             memory.comparing_all = False
             memory.compared_all_at = time.time()
             spread = self._rhythm.compare_all_spread_seconds
@@ -292,23 +295,28 @@ class OrderSync:
         for finding in self._connector.tend():
             self._report(f"{finding.topic}: {finding.text}")
 
-    def _ask_for_missing(self) -> None:
+    def _ask_for_missing(self) -> bool:
         """Look at orders that the server has as open and that the shop did not list.
+
+        False when it was stopped before all of them were asked for.
 
         Being absent from a list proves nothing; they are asked for by id, and only the shop's word
         about each of them counts.
         """
         for status in STILL_OPEN:
             cursor: str | None = None
-            while not self._is_stopping():
+            while True:
+                if self._is_stopping():
+                    return False
                 known = self._server.list_orders(status.value, cursor)
                 missing = [key for key in known.external_ids if key not in self._seen_in_shop]
                 if missing and not self._memory.outbox.add(missing):
-                    return  # so many at once: the rest is asked for tomorrow
+                    return True  # so many at once: the rest is asked for tomorrow
                 if known.cursor is None or known.cursor == cursor:
                     break
                 cursor = known.cursor
         self._seen_in_shop.clear()
+        return True
 
     def _push(self, orders: Sequence[Order], again: bool = False) -> None:
         """Push what the server has not seen in this form (``again``: all of it)."""

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from plugin_sdk.cursors import MAX_SEEN, Watermark, mark_of, read_cursor, write_cursor
-from plugin_sdk.errors import Rejected
+from plugin_sdk.cursors import (
+    MAX_PAGES_OF_A_MOMENT,
+    MAX_SEEN,
+    Watermark,
+    mark_of,
+    read_cursor,
+    write_cursor,
+)
+from plugin_sdk.errors import Rejected, Temporary
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -136,3 +143,12 @@ def test_whatever_changes_the_last_content_is_told(steps):
             at = Watermark.read(at.text(1), 1)
     told |= {key: shop[key][1] for key in compare(shop, at)}
     assert told == {key: content for key, (_, content) in shop.items()}
+
+
+def test_a_shop_that_ignores_the_number_of_the_page_is_noticed():
+    at = Watermark()
+    with pytest.raises(Temporary, match="does not end"):
+        for _ in range(MAX_PAGES_OF_A_MOMENT + 2):
+            at.is_news("1", NOON, "a")
+            at.turn_page(full=True)
+    assert at.page == MAX_PAGES_OF_A_MOMENT

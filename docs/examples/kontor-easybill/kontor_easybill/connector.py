@@ -60,6 +60,7 @@ CURSOR_VERSION = 1
 PAGES = PageNumbers(500, size_parameter="limit")  # easybill allows 1000, in answers that may be big
 LOOKUPS = 20  # single invoices asked for in one page: the plans allow 10 or 60 requests a minute
 MAX_MARKS = 5000  # beyond this, invoices come again, which is harmless
+MAX_LISTED = 100_000  # unpaid invoices of one comparison; a list without an end stops here
 PDF_TAIL_BYTES = 1024  # within these a whole PDF says that it ends (ISO 32000-1, Annex H)
 WRITABLE = (PAID, PARTIALLY_PAID)
 
@@ -91,6 +92,8 @@ class _Place:
     def is_news(self, row: Mapping[str, Any]) -> bool:
         """Notes an invoice down; False for one that was told before and has not changed."""
         identifier, mark = document_id(row), mark_of(row)
+        if len(self.listed) >= MAX_LISTED:
+            raise Temporary(f"easybill lists more than {MAX_LISTED} unpaid invoices.")
         self.listed[identifier] = mark
         return self.marks.get(identifier) != mark
 
@@ -172,8 +175,8 @@ class Easybill(Connector[EasybillConfig]):
         orders: list[Order] = []
         problems: list[str] = []
         if at.absent:
-            self._look_at_absent(at, orders)
-            return OrderPage(tuple(orders), at.text(), bool(at.absent))
+            self._look_at_absent(at, orders, problems)
+            return OrderPage(tuple(orders), at.text(), bool(at.absent), tuple(problems))
         answer, rows = self._page("documents", {"paid_at": "null", **PAGES.query(at.page)})
         for row in rows:
             if not is_invoice(row) or self._is_too_old(row):
@@ -191,12 +194,16 @@ class Easybill(Connector[EasybillConfig]):
         has_more = following is not None or bool(at.absent)
         return OrderPage(tuple(orders), at.text(), has_more, tuple(problems))
 
-    def _look_at_absent(self, at: _Place, orders: list[Order]) -> None:
+    def _look_at_absent(self, at: _Place, orders: list[Order], problems: list[str]) -> None:
         looked_at, at.absent = at.absent[:LOOKUPS], at.absent[LOOKUPS:]
         for identifier in looked_at:
             row = self._invoice(identifier)
             if isinstance(row, dict):
-                orders.append(order_from(row))
+                try:
+                    orders.append(order_from(row))
+                except Rejected as error:
+                    problems.append(str(error))  # one that cannot be read holds up no other
+                    continue
                 if status_of(row) in self.default_open_statuses and not self._is_too_old(row):
                     # Others were paid meanwhile, the pages shifted, and this one fell between two.
                     at.marks[identifier] = mark_of(row)
@@ -269,6 +276,8 @@ class Easybill(Connector[EasybillConfig]):
             query = {"paid": "true"}  # also when it is less: Kontor has decided that it is enough
             if amount <= 0:
                 amount = max(0, (cents(row, "amount") or 0) - (cents(row, "paid_amount") or 0))
+        elif amount <= 0:
+            return ""  # somebody recorded it meanwhile; less than nothing is not recorded
         payment = {
             "document_id": int(update.external_id),
             "amount": amount,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from kontor_easybill import Easybill
+from kontor_easybill import connector as easybill
 from kontor_easybill.connector import PAGES
 from kontor_easybill.fake_shop import PDF, FakeEasybill
 
@@ -115,6 +116,16 @@ class TestEasybill(ConnectorContract):
         assert connector.push_payment(self.update(key)).outcome is Outcome.ALREADY_THERE
         assert len(shop.payments) == 1
 
+    def test_what_somebody_recorded_meanwhile_is_not_recorded_as_less_than_nothing(
+        self, shop: FakeEasybill, connector: Easybill
+    ) -> None:
+        key = self.add_order(shop, total="100.00")
+        part = replace(self.update(key), paid_total=Decimal("30.00"))
+        for known in (3000, 5000):
+            shop.documents[int(key)]["paid_amount"] = known
+            assert connector._write_status(part, "partially_paid") == ""
+        assert shop.payments == []
+
     def test_another_currency_is_refused(self, shop: FakeEasybill, connector: Easybill) -> None:
         key = self.add_order(shop)
         shop.documents[int(key)]["currency"] = "CHF"
@@ -155,6 +166,29 @@ class TestEasybill(ConnectorContract):
         assert {order.external_id: order.shop_status for order in told} == dict.fromkeys(
             keys[:10], "paid"
         )
+
+    def test_a_vanished_invoice_that_cannot_be_read_holds_up_no_other(
+        self, shop: FakeEasybill, connector: Easybill
+    ) -> None:
+        broken, good = self.add_order(shop), self.add_order(shop)
+        cursor = last_cursor(connector)
+        for key in (broken, good):
+            shop.set_status(key, "paid")
+        shop.documents[int(broken)]["amount"] = None
+        assert connector.list_orders(cursor).has_more
+        page = connector.list_orders(connector.list_orders(cursor).cursor)
+        assert [order.external_id for order in page.orders] == [good]
+        assert len(page.problems) == 1 and broken in page.problems[0]
+
+    def test_a_list_without_an_end_is_noticed(
+        self, shop: FakeEasybill, connector: Easybill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(easybill, "MAX_LISTED", 1)
+        self.add_order(shop)
+        connector.list_orders(None)
+        self.add_order(shop)
+        with pytest.raises(Temporary, match="more than 1"):
+            connector.list_orders(None)
 
     def test_drafts_and_old_invoices_are_no_orders(
         self, shop: FakeEasybill, connector: Easybill
