@@ -34,6 +34,7 @@ from server.dashboard import (
     posting_list,
     postings,
     proposals,
+    refunds,
     removals,
     replay_pages,
     sending_domains,
@@ -62,7 +63,7 @@ def register(app: Flask) -> None:
     door.before_request(access.require_login)
     door.before_request(access.check_form)
     door.after_request(access.secure)
-    work = (today, orders, postings, posting_list, proposals, credits)
+    work = (today, orders, postings, posting_list, proposals, credits, refunds)
     reminders = (dunning, dunning_coming, dunning_preview)
     sources = (statements, shops, shop_connect, mapping, removals, bank, bank_connections)
     operator = (shared_accounts, movements)

@@ -15,7 +15,7 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import aliased
 
 from server.banking.models import Posting
-from server.dashboard.order_queries import OrderFilter, OrderRow, matching_orders, paid
+from server.dashboard.order_queries import OrderFilter, OrderRow, matching_orders, paid, rows_of
 from server.db import db
 from server.orders.models import OWING_STATUSES, Assignment, Order, Suggestion
 
@@ -118,7 +118,7 @@ def overpaid_orders(merchant_id: int, most: int) -> list[OrderRow]:
     rows = db.session.execute(
         matching.order_by(Order.ordered_at.desc(), Order.id.desc()).limit(most)
     )
-    return [OrderRow(order, amount) for order, amount in rows]
+    return rows_of(merchant_id, [(order, amount) for order, amount in rows])
 
 
 def surplus_targets(merchant_id: int, order: Order, most: int = 5) -> list[OrderRow]:

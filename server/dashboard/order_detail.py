@@ -20,6 +20,8 @@ from server.dashboard import (
     order_queries,
     order_steps,
     order_timeline,
+    refund_detail,
+    refund_queries,
     words,
 )
 from server.dashboard.order_queries import OrderRow
@@ -72,6 +74,7 @@ def order_page(order_id: int, problem: NotPossible | None = None, code: int = 40
         suggestion=suggest(order.customer_email) if order.customer_email else None,
         reminders=order_queries.reminders_of(g.merchant_id, order.id),
         lost_levels=charges.reminders_of(order.id).lost,
+        repayments=refund_detail.shown(refund_queries.refunds_of_order(g.merchant_id, order.id)),
         claims=claims.claims_of(order.id),
         proofs=[(one, proofs.findings_of(order, one)) for one in claims.proofs_of(order.id)],
         time_requests=deferrals.requests_of(order.id),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from flask import url_for
+from flask import g, url_for
 from markupsafe import Markup
 
 from server.dashboard.order_queries import OrderRow
@@ -44,6 +44,7 @@ ACTS = {
     "payment": (
         Act("mark_as_paid", asks=True),
         Act("edit", asks=True),
+        Act("repay", asks=True),
         Act("mark_as_unpaid", asks=True, is_grave=True),
     ),
     "order": (
@@ -72,6 +73,8 @@ class Entry:
 def menu_of(row: OrderRow, at: datetime) -> list[tuple[str, Sequence[Entry]]]:
     """(group, entries) of what fits this order; a group of nothing is left out."""
     fits, reminder = fitting(row.order), None
+    if row.paid > row.repaid and g.user.is_administrator:
+        fits |= {"repay"}
     if "send_reminder" in fits:
         reminder = next_reminder(row.order, at)
         if reminder is None:

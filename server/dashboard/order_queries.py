@@ -26,8 +26,21 @@ from server.mail.models import Mail
 from server.merchants.service import settings_of
 from server.orders.brakes import STOPPED
 from server.orders.ledger import is_any
-from server.orders.models import OWING_STATUSES, Assignment, Invoice, Order, OrderEvent, Reminder
-from server.orders.rules import LATE_CODES, normalise_reference, reference_in_qr
+from server.orders.models import (
+    OWING_STATUSES,
+    Assignment,
+    Invoice,
+    Order,
+    OrderEvent,
+    Refund,
+    Reminder,
+)
+from server.orders.rules import (
+    LATE_CODES,
+    REFUND_ARRANGED,
+    normalise_reference,
+    reference_in_qr,
+)
 from server.shops.models import OrderRequest, PaymentUpdate, Shop
 
 ORDERS_A_PAGE = 50
@@ -64,12 +77,16 @@ class OrderFilter:
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """``paid``: what counts as paid. ``claims_fees``: it is not paid without its fees (K28)."""
+    """``paid``: what counts as paid. ``claims_fees``: it is not paid without its fees (K28).
+
+    ``repaid``: what of it goes back or went (S78).
+    """
 
     order: Order
     paid: Decimal
     note: str | None = None
     claims_fees: bool = False
+    repaid: Decimal = ZERO
 
     @property
     def owed(self) -> Decimal:
@@ -86,7 +103,7 @@ class OrderRow:
     @property
     def surplus(self) -> Decimal:
         """Fees that were charged may be paid, whether they are claimed or not."""
-        return max(self.paid - self.order.total - self.order.fee_total, ZERO)
+        return max(self.paid - self.repaid - self.order.total - self.order.fee_total, ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +160,25 @@ def _has_status(merchant_id: int, word: str) -> ColumnElement[bool]:
 def _overpaid_ids(merchant_id: int) -> Select[Any]:
     """One pass over the ledger: asked order by order it would take ten times as long."""
     order = aliased(Order)
+    back = _repaid(merchant_id).subquery()
+    kept = func.sum(Assignment.amount) - func.coalesce(func.max(back.c.amount), 0)
     return (
         select(order.id)
         .join(Assignment, Assignment.order_id == order.id)
+        .outerjoin(back, back.c.order_id == order.id)
         .where(order.merchant_id == merchant_id, order.payment_status == "paid")
         .group_by(order.id)
-        .having(func.sum(Assignment.amount) > order.total + order.fee_total)
+        .having(kept > order.total + order.fee_total)
+    )
+
+
+def _repaid(merchant_id: int) -> Select[int | None, Decimal]:
+    """Order id, and what of it goes back or went."""
+    return (
+        select(Refund.order_id, func.sum(Refund.amount).label("amount"))
+        .where(Refund.merchant_id == merchant_id, Refund.order_id.is_not(None))
+        .where(Refund.status.in_(REFUND_ARRANGED))
+        .group_by(Refund.order_id)
     )
 
 
@@ -220,21 +250,33 @@ def order_page(
         query = query.order_by(Order.ordered_at.desc(), Order.id.desc())
     found = list(db.session.execute(query.limit(size + 1)))
     has_more, found = len(found) > size, found[:size]
-    rows = _rows(merchant_id, [(order, paid) for order, paid in found], with_notes=with_notes)
+    rows = rows_of(merchant_id, [(order, paid) for order, paid in found], with_notes=with_notes)
     if after is not None:
         return rows[::-1], has_more, True
     return rows, before is not None, has_more
 
 
-def _rows(
+def rows_of(
     merchant_id: int, found: Sequence[tuple[Order, Decimal]], *, with_notes: bool = False
 ) -> list[OrderRow]:
+    """Orders and what counts as paid of each, with all else that a row says."""
     notes = _order_notes([order.id for order, _ in found]) if with_notes else {}
     claims = _claims(
         merchant_id, {(one.shop_id, one.payment_code) for one, _ in found if one.fee_total}
     )
+    paid_ids = [one.id for one, paid in found if paid > 0]
+    repaid: dict[int | None, Decimal] = {}
+    if paid_ids:
+        back = _repaid(merchant_id).where(is_any(Refund.order_id, paid_ids))
+        repaid = {row[0]: row[1] for row in db.session.execute(back)}
     return [
-        OrderRow(one, paid, notes.get(one.id), (one.shop_id, one.payment_code) in claims)
+        OrderRow(
+            one,
+            paid,
+            notes.get(one.id),
+            (one.shop_id, one.payment_code) in claims,
+            repaid.get(one.id, ZERO),
+        )
         for one, paid in found
     ]
 
@@ -299,7 +341,7 @@ def order_rows(merchant_id: int, order_ids: Collection[int]) -> dict[int, OrderR
     found = db.session.execute(
         select(Order, paid()).where(_of(merchant_id), Order.id.in_(order_ids))
     )
-    return {row.order.id: row for row in _rows(merchant_id, [(one, paid) for one, paid in found])}
+    return {row.order.id: row for row in rows_of(merchant_id, [(one, paid) for one, paid in found])}
 
 
 def find_orders(merchant_id: int, text: str) -> list[OrderRow]:
@@ -310,7 +352,7 @@ def find_orders(merchant_id: int, text: str) -> list[OrderRow]:
         .order_by(Order.payment_status.in_(OWING_STATUSES).desc(), Order.ordered_at.desc())
         .limit(ORDERS_FOUND)
     )
-    return _rows(merchant_id, [(order, paid) for order, paid in found])
+    return rows_of(merchant_id, [(order, paid) for order, paid in found])
 
 
 @dataclass(frozen=True, slots=True)

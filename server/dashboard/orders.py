@@ -21,6 +21,7 @@ from server.dashboard import (
     order_list,
     order_manual,
     order_money,
+    refund_forms,
 )
 
 pages = Blueprint("orders", __name__)
@@ -63,6 +64,8 @@ _post(f"{ONE}/surplus/keep", order_money.keep_surplus)
 _post(f"{ONE}/additional", order_money.set_additional)
 _get(f"{ONE}/mark-as-paid", order_money.ask_mark_as_paid)
 _post(f"{ONE}/mark-as-paid", order_money.mark_as_paid)
+_get(f"{ONE}/repay", refund_forms.ask_repay)
+_post(f"{ONE}/repay", refund_forms.repay)
 
 for _name in order_actions.ACTIONS:
     _path = f"{ONE}/{_name.replace('_', '-')}"

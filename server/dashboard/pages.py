@@ -133,6 +133,8 @@ def register(app: Flask) -> None:
         form_token=form_token,
         form_token_field=FORM_TOKEN_FIELD,
         order_badge=status.order_badge,
+        refund_badge=status.refund_badge,
+        batch_badge=status.batch_badge,
         shop_badge=status.shop_badge,
         update_badge=status.update_badge,
         mail_badge=status.mail_badge,

@@ -12,7 +12,16 @@ from typing import Any
 from flask import g, request
 
 from server.banking.models import BankAccount, Posting
-from server.dashboard import bank_queries, match_queries, order_queries, queries, sentences, words
+from server.dashboard import (
+    bank_queries,
+    match_queries,
+    order_queries,
+    queries,
+    refund_detail,
+    refund_queries,
+    sentences,
+    words,
+)
 from server.dashboard.order_queries import AssignmentRow, OrderRow
 from server.dashboard.pages import plain
 from server.dashboard.queries import LIKELY, PostingRow
@@ -38,6 +47,7 @@ def detail(row: PostingRow) -> dict[str, object]:
         "posting": posting,
         **_origin(posting),
         **_likeness(posting),
+        **_repayments(posting),
         **_taken_back(posting),
         "marked": sentences.marked(
             {name: getattr(posting, name) for name in MARKED},
@@ -201,6 +211,16 @@ def _taken_back(posting: Posting) -> dict[str, Any]:
         "may_return": _payments([one.posting.id for one in find_returned(posting)[:MAY_RETURN]])
         if is_unclear
         else {},
+    }
+
+
+def _repayments(posting: Posting) -> dict[str, Any]:
+    """What of it goes back (K55); and of an outgoing or returned one, which repayment it was."""
+    return {
+        "repayments": refund_detail.shown(
+            refund_queries.refunds_of_posting(g.merchant_id, posting.id)
+        ),
+        "is_of_refund": refund_queries.refund_by(g.merchant_id, posting.id),
     }
 
 

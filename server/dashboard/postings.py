@@ -15,6 +15,7 @@ from server.dashboard import (
     order_queries,
     posting_list,
     queries,
+    refund_forms,
     words,
 )
 from server.dashboard.bank_queries import PostingFilter
@@ -191,6 +192,14 @@ def release(posting_id: int) -> BaseResponse:
         credit.release_credit(g.merchant_id, posting_id, actor=g.user.email, at=now())
 
     return _attempt(posting_id, do, lambda: _here(posting_id, "released"))
+
+
+pages.add_url_rule(
+    "/postings/<int:posting_id>/send-back", view_func=refund_forms.ask_send_back, methods=["GET"]
+)
+pages.add_url_rule(
+    "/postings/<int:posting_id>/send-back", view_func=refund_forms.send_back, methods=["POST"]
+)
 
 
 @pages.post("/postings/<int:posting_id>/return")

@@ -41,6 +41,23 @@ _ORDER = {
     "not_managed": ("unmanaged", "off"),
 }
 ORDER_WORDS = tuple(_ORDER)
+_REFUND = {
+    "new": ("bank", "part"),
+    "planned": ("overdue", "off"),
+    "bank_details_missing": ("ask", "warn"),
+    "held": ("warn", "warn"),
+    "in_process": ("upload", "part"),
+    "processed": ("refunded", "back"),
+    "failed": ("warn", "bad"),
+    "cancelled": ("cancelled", "off"),
+}
+REFUND_WORDS = tuple(_REFUND)
+_BATCH = {
+    "made": ("download", "part"),
+    "sent": ("check", "ok"),
+    "failed": ("warn", "bad"),
+    "dropped": ("cancelled", "off"),
+}
 _SHOP = {
     "not_connected": ("unmanaged", "off"),
     "connected": ("check", "ok"),
@@ -106,6 +123,18 @@ def order_word(payment_status: str, payment_code: str, *, is_overpaid: bool = Fa
 def order_badge(word: str) -> Badge:
     icon, colour = _ORDER[word]
     return Badge(icon, colour, t(f"payment_status.{word}"), tinted=colour == "bad")
+
+
+def refund_badge(status: str) -> Badge:
+    """Where a repayment stands (K10)."""
+    icon, colour = _REFUND[status]
+    return Badge(icon, colour, t(f"refund_status.{status}"), tinted=colour in {"bad", "warn"})
+
+
+def batch_badge(status: str) -> Badge:
+    """Where a batch of repayments stands on its way to the bank (C15)."""
+    icon, colour = _BATCH[status]
+    return Badge(icon, colour, t(f"refund_batch_status.{status}"), tinted=colour == "bad")
 
 
 def shop_badge(status: str) -> Badge:

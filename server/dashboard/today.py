@@ -12,6 +12,7 @@ from server.banking.service import payees
 from server.dashboard import (
     attention,
     attention_orders,
+    attention_refunds,
     callbacks,
     order_queries,
     queries,
@@ -45,6 +46,7 @@ def show() -> Response:
         steps=[] if all(step["is_done"] for step in steps) else steps,
         attention=[
             *attention.lines(merchant_id, at),
+            *attention_refunds.lines(merchant_id, at),
             *attention_orders.lines(merchant_id, at),
             *sending_domains.lines(merchant_id),
             *callbacks.lines(merchant_id, at),

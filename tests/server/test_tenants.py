@@ -31,6 +31,8 @@ from server.merchants.rules import token_hash
 from server.orders.claims import ProofFile, claim_paid, proofs_of
 from server.orders.models import Suggestion
 from server.orders.service import assign, mark_as_paid, store_invoice
+from server.refunds import batches
+from server.refunds import service as refunds
 from server.shops import connections
 from server.shops.models import PaymentUpdate
 from server.shops.order_requests import ask_for_order
@@ -200,6 +202,7 @@ class Victim(Party):
         db.session.commit()
         guest, message_id = self.share(posting.account_id)
         mail = self.sent_mail(at)
+        refund_id, batch_id = self.repayments(order.id, at)
         self.posting, self.booked = posting, booked
         self.ids = {
             "order_id": order.id,
@@ -222,10 +225,28 @@ class Victim(Party):
             "domain_id": domain.id,
             "suppression_id": blocked.id,
             "proof_id": proofs_of(self.open_order.id)[0].id,
+            "refund_id": refund_id,
+            "batch_id": batch_id,
             "url_id": removable.id,
             "callback_id": callback.id,
             "login": login,
         }
+
+    def repayments(self, order_id, at):
+        """One that waits for its day, and a batch with another one."""
+        planned, ready = (
+            refunds.arrange(
+                self.merchant.id, order_id=order_id, amount=Decimal(amount), actor=MARK, at=at
+            )
+            for amount in ("2.00", "1.00")
+        )
+        refunds.execute_now(ready, actor=MARK, at=at)
+        (group,) = batches.payable(self.merchant.id)
+        batch = batches.make_batch(
+            self.merchant.id, group.account.id, [ready.id], channel="pain001", actor=MARK, at=at
+        )
+        db.session.commit()
+        return planned.id, batch.id
 
     def callback_url(self, name, at):
         return callbacks.add_url(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
@@ -20,6 +21,8 @@ from server.merchants.models import Merchant, User
 from server.orders import service
 from server.orders.claims import ProofFile, keep_proof
 from server.orders.models import Suggestion
+from server.refunds import batches
+from server.refunds import service as refunds
 from server.shops import connections
 from server.shops.models import Shop
 from tests.factories import AT, make_key, make_merchant, make_order, make_posting, make_shop
@@ -72,6 +75,7 @@ def furnish(app) -> dict[str, object]:
     statement.status, statement.error = "failed", "the header of this CSV is not known"
     access = make_access(merchant)
     db.session.commit()
+    refund_id, batch_id = make_repayments(merchant, order.id)
     guest, message_id = make_guest(merchant, posting.account_id)
     mail = order_mail(order.id)
     proof = keep_proof(order, ProofFile("Beleg.pdf", b"%PDF-1.7 test"), AT)
@@ -104,6 +108,8 @@ def furnish(app) -> dict[str, object]:
         "domain_id": domain.id,
         "suppression_id": blocked.id,
         "proof_id": proof.id,
+        "refund_id": refund_id,
+        "batch_id": batch_id,
         "url_id": callback.url_id,
         "callback_id": callback.id,
         "login": login,
@@ -113,6 +119,28 @@ def furnish(app) -> dict[str, object]:
         "token": "unknown",
         "filename": "app.css",
     }
+
+
+def make_repayments(merchant: Merchant, order_id: int) -> tuple[int, int]:
+    """A repayment that waits for its day, and a batch with another one."""
+    planned, ready = (
+        refunds.arrange(
+            merchant.id, order_id=order_id, amount=Decimal(amount), actor="anna@example.org", at=AT
+        )
+        for amount in ("2.00", "1.00")
+    )
+    refunds.execute_now(ready, actor="anna@example.org", at=AT)
+    (group,) = batches.payable(merchant.id)
+    batch = batches.make_batch(
+        merchant.id,
+        group.account.id,
+        [ready.id],
+        channel="pain001",
+        actor="anna@example.org",
+        at=now(),
+    )
+    db.session.commit()
+    return planned.id, batch.id
 
 
 def make_access(merchant: Merchant) -> BankConnection:
