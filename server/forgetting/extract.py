@@ -216,9 +216,7 @@ def _all_of(order: Order, box: _Box) -> Found:
         "decisions": _of_postings(
             MatchDecision, posting_ids, "choice probability evidence vetoes decided_at"
         ),
-        "credits": _of_postings(
-            Credit, posting_ids, "customer_name customer_email customer_number mode kept_at"
-        ),
+        "credits": _credits(order, posting_ids),
         "reminders": _rows(Reminder, order, "level sent_on fee interest"),
         "mails": [_facts(mail, _MAIL) for mail in _mails(order)],
         "letters": _rows(Letter, order, _LETTER),
@@ -275,6 +273,13 @@ def _scalars(table: Any, order: Order) -> Sequence[Any]:
 
 def _of_postings(table: Any, posting_ids: Collection[int], names: str) -> list[dict[str, Any]]:
     query = select(table).where(table.posting_id.in_(posting_ids)).order_by(table.id)
+    return [_facts(row, names) for row in db.session.scalars(query)]
+
+
+def _credits(order: Order, posting_ids: Collection[int]) -> list[dict[str, Any]]:
+    kept = Credit.posting_id.in_(posting_ids) | (Credit.from_order_id == order.id)
+    query = select(Credit).where(kept).order_by(Credit.id)
+    names = "customer_name customer_email customer_number mode kept_at"
     return [_facts(row, names) for row in db.session.scalars(query)]
 
 

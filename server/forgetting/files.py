@@ -11,22 +11,23 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from server.banking.folder import REFUSED, TAKEN
+from server.collection.partners import folder_of
+from server.collection.rules import reference_of
 from server.config import installed
+from server.letters.adapters.folder import Folder
 
 MOST_FILES: Final = 100_000
 """So many are looked at in one folder; more than anybody lays there in ten years."""
 READ_BYTES: Final = 1024**2
 LETTERS: Final = "letters"
-COLLECTION: Final = "collection"
 DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-NUMBERS: Final = re.compile(r"\d+")
 
 log = logging.getLogger(__name__)
 
@@ -129,13 +130,12 @@ def _remove(path: Path) -> int:
 # --- what adapters wrote for people --------------------------------------------------------------
 
 
-def remove_letter_days(merchant_id: int, days: Iterable[date]) -> int:
-    """The print folders of these days, whole: sheets, list of addresses and the file of all.
+def remove_letters(merchant_id: int, letter_ids: Collection[int]) -> int:
+    """Letters in the print folder, with their addresses; the day's files are put together anew.
 
-    What they held of others stands in its letter's row. Returns how many folders went.
+    Returns how many went. Raises Temporary or OSError if the folder cannot be changed now.
     """
-    wanted = {day.isoformat() for day in days}
-    return sum(_remove_folder(one) for one in _letter_days(merchant_id) if one.name in wanted)
+    return Folder(installed().var, merchant_id).remove(set(letter_ids)) if letter_ids else 0
 
 
 def remove_old_letters(merchant_id: int, before: datetime, limit: int) -> int:
@@ -159,8 +159,8 @@ def _remove_folder(folder: Path) -> int:
 
 
 def remove_cases(merchant_id: int, case_ids: Iterable[int]) -> int:
-    """The dossiers of these cases. Returns how many files went."""
-    folder = installed().var / COLLECTION / str(merchant_id)
-    wanted = {str(one) for one in case_ids}
-    found = [one for one in _entries(folder) if _is_file(one)] if wanted else []
-    return sum(_remove(one) for one in found if wanted & set(NUMBERS.findall(one.name)))
+    """The dossiers of these cases and what was laid beside them. Returns how many files went."""
+    begins = tuple(f"{reference_of(one)}-" for one in case_ids)
+    folder = folder_of(installed().var, merchant_id)
+    found = [one for one in _entries(folder) if _is_file(one)] if begins else []
+    return sum(_remove(one) for one in found if one.name.lstrip(".").startswith(begins))

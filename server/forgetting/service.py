@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import func, or_, select, update
 
+from plugin_sdk.errors import Temporary
 from server.banking.models import Posting, Statement, StatementPeriod
 from server.db import db
 from server.forgetting import files, rows
@@ -28,7 +29,6 @@ from server.orders.brakes import CUSTOMER_KINDS
 from server.orders.keys import rewrite_keys
 from server.orders.ledger import NotPossible, note, order_now
 from server.orders.models import Assignment, CollectionCase, Order, OrderEvent, Refund
-from server.orders.told import zone_of
 from server.shops.models import OrderRequest, PaymentUpdate
 
 MARKETPLACE: Final = "marketplace"
@@ -121,9 +121,10 @@ def erase_personal_data(merchant_id: int, order_id: int, *, actor: str, at: date
     """Everything that tells whose order it was. Cannot be undone; the order follows its shop no
     more, and nobody is written to.
 
-    Raises NotPossible if it is done already, while a bank file with one of its payments is read
-    or a mail or letter goes out, and while money is on its way to the customer or the debt is in
-    a partner's hands: their books would tell of somebody whom ours know no more.
+    Raises NotPossible if it is done already, while a bank file with one of its payments is read,
+    a mail or letter goes out or the print folder cannot be changed, and while money is on its way
+    to the customer or the debt is in a partner's hands: their books would tell of somebody whom
+    ours know no more.
     """
     lock_merchant(merchant_id)
     order = order_now(merchant_id, order_id)
@@ -133,7 +134,6 @@ def erase_personal_data(merchant_id: int, order_id: int, *, actor: str, at: date
     statement_ids = _statements_of(postings)
     _check_nothing_is_under_way(order, postings, statement_ids)
     traces = traces_of(order, postings, _mailed(order))
-    letter_days = _check_printed(order, at)
     _erase_said(order, postings, traces)
     posting_ids = [one.id for one in postings]
     rows.empty_conclusions(order, posting_ids)
@@ -153,7 +153,7 @@ def erase_personal_data(merchant_id: int, order_id: int, *, actor: str, at: date
     sweep({merchant_id, *(one.merchant_id for one in postings)}, traces)
     files.remove_statements(copies)
     files.remove_cases(merchant_id, case_ids)
-    files.remove_letter_days(merchant_id, letter_days)
+    _remove_printed(order)
     return order
 
 
@@ -297,21 +297,6 @@ def _check_nothing_is_under_way(
             raise NotPossible(key, number=order.number)
 
 
-def _check_printed(order: Order, at: datetime) -> set[date]:
-    """The days in whose print folders a letter of his lies; they must be over, or nobody could
-    print what others are to get."""
-    zone = zone_of(order.merchant_id)
-    handed_over = db.session.scalars(
-        select(Letter.finished_at).where(
-            Letter.order_id == order.id, Letter.service == FOLDER, Letter.finished_at.is_not(None)
-        )
-    )
-    days = {moment.astimezone(zone).date() for moment in handed_over if moment is not None}
-    if at.astimezone(zone).date() in days:
-        raise NotPossible("erase_letter_is_printed", number=order.number)
-    return days
-
-
 # --- what goes -----------------------------------------------------------------------------------
 
 
@@ -346,6 +331,14 @@ def _copies_of(statement_ids: Collection[int]) -> list[files.StatementCopy]:
         Statement.id.in_(statement_ids)
     )
     return [files.StatementCopy(*row) for row in db.session.execute(query)]
+
+
+def _remove_printed(order: Order) -> None:
+    printed = select(Letter.id).where(Letter.order_id == order.id, Letter.service == FOLDER)
+    try:
+        files.remove_letters(order.merchant_id, db.session.scalars(printed).all())
+    except (OSError, Temporary) as problem:
+        raise NotPossible("erase_folder_is_away", number=order.number) from problem
 
 
 def _erase_order(order: Order, at: datetime) -> None:

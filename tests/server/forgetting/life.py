@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from datetime import date, timedelta
@@ -9,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from pypdf import PdfWriter
 from sqlalchemy import update
 
 from server import jobs
@@ -22,9 +24,13 @@ from server.banking.models import (
 )
 from server.callbacks.models import Callback, CallbackUrl
 from server.collection.models import CollectionPartner
+from server.collection.partners import folder_of
+from server.collection.rules import reference_of
 from server.config import installed
 from server.db import db
 from server.dunning.models import DunningRun
+from server.letters.adapters import Parcel
+from server.letters.adapters.folder import Folder
 from server.letters.models import Letter, PrintService
 from server.mail.models import Mail, MailHost, MailReport, SendingDomain
 from server.mail.service import preview_mail
@@ -251,10 +257,22 @@ def printed(order: Order) -> None:
             error=SAID,
         )
     )
-    folder = installed().var / "letters" / str(order.merchant_id) / LATER.date().isoformat()
-    folder.mkdir(parents=True)
-    (folder / "0001.pdf").write_bytes(b"%PDF-1.4 " + RAW)
-    (folder / "addresses.csv").write_text(SAID)
+    db.session.commit()
+    letter_id = db.session.query(Letter).one().id
+    folder = Folder(installed().var, order.merchant_id)
+    folder.hand_over(parcel(letter_id, (NAME, STREET), SAID))
+    folder.hand_over(parcel(letter_id + 1, ("Bob",), "Bob"))
+    folder.finish()
+
+
+def parcel(letter_id: int, recipient: tuple[str, ...], words: str) -> Parcel:
+    """A letter as it goes into the print folder."""
+    writer = PdfWriter()
+    writer.add_blank_page(595, 842)
+    writer.add_metadata({"/Title": words.encode("ascii", "replace").decode()})
+    pdf = io.BytesIO()
+    writer.write(pdf)
+    return Parcel(letter_id, pdf.getvalue(), 1, recipient, "DE", False, "reminder", LATER)
 
 
 def repaid(order: Order) -> None:
@@ -317,6 +335,10 @@ def collected(order: Order) -> None:
         )
     )
     db.session.commit()
+    folder = folder_of(installed().var, order.merchant_id)
+    folder.mkdir(parents=True)
+    (folder / f"{reference_of(case.id)}-{order.number}.zip").write_bytes(RAW)
+    (folder / f"{reference_of(case.id * 10)}-others.zip").write_bytes(b"Bob")
 
 
 def quoted(merchant: Merchant, shop: Shop, order: Order) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 from sqlalchemy import JSON, LargeBinary, String
@@ -15,7 +16,7 @@ from server.forgetting.service import erase_personal_data
 from server.letters.models import Letter
 from server.mail.models import Mail, Suppression
 from server.mail.suppression import address_hash
-from server.orders.models import Assignment, OrderEvent, Refund
+from server.orders.models import Assignment, CollectionCase, OrderEvent, Refund
 from server.refunds.models import RefundBatch
 from tests.server.forgetting.life import AT_NIGHT, EMAIL, TOTAL, WANTED, WORDS, lived
 from tests.server.life.steps import ANNA
@@ -27,6 +28,12 @@ DERIVED = {
     ("suggestion", "orders"),  # ids
 }
 """Goes with the customer and cannot be read as one."""
+
+
+def top(place, path):
+    """The folder it is in: `inbox`, or what the server writes itself."""
+    first, second = Path(path).relative_to(place).parts[:2]
+    return first if first == "inbox" else f"{first}/{second}"
 
 
 def test_every_column_has_a_rule():
@@ -49,13 +56,19 @@ def test_nothing_tells_any_more_whose_order_it_was(merchant, shop, place, caplog
     payee_bic = {("refund", "payee_bic")}
     assert set(before) == goes - DERIVED - payee_bic, "he stands wherever somebody can stand"
     assert set().union(*before.values()) == set(WORDS)
-    assert len(WANTED.in_files(place)) == 5
+    assert sorted(top(place, path) for path in WANTED.in_files(place)) == [
+        *["inbox"] * 3, *["var/collection"], *["var/letters"] * 2,
+    ]  # fmt: skip
 
     erase_personal_data(merchant.id, order.id, actor=ANNA, at=AT_NIGHT)
     db.session.commit()
     assert WANTED.in_database() == {}
     assert WANTED.in_files(place) == {}
     assert WANTED.in_text(caplog.text) == []
+    left = [path.name for path in place.rglob("*") if path.is_file() and path.name != ".lock"]
+    of_others = (db.session.query(Letter).one().id + 1, db.session.query(CollectionCase).one().id)
+    letter, dossier = f"0002-letter-{of_others[0]}.pdf", f"K-{of_others[1]}0-others.zip"
+    assert sorted(left) == [letter, dossier, "addresses.csv", "all.pdf"]
     db.session.refresh(order)
     assert order.erased_at == AT_NIGHT
 
