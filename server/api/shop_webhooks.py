@@ -7,6 +7,7 @@ address is the secret. A webhook is a hint: which orders it names is written dow
 from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from plugin_sdk.connector import ShopCall
 from plugin_sdk.errors import ConnectorError, Rejected
@@ -26,6 +27,21 @@ MAX_WEBHOOK_BYTES = 2 * 1024 * 1024
 blueprint = Blueprint("shop_webhooks", __name__)
 
 
+@blueprint.before_request
+def limit_size() -> None:
+    """What says that it is larger is not looked at; of what says nothing, no more is read."""
+    request.max_content_length = MAX_WEBHOOK_BYTES
+    if (request.content_length or 0) > MAX_WEBHOOK_BYTES:
+        raise RequestEntityTooLarge
+
+
+@blueprint.errorhandler(RequestEntityTooLarge)
+def too_large(_error: RequestEntityTooLarge) -> Response:
+    """More than that is no webhook."""
+    db.session.rollback()
+    return _answer(413, "Too large.")
+
+
 @blueprint.errorhandler(VaultLocked)
 def vault_locked(_error: VaultLocked) -> Response:
     """The shop tells again, when its settings can be opened."""
@@ -36,8 +52,6 @@ def vault_locked(_error: VaultLocked) -> Response:
 @blueprint.post("/webhooks/shops/<token>")
 def receive(token: str) -> Response:
     """200 when it is safely written down or there is nothing in it; 401 for a forgery."""
-    if (request.content_length or 0) > MAX_WEBHOOK_BYTES:
-        return _answer(413, "Too large.")
     row = connection_of_webhook(token)
     if row is None:
         return _answer(404, "Nobody listens here.")
@@ -58,8 +72,6 @@ def receive(token: str) -> Response:
 @blueprint.route("/webhooks/shops/<token>/<path:path>", methods=["GET", "POST"])
 def answer(token: str, path: str) -> Response:
     """What else a shop system asks: to register an app, to prove that the address is ours."""
-    if (request.content_length or 0) > MAX_WEBHOOK_BYTES:
-        return _answer(413, "Too large.")
     row = connection_at(token)
     if row is None:
         return _answer(404, "Nobody listens here.")
@@ -93,8 +105,6 @@ def _call(row: ShopConnection, path: str) -> ShopCall:
 @blueprint.post("/logins/shops/<state>")
 def receive_login(state: str) -> Response:
     """The keys that a shop made when its owner agreed. The address is good for one log-in."""
-    if (request.content_length or 0) > MAX_WEBHOOK_BYTES:
-        return _answer(413, "Too large.")
     given = request.get_json(silent=True)
     if not isinstance(given, dict):
         return _answer(404, "No log-in is waited for here.")

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from plugin_sdk.connector import AppPackage, Connector, LoginWay, ShopCall, ShopReply
-from plugin_sdk.errors import Misconfigured
+from plugin_sdk.errors import Misconfigured, Rejected
 from plugin_sdk.http import Limits
 from plugin_sdk.installed import connector_class, installed_connectors
 from server.config import Settings, installed
@@ -116,7 +116,7 @@ def take_login(
     got = connector_class(name).read_login(settings, login_way(state), given, limits())
     row = connection_of_login(state, at)
     if row is not None:
-        change_settings(row, {**settings_of(row), **got}, at)
+        _change(row, got, at)
         end_login(row)
     return row
 
@@ -143,16 +143,24 @@ def answer_call(
         now_there = connection_at(token)
         if now_there is None:  # removed meanwhile
             return None
-        change_settings(now_there, {**settings_of(now_there), **reply.settings}, at)
+        _change(now_there, reply.settings, at)
     return reply
 
 
 def app_package(row: ShopConnection, at: datetime) -> AppPackage:
     """What the merchant uploads in the shop system. Raises ConnectorError."""
-    settings = settings_of(row)
-    package = connector_class(row.connector).app_package(settings, address_of(row))
-    change_settings(row, {**settings, **package.settings}, at)
+    package = connector_class(row.connector).app_package(settings_of(row), address_of(row))
+    _change(row, package.settings, at)
     return package
+
+
+def _change(row: ShopConnection, more: Mapping[str, Any], at: datetime) -> None:
+    """What a shop gave, beside what is there. Raises Rejected for more than fits."""
+    settings = {**settings_of(row), **more}
+    try:
+        change_settings(row, settings, at)
+    except ValueError:
+        raise Rejected("What the shop gave is too long to be kept.") from None
 
 
 def address_of(row: ShopConnection) -> str:

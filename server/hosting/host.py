@@ -84,9 +84,10 @@ class Host:
                 self._go(connection_id, merchant_id, shop_id)
             except Exception as error:
                 db.session.rollback()
-                row = db.session.get_one(ShopConnection, connection_id)
-                row.break_off(f"unexpected {type(error).__name__}", now())
-                self._commit()
+                row = db.session.get(ShopConnection, connection_id)
+                if row is not None:  # else it was removed meanwhile
+                    row.break_off(f"unexpected {type(error).__name__}", now())
+                    self._commit()
                 raise
             finally:
                 db.session.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography.fernet import Fernet
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 
 from connectors.woocommerce import WooCommerce
 from plugin_sdk.testing.fake_woocommerce import CONSUMER_KEY, CONSUMER_SECRET, FakeWooCommerce
@@ -340,6 +341,61 @@ def test_what_changes_while_somebody_logs_in_is_kept(reachable, fake):
     assert known["consumer_key"] == given["consumer_key"]
     assert known["history_days"] == "30"
     assert connection(shop).version == changed + 1
+
+
+def test_keys_that_are_too_long_to_be_kept_are_refused(reachable, fake, client, monkeypatch):
+    shop = connect(fake)
+    state = begin_login(connection(shop), now())
+    db.session.commit()
+    before = settings_of(connection(shop))
+    given = {
+        "user_id": state,
+        "key_permissions": "read_write",
+        "consumer_key": "ck_" + "1" * 40,
+        "consumer_secret": "cs_" + "2" * 40,
+    }
+    monkeypatch.setattr("server.shops.connections.MAX_SETTINGS_LENGTH", 100)
+    assert client.post(f"/logins/shops/{state}", json=given).status_code == 422
+    assert settings_of(connection(shop)) == before
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_delivery_has_a_largest_size_whatever_it_says_of_itself(
+    reachable, fake, client, monkeypatch, is_told
+):
+    shop = connect(fake)
+    state = begin_login(connection(shop), now())
+    db.session.commit()
+    address = f"{WEBHOOK_PATH}{webhook_token(connection(shop))}"
+    monkeypatch.setattr("server.api.shop_webhooks.MAX_WEBHOOK_BYTES", 1_000)
+    for path in (address, f"{address}/register", f"/logins/shops/{state}"):
+        body = io.BytesIO(json.dumps({"x": "y" * 2_000}).encode())
+        more = {"headers": {"Content-Length": "2009"}} if is_told else {}
+        answer = client.post(
+            path,
+            input_stream=body,
+            content_type="application/json",
+            environ_overrides={"wsgi.input_terminated": True},  # as gunicorn says of chunks
+            **more,
+        )
+        assert (answer.status_code, answer.text) == (413, "Too large.\n"), path
+
+
+def test_a_bug_is_told_even_if_the_connection_was_removed_meanwhile(
+    app, reachable, fake, monkeypatch
+):
+    shop = connect(fake)
+    row = connection(shop)
+
+    def breaks(*_: object) -> None:
+        db.session.execute(delete(ShopConnection).where(ShopConnection.id == row.id))
+        db.session.commit()
+        raise ArithmeticError("a bug of the visit")
+
+    monkeypatch.setattr(Host, "_go", breaks)
+    host = Host(in_context=app.app_context, commit=db.session.commit, is_stopping=lambda: False)
+    with pytest.raises(ArithmeticError, match="a bug of the visit"):
+        host._visit(row.id, shop.merchant_id, shop.id)
 
 
 def test_a_call_without_its_encryption_key_comes_again(reachable, fake, client):
