@@ -12,13 +12,13 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from connectors.woocommerce.answers import RULES, KeyIgnored, NoRoute, UnknownOrder
 from connectors.woocommerce.mapping import (
     DRAFT_STATUSES,
     TRASH_STATUS,
@@ -27,6 +27,8 @@ from connectors.woocommerce.mapping import (
     order_id,
 )
 from connectors.woocommerce.oauth import OAuth1
+from connectors.woocommerce.scan import Scan, stamp
+from connectors.woocommerce.settings import WooCommerceConfig, checked_days
 from plugin_sdk.checks import base_address, clock_findings, encryption_findings
 from plugin_sdk.connector import (
     Capability,
@@ -37,11 +39,10 @@ from plugin_sdk.connector import (
     Severity,
     WebhookHint,
     problem_of,
-    setting,
 )
-from plugin_sdk.cursors import mark_of, read_cursor, write_cursor
+from plugin_sdk.cursors import mark_of
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
-from plugin_sdk.http import USUAL, Answer, ErrorRule, Limits
+from plugin_sdk.http import USUAL, Answer, Limits
 from plugin_sdk.types import (
     CodeMapping,
     Discovery,
@@ -56,12 +57,8 @@ from plugin_sdk.types import (
 VERSION = "0.1.0"
 API = "wc/v3"
 PER_PAGE = 100  # WooCommerce answers 400 to more
-CURSOR_VERSION = 1
-OVERLAP = timedelta(seconds=120)
 SEARCH_PAGES = 5  # of a search, or of the newest orders: a person waits for the answer
-MAX_SEEN = 2000  # beyond this some orders come twice, which is harmless
 CLOCK_LIMIT_SECONDS = 900  # WooCommerce refuses signatures that are older
-MAX_HISTORY_DAYS = 3650
 MAX_KEY_LENGTH = 200
 MAX_WEBHOOK_BYTES = 10 * 1024 * 1024
 # A fifth of the whole order, and nothing of what plugins add (some add bank details).
@@ -71,148 +68,6 @@ FIELDS = (
     "wpo_wcpdf_invoice_number"
 )
 TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
-
-
-class UnknownOrder(Rejected):
-    """The shop says in so many words that it has no order with this id."""
-
-
-class KeyIgnored(Misconfigured):
-    """No key, an unknown key and a key the shop does not look at all get this one answer."""
-
-
-class NoRoute(Misconfigured):
-    """There is no REST API at this address in this form; the other form may work."""
-
-
-_INVALID_ID = "woocommerce_rest_shop_order_invalid_id"
-_AUTHENTICATION = "woocommerce_rest_authentication_error"
-_KEY_IGNORED = (
-    "The shop does not know the consumer key, or its web server drops the Authorization header"
-)
-
-RULES = (
-    # The same missing order is 404 when read and 400 when written.
-    ErrorRule(UnknownOrder, "The shop has no such order", code=_INVALID_ID),
-    ErrorRule(
-        Misconfigured,
-        "The key may only read; give it the permission read/write",
-        code=_AUTHENTICATION,
-        words="write permissions",
-    ),
-    ErrorRule(
-        Misconfigured,
-        "The clocks of the shop and of this machine differ too much",
-        code=_AUTHENTICATION,
-        words="Invalid timestamp",
-    ),
-    ErrorRule(Temporary, "Signed twice", code=_AUTHENTICATION, words="Invalid nonce"),
-    ErrorRule(
-        Misconfigured, "The consumer key is wrong", code=_AUTHENTICATION, words="Consumer key"
-    ),
-    ErrorRule(Misconfigured, "The consumer secret is wrong", code=_AUTHENTICATION),
-    ErrorRule(KeyIgnored, _KEY_IGNORED, status=401, code="woocommerce_rest_cannot_view"),
-    ErrorRule(KeyIgnored, _KEY_IGNORED, status=401, code="woocommerce_rest_cannot_edit"),
-    ErrorRule(NoRoute, "WooCommerce's REST API is not there", status=404, code="rest_no_route"),
-    ErrorRule(NoRoute, "WooCommerce's REST API is not there", status=404, code=""),
-    ErrorRule(NoRoute, "", status=301),
-    ErrorRule(NoRoute, "", status=302),
-    ErrorRule(NoRoute, "", status=307),
-    ErrorRule(NoRoute, "", status=308),
-    # One of the few 500 that will not go away.
-    ErrorRule(
-        Rejected, "The refund was refused", code="woocommerce_rest_cannot_create_order_refund"
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class WooCommerceConfig:
-    """The settings of one WooCommerce shop."""
-
-    shop_url: str = setting(
-        "Address of the shop",
-        help="https://shop.example.org",
-        de=("Adresse des Shops", "https://shop.example.org"),
-    )
-    consumer_key: str = setting(
-        "Consumer key",
-        help="WooCommerce, Settings, Advanced, REST API; permission read/write",
-        de=(
-            "Consumer Key",
-            "WooCommerce, Einstellungen, Erweitert, REST-API; Berechtigung Lesen/Schreiben",
-        ),
-        from_login=True,
-    )
-    consumer_secret: str = setting(
-        "Consumer secret", secret=True, de=("Consumer Secret", ""), from_login=True
-    )
-    webhook_secret: str = setting(
-        "Secret of the webhooks",
-        secret=True,
-        help="The same in all webhooks; without it webhooks are refused",
-        de=("Geheimnis der Webhooks", "In allen Webhooks dasselbe; ohne es gilt keiner"),
-        from_host=True,
-        default="",
-    )
-    webhook_url: str = setting(
-        "Public address of the webhook receiver",
-        help="If set, missing webhooks are created and switched-off ones switched on again",
-        de=(
-            "Öffentliche Adresse für Webhooks",
-            "Fehlende werden angelegt, abgeschaltete wieder eingeschaltet",
-        ),
-        from_host=True,
-        default="",
-    )
-    auth: str = setting(
-        "How to log in",
-        help="auto, basic, oauth1, or query (https only, for servers that drop Authorization)",
-        de=(
-            "Art der Anmeldung",
-            "query: nur mit https, wenn der Server den Authorization-Kopf verwirft",
-        ),
-        choices=("auto", "basic", "oauth1", "query"),
-        default="auto",
-    )
-    history_days: int = setting(
-        "Days to look back at the first comparison",
-        help="1 to 3650",
-        de=("Tage, die der erste Abgleich zurückschaut", "1 bis 3650"),
-        default=400,
-    )
-
-
-@dataclass(slots=True)
-class _Cursor:
-    """Where the comparison stands. ``after`` is exclusive, as WooCommerce's ``modified_after``.
-
-    ``seen``: id to (time of change, content) of what the overlap will bring again.
-    """
-
-    after: datetime
-    page: int = 1
-    seen: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def text(self) -> str:
-        return write_cursor(
-            CURSOR_VERSION, after=_stamp(self.after), page=self.page, seen=self.seen
-        )
-
-    @classmethod
-    def read(cls, text: str) -> _Cursor:
-        content = read_cursor(text, CURSOR_VERSION)
-        try:
-            return cls(
-                after=datetime.fromisoformat(content["after"]).replace(tzinfo=UTC),
-                page=int(content["page"]),
-                seen={
-                    str(key): (str(at), str(content))
-                    for key, (at, content) in content["seen"].items()
-                },
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise Rejected("The cursor cannot be read; begin from the beginning.") from None
 
 
 class WooCommerce(Connector[WooCommerceConfig]):
@@ -276,7 +131,7 @@ class WooCommerce(Connector[WooCommerceConfig]):
         self._base = base_address(self.config.shop_url)
         self._plain_permalinks = False
         self._count = itertools.count(time.time_ns())
-        self._history = timedelta(days=_checked_days(self.config.history_days))
+        self._history = timedelta(days=checked_days(self.config.history_days))
         self._logins = list(self._possible_logins())
         self._http = self.http_session(rules=RULES, secrets=(self.config.consumer_key,))
 
@@ -324,11 +179,11 @@ class WooCommerce(Connector[WooCommerceConfig]):
         are skipped. The watermark steps to one second before the newest order of a page, because
         ``modified_after`` is exclusive and whole orders of that second may follow.
         """
-        at = _Cursor.read(cursor) if cursor else _Cursor(self._now() - self._history)
+        at = Scan.read(cursor) if cursor else Scan(self._now() - self._history)
         rows = self._get_list(
             "orders",
             status="any",
-            modified_after=_stamp(at.after),
+            modified_after=stamp(at.after),
             dates_are_gmt="true",
             orderby="modified",
             order="asc",
@@ -342,24 +197,19 @@ class WooCommerce(Connector[WooCommerceConfig]):
         for row in rows:
             newest = max(newest, modified_at(row) or newest)
             self._take(row, at, orders, problems)
-        has_more = _advance(at, newest, full=len(rows) >= PER_PAGE)
+        has_more = at.advance(newest, full=len(rows) >= PER_PAGE)
         return OrderPage(tuple(orders), at.text(), has_more, tuple(problems))
 
     def _take(
-        self, row: dict[str, Any], at: _Cursor, orders: list[Order], problems: list[str]
+        self, row: dict[str, Any], at: Scan, orders: list[Order], problems: list[str]
     ) -> None:
         # Statuses are filtered here: "any" holds drafts in some versions, and a filter that a
         # version does not know is ignored without a word.
         if row.get("status") in DRAFT_STATUSES or row.get("status") == TRASH_STATUS:
             return
         try:
-            identifier = order_id(row)
-            # The time alone will not do: two changes in one second carry the same one.
-            mark = (_stamp(modified_at(row) or at.after), mark_of(row))
-            if at.seen.get(identifier) == mark:
-                return
-            at.seen[identifier] = mark
-            orders.append(order_from(row))
+            if at.is_news(order_id(row), modified_at(row), mark_of(row)):
+                orders.append(order_from(row))
         except Rejected as error:
             problems.append(str(error))
 
@@ -709,37 +559,6 @@ def sign_webhook(body: bytes, secret: str) -> str:
     return b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()
 
 
-def _advance(at: _Cursor, newest: datetime, full: bool) -> bool:
-    """Move the cursor behind a page; True when the next page should be asked for at once.
-
-    Totals and page counts are not looked at: for pages past the end they are 0 or true, as the
-    shop's storage pleases. The scan is over when a page brings no newer second and is not full.
-    """
-    second = timedelta(seconds=1)
-    if newest > at.after + second:
-        at.after, at.page = newest - second, 1
-        _forget(at, newest)
-        return True
-    if full:  # more orders in one second than fit a page (a bulk edit)
-        at.page += 1
-        return True
-    if newest > at.after or at.page > 1:  # there were orders: come back behind the newest
-        at.after -= OVERLAP
-    at.page = 1
-    return False
-
-
-def _forget(at: _Cursor, newest: datetime) -> None:
-    """Keep of ``seen`` what the overlap can bring again."""
-    oldest = _stamp(newest - OVERLAP - timedelta(seconds=2))
-    kept = {key: mark for key, mark in at.seen.items() if mark[0] >= oldest}
-    at.seen = dict(list(kept.items())[-MAX_SEEN:])
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
 def _is_key(text: Any, prefix: str) -> bool:
     is_text = isinstance(text, str) and len(text) <= MAX_KEY_LENGTH and text.isprintable()
     return is_text and text.isascii() and text.startswith(prefix)
@@ -780,9 +599,3 @@ def _nested(value: Any, *keys: str) -> Any:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
-
-
-def _checked_days(days: int) -> int:
-    if not 1 <= days <= MAX_HISTORY_DAYS:
-        raise Misconfigured(f"Settings: history_days is not within 1 and {MAX_HISTORY_DAYS}.")
-    return days

@@ -13,11 +13,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
-from plugin_sdk.currencies import CURRENCIES
 from plugin_sdk.errors import Rejected
+from plugin_sdk.reading import (
+    AMOUNT_LIMIT,
+    as_amount,
+    read_currency,
+    read_decimal,
+    read_moment,
+    read_objects,
+    read_text,
+)
 from plugin_sdk.schemas import MAX_ITEMS, MAX_REFERENCES
 from plugin_sdk.types import Address, Customer, Invoice, Item, Order
 
@@ -53,10 +61,7 @@ VAT_ID_KEYS = (
 LANGUAGE_KEYS = ("wpml_language", "trp_language", "weglot_language")
 TRACKING_KEY = "_wc_shipment_tracking_items"
 MAX_INVOICES = 20
-CENT, THOUSANDTH = Decimal("0.01"), Decimal("0.001")
-THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})  # of ISO 4217
 QUANTITY_DECIMALS = 6
-AMOUNT_LIMIT = Decimal(10) ** 12  # the wire has room for twelve digits
 
 
 def order_from(order: Any) -> Order:
@@ -70,15 +75,16 @@ def order_from(order: Any) -> Order:
     external_id = order_id(order)
     meta = _meta_of(order)
     number, references = _numbers(order, external_id, meta)
+    currency = _currency(order, external_id)
     billing = order.get("billing")
     return Order(
         external_id=external_id,
         number=number,
         ordered_at=_ordered_at(order, external_id),
-        currency=_currency(order, external_id),
-        total=_amount_due(order, external_id),
-        payment_method=_text(order.get("payment_method"), 128),
-        shop_status=_text(order.get("status"), 128),
+        currency=currency,
+        total=_amount_due(order, external_id, currency),
+        payment_method=read_text(order.get("payment_method"), 128),
+        shop_status=read_text(order.get("status"), 128),
         customer=_customer(order, billing if isinstance(billing, dict) else {}, meta),
         billing_address=_address(billing),
         shipping_address=_address(order.get("shipping")),
@@ -100,7 +106,7 @@ def order_id(order: Mapping[str, Any]) -> str:
 def modified_at(order: Mapping[str, Any]) -> datetime | None:
     """When the order last changed, to the second in UTC; None when the shop does not say."""
     for key in ("date_modified_gmt", "date_created_gmt"):
-        moment = _moment(order.get(key))
+        moment = read_moment(order.get(key))
         if moment is not None:
             return moment
     return None
@@ -110,8 +116,8 @@ def _numbers(
     order: Mapping[str, Any], external_id: str, meta: Mapping[str, Any]
 ) -> tuple[str, tuple[str, ...]]:
     """The number people read, and the others under which the order may be named."""
-    own = _text(order.get("number"), 64)
-    from_plugins = [_text(meta.get(key), 64) for key in NUMBER_KEYS]
+    own = read_text(order.get("number"), 64)
+    from_plugins = [read_text(meta.get(key), 64) for key in NUMBER_KEYS]
     candidates = [own if own != external_id else None, *from_plugins, own, external_id]
     found = list(dict.fromkeys(text for text in candidates if text))
     return found[0], tuple(found[1:])
@@ -120,25 +126,27 @@ def _numbers(
 def _ordered_at(order: Mapping[str, Any], external_id: str) -> datetime:
     # The plain date_created is the shop's local time without a zone; better an hour off than lost.
     for key in ("date_created_gmt", "date_created", "date_modified_gmt"):
-        moment = _moment(order.get(key))
+        moment = read_moment(order.get(key))
         if moment is not None:
             return moment
     raise Rejected(f"Order {external_id}: date_created_gmt cannot be read.")
 
 
 def _currency(order: Mapping[str, Any], external_id: str) -> str:
-    currency = str(order.get("currency") or "").upper()
-    if currency not in CURRENCIES:
-        raise Rejected(f"Order {external_id}: {currency[:8]!r} is no currency of ISO 4217.")
+    given = order.get("currency")
+    currency = read_currency(given)
+    if currency is None:
+        shown = str(given or "").upper()[:8]
+        raise Rejected(f"Order {external_id}: {shown!r} is no currency of ISO 4217.")
     return currency
 
 
-def _amount_due(order: Mapping[str, Any], external_id: str) -> Decimal:
-    total = _decimal(order.get("total"))
+def _amount_due(order: Mapping[str, Any], external_id: str, currency: str) -> Decimal:
+    total = read_decimal(order.get("total"))
     if total is None:
         raise Rejected(f"Order {external_id}: its total cannot be read.")
-    for refund in _dicts(order.get("refunds")):
-        credited = _decimal(refund.get("total"))
+    for refund in _rows(order.get("refunds")):
+        credited = read_decimal(refund.get("total"))
         if credited is None:
             raise Rejected(f"Order {external_id}: the amount of a refund cannot be read.")
         total += credited
@@ -146,20 +154,23 @@ def _amount_due(order: Mapping[str, Any], external_id: str) -> Decimal:
         raise Rejected(f"Order {external_id}: its total is too large.")
     # The decimals are a setting of the shop: "53", "53.31" and "53.3149" are all seen. Nobody can
     # transfer the fourth one.
-    smallest = THOUSANDTH if order["currency"].upper() in THREE_DECIMALS else CENT
-    return max(Decimal(0), total).quantize(smallest, ROUND_HALF_UP)
+    return as_amount(max(Decimal(0), total), currency)
 
 
 def _customer(
     order: Mapping[str, Any], billing: Mapping[str, Any], meta: Mapping[str, Any]
 ) -> Customer:
-    number = _text(order.get("customer_id"), 64)
-    language = next((found for key in LANGUAGE_KEYS if (found := _text(meta.get(key), 35))), None)
+    number = read_text(order.get("customer_id"), 64)
+    language = next(
+        (found for key in LANGUAGE_KEYS if (found := read_text(meta.get(key), 35))), None
+    )
     return Customer(
         number=None if number == "0" else number,
-        email=_text(billing.get("email"), 320),
+        email=read_text(billing.get("email"), 320),
         language=language.replace("_", "-") if language else None,
-        vat_id=next((found for key in VAT_ID_KEYS if (found := _text(meta.get(key), 32))), None),
+        vat_id=next(
+            (found for key in VAT_ID_KEYS if (found := read_text(meta.get(key), 32))), None
+        ),
     )
 
 
@@ -169,18 +180,18 @@ def _address(address: Any) -> Address | None:
     street = ", ".join(
         line
         for key in ("address_1", "address_2")
-        if (line := _text(address.get(key), 149)) is not None
+        if (line := read_text(address.get(key), 149)) is not None
     )
-    country = _text(address.get("country"), 2)
+    country = read_text(address.get("country"), 2)
     found = Address(
-        first_name=_text(address.get("first_name"), 200),
-        last_name=_text(address.get("last_name"), 200),
-        company=_text(address.get("company"), 200),
+        first_name=read_text(address.get("first_name"), 200),
+        last_name=read_text(address.get("last_name"), 200),
+        company=read_text(address.get("company"), 200),
         street=street or None,
-        postcode=_text(address.get("postcode"), 32),
-        city=_text(address.get("city"), 200),
+        postcode=read_text(address.get("postcode"), 32),
+        city=read_text(address.get("city"), 200),
         country=country if country and re.fullmatch("[A-Z]{2}", country) else None,
-        phone=_text(address.get("phone"), 64),
+        phone=read_text(address.get("phone"), 64),
     )
     # The core sends a shipping address of empty texts for what is not shipped, and billing fields
     # such as the phone alone are no address.
@@ -190,12 +201,12 @@ def _address(address: Any) -> Address | None:
 def _invoices(order: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[Invoice, ...]:
     found: dict[str, Invoice] = {}
     for key, date_keys in INVOICE_KEYS:
-        number = _text(meta.get(key), 64)
+        number = read_text(meta.get(key), 64)
         if number:
             dates = (_invoice_date(meta.get(date_key)) for date_key in date_keys)
             when = next((day for day in dates if day is not None), None)
             found.setdefault(number, Invoice(number, when))
-    number = _text(order.get(INVOICE_FIELD), 64)
+    number = read_text(order.get(INVOICE_FIELD), 64)
     if number:
         found.setdefault(number, Invoice(number))
     return tuple(found.values())[:MAX_INVOICES]
@@ -203,7 +214,7 @@ def _invoices(order: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[Invoic
 
 def _invoice_date(value: Any) -> date | None:
     """A date as "2026-11-21 17:02:29" or as seconds since 1970, as text or number."""
-    text = _text(value, 32) or ""
+    text = read_text(value, 32) or ""
     if re.fullmatch(r"\d{9,10}", text):
         return datetime.fromtimestamp(int(text), UTC).date()
     try:
@@ -213,25 +224,25 @@ def _invoice_date(value: Any) -> date | None:
 
 
 def _items(order: Mapping[str, Any]) -> Iterator[Item]:
-    for line in _dicts(order.get("line_items")):
+    for line in _rows(order.get("line_items")):
         yield Item(
-            name=_text(line.get("name"), 500) or "",
+            name=read_text(line.get("name"), 500) or "",
             quantity=_quantity(line.get("quantity")),
-            number=_text(line.get("sku"), 128),
+            number=read_text(line.get("sku"), 128),
         )
 
 
 def _quantity(value: Any) -> Decimal:
     """Metres and hours may be fractions; what is no sensible number is one piece."""
-    quantity = _decimal(value)
+    quantity = read_decimal(value)
     if quantity is None or abs(quantity) >= AMOUNT_LIMIT:
         return Decimal(1)
     return round(quantity, QUANTITY_DECIMALS).normalize()
 
 
 def _tracking_numbers(meta: Mapping[str, Any]) -> Iterator[str]:
-    for parcel in _dicts(meta.get(TRACKING_KEY)):
-        number = _text(parcel.get("tracking_number"), 128)
+    for parcel in _rows(meta.get(TRACKING_KEY)):
+        number = read_text(parcel.get("tracking_number"), 128)
         if number:
             yield number
 
@@ -240,43 +251,11 @@ def _meta_of(order: Mapping[str, Any]) -> dict[str, Any]:
     """meta_data as a mapping; of a key that is there twice the later one, as WooCommerce does."""
     return {
         entry["key"]: entry.get("value")
-        for entry in _dicts(order.get("meta_data"))
+        for entry in _rows(order.get("meta_data"))
         if isinstance(entry.get("key"), str)
     }
 
 
-def _dicts(value: Any) -> list[dict[str, Any]]:
+def _rows(value: Any) -> list[dict[str, Any]]:
     """The objects in a list; PHP sends {} for an empty list and objects for sparse ones."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def _text(value: Any, longest: int) -> str | None:
-    """Printable text of limited length, None for what is empty or no text at all."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    text = "".join(c for c in str(value) if c != "\x00" and not "\ud800" <= c <= "\udfff").strip()
-    return text[:longest].strip() or None
-
-
-def _decimal(value: Any) -> Decimal | None:
-    """A finite decimal from "53.31", 53 or 53.31 (by its shortest text, as PHP printed it)."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() and abs(number.adjusted()) < 16 else None
-
-
-def _moment(value: Any) -> datetime | None:
-    """ "2026-11-21T16:02:29" is UTC by its key; an offset, where a plugin adds one, is heeded."""
-    if not isinstance(value, str) or not value:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    return read_objects(list(value.values()) if isinstance(value, dict) else value)
