@@ -16,6 +16,7 @@ from server.dashboard import (
     bank_connections,
     callbacks,
     credits,
+    customers,
     dunning,
     dunning_coming,
     dunning_preview,
@@ -77,6 +78,7 @@ def register(app: Flask) -> None:
         sending_domains,
         suppressions,
         callbacks,
+        customers,
     )
     mails = (mail_look, mail_kinds, mail_log, notices)
     for module in (*work, *reminders, *sources, *operator, *settings, *mails, account, login):

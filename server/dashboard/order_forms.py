@@ -33,6 +33,11 @@ TYPED_WRONG = {
     "date_out_of_range",
     "erase_not_confirmed",
     "erase_statement_is_read",
+    "erase_mail_goes_out",
+    "erase_letter_goes_out",
+    "erase_folder_is_away",
+    "erase_refund_is_open",
+    "erase_case_is_open",
 }
 """What the form is shown again for."""
 

@@ -107,6 +107,7 @@ _ICONS = {
     "read_again": "shop",
     "watched": "shop",
     "erased": "removed",
+    "erase_asked": "ask",
     "left_alone": "unmanaged",
 }
 _WARNS = {

@@ -15,6 +15,7 @@ from server.dashboard.pages import page, typed_id
 from server.dashboard.settings_form import name_of, said
 from server.dashboard.words import t
 from server.db import db, now
+from server.forgetting.retention import LOG_NAME
 from server.merchants import service as merchants
 from server.merchants.settings import SCHEMA
 from server.orders.effects import settings_changed
@@ -127,6 +128,8 @@ def shown(changes: Iterable[settings_queries.Change]) -> list[Change]:
 def _in_words(change: settings_queries.Change) -> tuple[str, str | None, str | None]:
     """(Name, before, after). What is no setting but the shop's own stands in the log as well."""
     row = change.row
+    if row.name == LOG_NAME:
+        return str(t("privacy_log.title")), "", _said_of_forgetting(row.value)
     of_shop, _, part = row.name.partition(".")
     if of_shop not in ("shop", "mapping"):
         return name_of(row.name), said(row.name, change.before), said(row.name, row.value)
@@ -136,6 +139,11 @@ def _in_words(change: settings_queries.Change) -> tuple[str, str | None, str | N
     if of_shop == "shop":
         return str(t(f"shops.{part}")), before, after
     return f"{t('shops.mapping')}: {t(f'payment_code.{part}')}", before, after
+
+
+def _said_of_forgetting(counts: dict[str, int]) -> str:
+    """How many of which kind went; a line of its own, because nothing was set."""
+    return ", ".join(str(t(f"privacy_log.{kind}", n=n)) for kind, n in sorted(counts.items()))
 
 
 def _said_of_shop(value: Any) -> str:
