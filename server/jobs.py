@@ -41,6 +41,9 @@ from server.dunning import runs
 from server.dunning.models import DunningRun
 from server.forgetting.retention import Forgetting
 from server.hosting.host import Host
+from server.letters import handover
+from server.letters import models as letters
+from server.letters.adapters import HandoverInDoubt
 from server.mail import domains
 from server.mail.delivery import Desk, Letter, withhold_opted_out
 from server.mail.dns import resolver_of
@@ -465,6 +468,41 @@ def _collect(case: CollectionCase) -> None:
     db.session.commit()
 
 
+def drain_letter() -> bool:
+    """Hand over what is due, then ask how those fare that are under way."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    with handover.Printers(db.session.commit) as printers:
+        try:
+            while _may_go_on(deadline):
+                rows = letters.Letter.claim(1, now())
+                if not rows:
+                    return _ask_after_letters(deadline, printers)
+                _hand_over(rows[0], printers)
+        finally:
+            with suppress(Temporary):  # the next round puts it together
+                printers.finish()
+    return True
+
+
+def _hand_over(row: letters.Letter, printers: handover.Printers) -> None:
+    if handover.waits_for_service(row, now()):
+        db.session.commit()
+        return
+    act(row, lambda letter: handover.hand_over(letter, now(), printers))
+
+
+def _ask_after_letters(deadline: float, printers: handover.Printers) -> bool:
+    """True while more are to be asked after."""
+    while _may_go_on(deadline):
+        rows = handover.letters_to_ask(now(), 1)
+        if not rows:
+            db.session.rollback()
+            return False
+        handover.refresh(rows[0], now(), printers)
+        db.session.commit()
+    return True
+
+
 DRAINS: dict[str, Callable[[], bool]] = {
     Mail.__tablename__: drain_mail,
     Statement.__tablename__: drain_statement,
@@ -475,6 +513,7 @@ DRAINS: dict[str, Callable[[], bool]] = {
     SendingDomain.__tablename__: drain_sending_domain,
     ShopConnection.__tablename__: drain_shop_connection,
     Callback.__tablename__: drain_callback,
+    letters.Letter.__tablename__: drain_letter,
     CollectionCase.__tablename__: drain_collection_case,
 }
 
@@ -488,6 +527,7 @@ KINDS: dict[str, type[WorkItem]] = {
     "sending_domain": SendingDomain,
     "shop_connection": ShopConnection,
     "callback": Callback,
+    "letter": letters.Letter,
     "collection_case": CollectionCase,
 }
 
@@ -509,7 +549,7 @@ def act(item: Any, action: Callable[[Any], None]) -> None:
     """Do one row and write how it went. The one place where errors become states."""
     try:
         action(item)
-    except MayHaveArrived as error:
+    except (MayHaveArrived, HandoverInDoubt) as error:
         item.in_doubt(str(error), now())
     except Temporary as error:
         wish = error.retry_after_seconds
