@@ -60,9 +60,12 @@ class Folder:
 
     def finish(self) -> None:
         """Put the letters of each day that was written to into one file."""
-        with self._locked():
-            for day in sorted(self._touched):
-                _put_together(day)
+        try:
+            with self._locked():
+                for day in sorted(self._touched):
+                    _put_together(day)
+        except OSError as error:
+            raise Temporary(f"The print folder cannot be written ({error.strerror}).") from error
         self._touched.clear()
 
     def close(self) -> None:
