@@ -31,6 +31,8 @@ from plugin_sdk.schemas import (
     OrderResultSchema,
     OrderSchema,
     PaymentUpdateSchema,
+    RefundRequestSchema,
+    RefundSchema,
     RequestAnswerSchema,
 )
 from plugin_sdk.types import (
@@ -42,6 +44,8 @@ from plugin_sdk.types import (
     OrderRequest,
     OrderResult,
     PaymentUpdate,
+    Refund,
+    RefundRequest,
     RequestAnswer,
 )
 
@@ -111,6 +115,7 @@ class Client:
             user_agent=f"kontor-sdk/{WIRE_VERSION}",
             rules=(
                 ErrorRule(UnknownOrder, "Kontor does not know this order", status=404),
+                ErrorRule(Rejected, "That exists already", status=409, words="is taken"),
                 ErrorRule(Temporary, "The same request is still running", status=409),
             ),
             secrets=(api_key,),
@@ -167,6 +172,22 @@ class Client:
             raise Rejected("The invoice is no PDF or larger than 10 MB.")
         path = f"orders/{_segment(external_id)}/invoices/{_segment(number)}"
         self._send("PUT", path, content=pdf, headers={"Content-Type": "application/pdf"})
+
+    def ask_refund(self, external_id: str, asked: RefundRequest) -> Refund:
+        """Money of this order is to go back. Raises UnknownOrder, and Rejected with the reason.
+
+        Tried again on the way it is still one repayment; called again it is another, unless it
+        has the same external reference, which is refused.
+        """
+        path = f"orders/{_segment(external_id)}/refunds"
+        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        body = RefundRequestSchema().dump(asked)
+        return self._read(self._send("POST", path, json=body, headers=headers).body, _refund)
+
+    def refunds(self, external_id: str) -> tuple[Refund, ...]:
+        """The repayments of an order, the newest first. Raises UnknownOrder."""
+        body = self._send("GET", f"orders/{_segment(external_id)}/refunds").body
+        return self._read(body, lambda found: tuple(_refund(one) for one in found["refunds"]))
 
     def payment_updates(
         self, wait_seconds: int = MAX_WAIT_SECONDS, limit: int = 10
@@ -268,6 +289,11 @@ def _order_requests(raws: Sequence[Any]) -> Iterator[OrderRequest]:
     for raw in raws:
         with contextlib.suppress(ValidationError):
             yield schema.load(raw)
+
+
+def _refund(body: Any) -> Refund:
+    made: Refund = RefundSchema(unknown=EXCLUDE).load(body)
+    return made
 
 
 def _known_orders(body: Any) -> KnownOrders:

@@ -505,7 +505,14 @@ class Connector(ABC, Generic[ConfigT]):
         # untouched, because somebody in the shop decided about it.
         if update.intent is Intent.PAID and status in self.cancelled_statuses:
             return True
+        # Only what was paid is paid back, so the order is not open any more.
+        if update.intent in _REFUNDS and status in self._paid_statuses():
+            return True
         return status in (update.open_statuses or self.default_open_statuses)
+
+    def _paid_statuses(self) -> set[str | None]:
+        """Where this shop's orders stand of which money may go back."""
+        return {self.default_statuses.get(intent) for intent in _BEFORE_REFUND}
 
     def _write_and_verify(self, update: PaymentUpdate, plan: Plan) -> Acknowledgement:
         shown: str | Evidence = self._write_status(update, plan.target)
@@ -525,6 +532,8 @@ class Connector(ABC, Generic[ConfigT]):
         raise Rejected(reason)
 
 
+_REFUNDS = (Intent.REFUNDED, Intent.PARTIALLY_REFUNDED)
+_BEFORE_REFUND = (Intent.PAID, Intent.PARTIALLY_PAID, Intent.PARTIALLY_REFUNDED)
 _EVIDENCE_WORDS = {Evidence.GONE: "deleted", Evidence.TRASHED: "in the trash"}
 
 

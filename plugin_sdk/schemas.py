@@ -285,6 +285,32 @@ class RequestAnswerSchema(WireSchema):
             raise ValidationError("An order goes with 'found', and only with it.", "order")
 
 
+class RefundRequestSchema(WireSchema):
+    makes = types.RefundRequest
+
+    amount = Amount(required=True, positive=True)
+    reason = Text(140, allow_none=True)
+    external_reference = Text(64, 1, allow_none=True)
+    planned_for = fields.Date(allow_none=True)
+    payee_name = Text(140, 1, allow_none=True)
+    payee_iban = Text(42, 5, allow_none=True)
+
+
+class RefundSchema(WireSchema):
+    makes = types.Refund
+
+    reference = Text(35, 1, required=True)
+    external_reference = Text(64, allow_none=True)
+    amount = Amount(required=True)
+    currency = Currency(required=True)
+    reason = Text(140)
+    status = Text(24, 1, required=True)
+    planned_for = fields.Date(allow_none=True)
+    requested_at = fields.AwareDateTime(required=True)
+    processed_at = fields.AwareDateTime(allow_none=True)
+    error = fields.String(allow_none=True)
+
+
 class OrderResultSchema(WireSchema):
     makes = partial(types.OrderResult, external_id=None)
 

@@ -259,6 +259,40 @@ class RequestAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundRequest:
+    """Money of an order is to go back (S78), in the order's currency.
+
+    ``external_reference`` is taken once a shop. ``planned_for`` is a day of the merchant, today or
+    later. Without ``payee_iban`` it goes to where the money came from.
+    """
+
+    amount: Decimal
+    reason: str | None = None
+    external_reference: str | None = None
+    planned_for: date | None = None
+    payee_name: str | None = None
+    payee_iban: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A repayment as the server has it. ``status`` is one of ``new``, ``planned``,
+    ``bank_details_missing``, ``held``, ``in_process``, ``processed``, ``failed`` (with ``error``)
+    and ``cancelled``; a newer server may have others."""
+
+    reference: str
+    amount: Decimal
+    currency: str
+    status: str
+    requested_at: datetime
+    external_reference: str | None = None
+    reason: str = ""
+    planned_for: date | None = None
+    processed_at: datetime | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderResult:
     """The server's answer to one order of a batch."""
 

@@ -11,6 +11,7 @@ from server.api import (
     polls,
     postings,
     problems,
+    refunds,
     shop_webhooks,
     statements,
     updates,
@@ -40,6 +41,6 @@ def register(app: Flask) -> None:
     api = problems.ProblemApi(app)
     problems.register(app)
     polls.register(app)
-    for part in (orders, updates, order_requests, statements, postings, heartbeat):
+    for part in (orders, refunds, updates, order_requests, statements, postings, heartbeat):
         api.register_blueprint(part.blueprint)
     app.register_blueprint(shop_webhooks.blueprint)

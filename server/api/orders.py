@@ -161,7 +161,7 @@ def _external_id(raw: Any) -> str | None:
 @blueprint.response(200, OrderAnswer)
 def get_order(external_id: str) -> dict[str, Any]:
     """One order of this shop as it stands here."""
-    row = _order(external_id)
+    row = order_of_shop(external_id)
     ids = [row.id]
     return detail_of(row, paid_totals(ids)[row.id], refunded_totals(ids)[row.id])
 
@@ -201,7 +201,7 @@ def get_orders(arguments: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(204)
 def put_invoice(external_id: str, number: str) -> None:
     """The PDF of an invoice, any time after the order; the same number again replaces it."""
-    row = _order(external_id)
+    row = order_of_shop(external_id)
     if request.mimetype != "application/pdf":
         raise Problem(415, "Send 'Content-Type: application/pdf'.")
     if (request.content_length or 0) > MAX_INVOICE_BYTES:
@@ -239,7 +239,8 @@ def post_gone() -> dict[str, int]:
     return {"removed": removed}
 
 
-def _order(external_id: str) -> Order:
+def order_of_shop(external_id: str) -> Order:
+    """Of the shop whose key it is. Raises Problem."""
     row = None
     if "\x00" not in external_id:
         row = db.session.scalar(

@@ -22,6 +22,7 @@ from server.db import db
 from server.dunning.calendar import banking_hours
 from server.merchants.models import ApiKey, SettingChange, UserSession
 from server.merchants.service import settings_of
+from server.orders.ledger import taken_of_posting
 from server.orders.models import Assignment, Order, OrderEvent, Suggestion
 from server.orders.told import zone_of
 from server.shops.models import PaymentUpdate, Shop
@@ -42,9 +43,8 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 def assigned() -> ColumnElement[Any]:
-    """What of a posting has been assigned, as a correlated subquery."""
-    assigned = select(func.coalesce(func.sum(Assignment.amount), 0))
-    return assigned.where(Assignment.posting_id == Posting.id).correlate(Posting).scalar_subquery()
+    """What of a posting is assigned, or goes back without an order, correlated with it."""
+    return taken_of_posting()
 
 
 # --- every page -------------------------------------------------------------------------------

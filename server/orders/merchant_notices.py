@@ -32,7 +32,7 @@ from server.merchants.models import Merchant, User
 from server.merchants.notices import recipients
 from server.merchants.service import lock_merchant
 from server.orders.identity import system_address
-from server.orders.ledger import Ledger, is_standing
+from server.orders.ledger import Ledger, is_standing, taken_totals
 from server.orders.links import stop_url
 from server.orders.models import Assignment, DeferralRequest, Order, PaymentClaim, Suggestion
 from server.orders.rules import LATE_CODES
@@ -535,17 +535,11 @@ def _lines_of_postings(
     merchant_id: int, postings: Sequence[Posting], likely: Mapping[int, str]
 ) -> list[Callable[[str, str], dict[str, str]]]:
     ids = [posting.id for posting in postings]
-    assigned = dict(
-        db.session.execute(
-            select(Assignment.posting_id, func.sum(Assignment.amount))
-            .where(Assignment.posting_id.in_(ids))
-            .group_by(Assignment.posting_id)
-        ).all()
-    )
+    taken = taken_totals(ids)
     orders = {**_likely_orders(ids), **likely}
 
     def line_of(posting: Posting) -> Callable[[str, str], dict[str, str]]:
-        left = posting.amount - assigned.get(posting.id, ZERO)
+        left = posting.amount - taken[posting.id]
         booked_on = posting.booking_date or local_day(merchant_id, posting.created_at)
         return lambda language, base: {
             "booked_on": day(booked_on, language),

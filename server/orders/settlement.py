@@ -47,6 +47,8 @@ LEAVE = (wire.PaymentStatus.PAID, wire.PaymentStatus.PARTIALLY_PAID)
 """Where money that came leaves an order of which nothing else is to be said."""
 NOT_PAID_AFTER_ALL = (wire.Intent.CANCELLED, wire.Intent.OVERDUE, wire.Intent.COLLECTION)
 """Where an order goes back to whose payment was undone, if it was there before."""
+AFTER_PAYMENT = (wire.Intent.UNPAID, wire.Intent.REFUNDED, wire.Intent.PARTIALLY_REFUNDED)
+"""What is said of an order that the shop was told to be paid: there it stands, open no more."""
 
 
 def settle(
@@ -296,7 +298,7 @@ def _tell_shop(
     paid_status = status_to_write(mapping, code, wire.Intent.PAID)
     if intent is wire.Intent.UNPAID:
         shop_status = next(iter(open_statuses), None)  # type: ignore[call-overload]
-    if intent is wire.Intent.UNPAID or (is_back and intent in NOT_PAID_AFTER_ALL):
+    if intent in AFTER_PAYMENT or (is_back and intent in NOT_PAID_AFTER_ALL):
         open_statuses = (paid_status,) if paid_status else ()
     shops.queue_update(
         wire.PaymentUpdate(

@@ -215,7 +215,12 @@ def holds_of(facts: Facts) -> list[Hold]:
 
 
 def _is_stranger(facts: Facts) -> bool:
-    """Whether somebody else is paid than who paid; nobody knows without any name."""
+    """Whether somebody else is paid than who paid; nobody knows without any name.
+
+    A shop's key alone must not name an account that nothing else speaks for.
+    """
+    if facts.details_by == "shop" and facts.payer_iban is None:
+        return True
     if not facts.payer_names:
         return facts.details_by != "customer"
     return not any(same_person(facts.payee.name, name) for name in facts.payer_names)
