@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from server.dashboard import queries
 from server.dashboard.access import require_administrator
 from server.dashboard.mail_preview import Sample, asked_scheme, preview_frame
-from server.dashboard.pages import asked_shop, page
+from server.dashboard.pages import asked_living_shop, page
 from server.db import db, now
 from server.mail.domains import proven_names
 from server.mail.languages import LANGUAGES
@@ -52,7 +52,7 @@ PREVIEWED_KIND = "payment_information"
 
 def _shop() -> Shop | None:
     """The shop of the page: the one that is asked for, else the first; None if there is none."""
-    return asked_shop() or next(iter(queries.shops(g.merchant_id)), None)
+    return asked_living_shop() or next(iter(queries.living_shops(g.merchant_id)), None)
 
 
 @pages.get("/settings/look")
@@ -66,7 +66,7 @@ def _page(shop: Shop | None, typed: Mapping[str, str], problems: Mapping[str, st
         "mail_look.html",
         422 if problems else 200,
         shop=shop,
-        shops=queries.shops(g.merchant_id),
+        shops=queries.living_shops(g.merchant_id),
         typed=typed,
         problems=problems,
         colours=COLOURS,

@@ -9,7 +9,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, abort, g, make_response, render_template, request, url_for
+from flask import (
+    Flask,
+    Response,
+    abort,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from markupsafe import Markup
 
 from server.dashboard import bank_queries, queries, sentences, settings_queries, status, words
@@ -102,6 +112,15 @@ def asked_shop() -> Shop | None:
     shop_id = typed_id(wanted)
     found = next((shop for shop in queries.shops(g.merchant_id) if shop.id == shop_id), None)
     return found or abort(404)
+
+
+def asked_living_shop() -> Shop | None:
+    """As ``asked_shop``; of one that was deregistered nothing can be changed: its page is shown
+    instead (K12)."""
+    shop = asked_shop()
+    if shop is not None and shop.status == "deregistered":
+        abort(redirect(url_for("dashboard.shops.show", shop_id=shop.id), 303))
+    return shop
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import queries, settings_form, settings_log, settings_queries
-from server.dashboard.pages import asked_shop, page
+from server.dashboard.pages import asked_living_shop, page
 from server.dashboard.settings_form import TABS, say_value, tab_of, text_key
 from server.dashboard.settings_timeline import timeline
 from server.db import db, now
@@ -30,7 +30,7 @@ SHOWN = "shown:"
 
 
 def _show(tab: str) -> Response:
-    return _page(tab, asked_shop(), {})
+    return _page(tab, asked_living_shop(), {})
 
 
 def _page(tab: str, shop: Shop | None, problems: Mapping[str, str]) -> Response:
@@ -44,7 +44,7 @@ def _page(tab: str, shop: Shop | None, problems: Mapping[str, str]) -> Response:
         422 if problems else 200,
         tab=tab,
         shop=shop,
-        shops=queries.shops(g.merchant_id),
+        shops=queries.living_shops(g.merchant_id),
         groups=settings_form.groups_of(tab, general, own, retyped, problems),
         moments=timeline(in_use.of(tab), tab) if tab in CODE_DEFAULTS else [],
         counts_from=in_use.of(tab).reminder_base,
@@ -63,7 +63,7 @@ def _page(tab: str, shop: Shop | None, problems: Mapping[str, str]) -> Response:
 def _save(tab: str) -> BaseResponse:
     """All fields or none. A field that nobody touched, or that says what is in force already,
     sets nothing."""
-    shop = asked_shop()
+    shop = asked_living_shop()
     in_use = merchants.settings_of(g.merchant_id, shop.id if shop else None)
     problems, changed, waits = {}, set(), False
     for name in _names_of(tab, shop):
@@ -103,7 +103,7 @@ for _tab in TABS:
 @pages.post("/settings/reset")
 def reset() -> BaseResponse:
     """Back to what is inherited."""
-    shop, name = asked_shop(), request.form.get("name", "")
+    shop, name = asked_living_shop(), request.form.get("name", "")
     if name not in SCHEMA or (shop is not None and not SCHEMA[name].per_shop):
         abort(404)
     waits = _change(name, None, shop)

@@ -281,6 +281,16 @@ def test_another_merchants_shop_is_not_there(anna):
     assert anna.post(PATH, {"sender_name": "Anna"}).status_code == 404
 
 
+@pytest.mark.feature("K12")
+@pytest.mark.parametrize("path", [PATH, "/settings/assignment", "/settings/prepayment"])
+def test_nothing_of_a_deregistered_shop_can_be_changed(anna, merchant, shop, path):
+    over = make_shop(merchant, "Alter Laden", status="deregistered")
+    for answer in (anna.get(f"{path}?shop={over.id}"), anna.post(path, {"shop": over.id})):
+        assert (answer.status_code, answer.location) == (303, f"/shops/{over.id}")
+    assert "Alter Laden" not in anna.get(path).text
+    assert anna.get(f"{path}?shop={shop.id}").status_code == 200
+
+
 def test_a_stored_look_that_is_none_keeps_no_mail_back(shop):
     shop.look = {"primary": "javascript:alert(1)", "nonsense": 1, "legal_line": ["x"]}
     db.session.commit()
