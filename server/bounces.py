@@ -34,6 +34,7 @@ from server.mail import bounces
 from server.mail.bounces import StillSending
 from server.mail.parts import parts_of
 from server.mail.reports import read_report
+from server.relay import bounces as relay
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,10 @@ def _keep(app: Flask, raw: bytes, recipients: list[str]) -> None:
     """Committed when it returns. Raises SQLAlchemyError and StillSending."""
     with app.app_context():
         for recipient in recipients:
-            bounces.receive(raw, recipient, now())
+            if relay.is_of_relay(recipient):
+                relay.receive(raw, recipient, now())
+            else:
+                bounces.receive(raw, recipient, now())
         db.session.commit()
 
 
@@ -143,7 +147,7 @@ class Door:
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return "452 4.5.3 Too many recipients"
         with self.app.app_context():
-            is_ours = bounces.mail_of([address]) is not None
+            is_ours = _is_ours(address)
         if not is_ours:
             return "550 5.1.1 No such address here"
         envelope.rcpt_tos.append(address)
@@ -256,4 +260,8 @@ def _return_path(raw: bytes) -> str | None:
     written = [head.get(name, "") for name in TO_FIELDS]
     addresses = [address for field in written for address in _ADDRESS.findall(field)]
     addresses.append(read_report(raw).return_path)
-    return next((one for one in addresses if bounces.mail_of([one]) is not None), None)
+    return next((one for one in addresses if _is_ours(one)), None)
+
+
+def _is_ours(address: str) -> bool:
+    return bounces.mail_of([address]) is not None or relay.is_of_relay(address)

@@ -19,14 +19,26 @@ from server.dunning.runs import begin_daily_runs
 from server.jobs import KINDS, Bell, due_kinds
 from server.orders.lifecycle import has_monitored
 from server.refunds.service import has_planned
+from server.relay.counting import has_old_content, has_uncounted
+from server.relay.quota import has_period_over
 from server.shops.order_requests import has_expired_requests
 from server.shops.service import has_expired, has_lasting_error
 
 TICK_SECONDS = 2.0
 RELEASE_EVERY = timedelta(seconds=10)
 BEGIN_EVERY = timedelta(minutes=1)
-HOUSEKEEPING = (has_expired, has_expired_requests, has_lasting_error, has_monitored, has_planned)
-"""What the worker of payment updates is rung for; that some are due is their shops' to fetch."""
+HOUSEKEEPING = {
+    "payment_update": (
+        has_expired,
+        has_expired_requests,
+        has_lasting_error,
+        has_monitored,
+        has_planned,
+    ),
+    "relay_delivery": (has_uncounted, has_period_over, has_old_content),
+}
+"""What else a worker is rung for. That payment updates are due is no such thing: their shops fetch
+them."""
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +46,7 @@ log = logging.getLogger(__name__)
 def tick(bell: Bell, at: datetime) -> set[str]:
     """One round: what is due is rung. Returns what was."""
     kinds = due_kinds(at) - {"payment_update"}
-    if any(ask(at) for ask in HOUSEKEEPING):
-        kinds.add("payment_update")
+    kinds |= {kind for kind, asks in HOUSEKEEPING.items() if any(ask(at) for ask in asks)}
     db.session.rollback()
     bell.ring_now(kinds)
     return kinds

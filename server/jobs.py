@@ -58,6 +58,7 @@ from server.orders.merchant_notices import (
     tell_of_bank,
     tell_of_callback,
     tell_of_domain,
+    tell_of_quota,
     tell_of_recognised,
 )
 from server.orders.models import CollectionCase, MatchRequest
@@ -72,12 +73,16 @@ from server.orders.service import (
 from server.refunds.recognition import recognise
 from server.refunds.service import pass_time
 from server.refunds.surpluses import repay_surpluses
+from server.relay import counting, quota
+from server.relay.delivery import POOL, Parcel, RelayDesk, withhold_suppressed
+from server.relay.models import RelayDelivery
 from server.shops.models import PaymentUpdate, ShopConnection
 from server.shops.order_requests import expire_requests
 from server.vault import VaultLocked
 from server.work import DRAIN_SECONDS, JOB_TIMEOUT_SECONDS, WorkItem
 
 MAILS_AT_ONCE = 20
+RELAY_SECONDS = 20
 MAIL_SECONDS = 10
 """A mail that is begun in the last of them has 48 s more; a job may live for 60."""
 STATEMENTS_OPEN = 8
@@ -122,18 +127,25 @@ def drain_mail() -> bool:
         own_name=settings.mail_host,
         mails_a_minute=settings.mails_a_minute,
     )
-    taken: list[Mail] = []
+    return _send_in(rounds, _take_mails, deadline)
+
+
+def _send_in(
+    rounds: Rounds[Any, Any], take: Callable[[Rounds[Any, Any], list[Any]], bool], deadline: float
+) -> bool:
+    """Take what is due and see it to its outcome; True if there may be more."""
+    taken: list[Any] = []
     try:
         with rounds:
             while _may_go_on(deadline):
                 if rounds.wants_more or not rounds.is_busy:
-                    is_any = _take_mails(rounds, taken)
+                    is_any = take(rounds, taken)
                     if not is_any and not rounds.is_busy:
                         return False
                 rounds.step()
     finally:
-        not_begun = [mail for mail in taken if mail not in rounds.in_doubt]
-        _put_back([mail for mail in not_begun if mail.status == "running"])
+        not_begun = [row for row in taken if row not in rounds.in_doubt]
+        _put_back([row for row in not_begun if row.status == "running"])
     return True
 
 
@@ -161,6 +173,56 @@ def _withhold_moot(mails: list[Mail]) -> None:
     for mail in hold_back(mails):
         mails.remove(mail)
     db.session.commit()
+
+
+def drain_relay_delivery() -> bool:
+    """Deliver other systems' mails, from servers of their own (S88); then count, roll and forget.
+
+    A mail of 30 MB takes its time, so this job lives longer than others.
+    """
+    settings, deadline = _settings(), time.monotonic() + RELAY_SECONDS
+    url = settings.relay_smtp_url or _smtp_url()
+    rounds: Rounds[RelayDelivery, Parcel] = Rounds(
+        Routes.of(settings, url),
+        act=act,
+        commit=db.session.commit,
+        may_begin=lambda: _may_go_on(deadline),
+        own_name=settings.relay_host or settings.mail_host,
+        mails_a_minute=settings.mails_a_minute,
+        pool=POOL,
+        source=settings.relay_source,
+    )
+    has_more = _send_in(rounds, _take_deliveries, deadline)
+    return _count_relay() or has_more
+
+
+def _take_deliveries(rounds: Rounds[Any, Any], taken: list[Any]) -> bool:
+    _count_relay()
+    rows = RelayDelivery.claim(MAILS_AT_ONCE, now())
+    if not rows:
+        rounds.took(0)
+        return False
+    taken += rows
+    held = withhold_suppressed(rows, now())
+    rows = [row for row in rows if row not in held]
+    desk = RelayDesk(rows, now(), _settings())
+    db.session.commit()
+    rounds.take(rows, desk)
+    return True
+
+
+def _count_relay() -> bool:
+    """One slice of the statistics and the quota; True if there may be more."""
+    while quota.roll(now()):
+        db.session.commit()
+    counted, crossings = counting.count(now())
+    for crossing in crossings:
+        tell_of_quota(
+            crossing.merchant_id, crossing.left, crossing.threshold, crossing.ends_at, now()
+        )
+    forgotten = counting.forget_content(now())
+    db.session.commit()
+    return counted == counting.COUNTED_AT_ONCE or forgotten == counting.FORGOTTEN_AT_ONCE
 
 
 def _put_back(rows: Iterable[WorkItem]) -> None:
@@ -513,6 +575,7 @@ DRAINS: dict[str, Callable[[], bool]] = {
     SendingDomain.__tablename__: drain_sending_domain,
     ShopConnection.__tablename__: drain_shop_connection,
     Callback.__tablename__: drain_callback,
+    RelayDelivery.__tablename__: drain_relay_delivery,
     letters.Letter.__tablename__: drain_letter,
     CollectionCase.__tablename__: drain_collection_case,
 }
@@ -527,6 +590,7 @@ KINDS: dict[str, type[WorkItem]] = {
     "sending_domain": SendingDomain,
     "shop_connection": ShopConnection,
     "callback": Callback,
+    "relay_delivery": RelayDelivery,
     "letter": letters.Letter,
     "collection_case": CollectionCase,
 }
@@ -620,7 +684,7 @@ class Bell:
                 Queue(kind, connection=self.redis, serializer="json").enqueue(
                     "server.jobs.drain",
                     kind,
-                    job_timeout=JOB_TIMEOUT_SECONDS,
+                    job_timeout=int(KINDS[kind].lease.total_seconds() / 2),
                     result_ttl=0,
                     failure_ttl=RESULT_SECONDS,
                     ttl=JOB_TIMEOUT_SECONDS,

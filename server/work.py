@@ -35,6 +35,8 @@ class WorkItem:
     schedule: ClassVar[Sequence[timedelta]] = tuple(
         timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120, 240)
     )
+    lease: ClassVar[timedelta] = LEASE
+    """Twice as long as a job that works on it may live."""
     if_worker_died: ClassVar[str] = "queued"
     """The state of a row whose worker died while it had it: `queued` or `unknown`."""
 
@@ -94,7 +96,7 @@ class WorkItem:
         """Workers died holding these; put them back, or aside where repeating is a question."""
         lost = (
             update(cls)
-            .where(cls.status == "running", cls.claimed_at < at - LEASE)
+            .where(cls.status == "running", cls.claimed_at < at - cls.lease)
             .values(status=cls.if_worker_died, due_at=at, error="the worker stopped while at it")
         )
         count = db.session.execute(lost).rowcount  # type: ignore[attr-defined]

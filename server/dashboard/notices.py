@@ -45,6 +45,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "shop_error",
         "shop_disabled",
         "callback_failing",
+        "relay_quota_low",
         "transfer_failed",
         "removals_wait",
         "reminders_held",

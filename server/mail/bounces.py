@@ -23,7 +23,7 @@ from server.mail.domain_rules import is_return_path_name
 from server.mail.models import Mail, MailReport
 from server.mail.replies import classify
 from server.mail.reports import Report, read_report
-from server.mail.verp import mail_id_of
+from server.mail.verp import Sort, mail_id_of
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,11 @@ class StillSending(Exception):
     """The mail is just being handed over: come again when its row says how that went."""
 
 
-def mail_of(addresses: Iterable[str]) -> int | None:
-    """The id of the mail whose return path is among these; None where bounces are not received."""
+def mail_of(addresses: Iterable[str], sort: Sort = "b") -> int | None:
+    """The id of the mail whose return path is among these; None where bounces are not received.
+
+    ``sort`` ``r``: of the relay's delivery.
+    """
     settings = installed()
     if settings.bounce_domain is None:
         return None
@@ -58,7 +61,7 @@ def mail_of(addresses: Iterable[str]) -> int | None:
         domain = bare.rpartition("@")[2]
         if not is_return_path_name(domain):  # a merchant's own name for our domain
             domain = settings.bounce_domain
-        mail_id = mail_id_of(bare, settings.secret_key, domain)
+        mail_id = mail_id_of(bare, settings.secret_key, domain, sort)
         if mail_id is not None:
             return mail_id
     return None
@@ -152,12 +155,12 @@ def _tell(mail: Mail, report: Report, at: datetime) -> None:
         mail.delivery, mail.delivery_words = news, report.words
     if news == "delivered":
         mail.delivered_at = at
-    reason = _reason(report)
+    reason = reason_to_suppress(report)
     if reason is not None:
         suppression.suppress_reader(mail, reason, at=at, evidence=report.words)
 
 
-def _reason(report: Report) -> str | None:
+def reason_to_suppress(report: Report) -> str | None:
     """Why the address gets no more mails, if that is what the report means.
 
     A server that says neither code nor known phrase has said nothing about the address.

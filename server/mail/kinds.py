@@ -222,6 +222,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "shop_error": _notice("warn", "shop_name since shop_settings_url", "reason"),
     "shop_disabled": _notice("warn", "shop_name since shop_settings_url", "reason"),
+    "relay_quota_low": _notice("warn", "threshold page_url", "left ends_on"),
     "callback_failing": _notice("warn", "url since reason page_url", "is_gone"),
     "payment_for_cancelled": _notice(
         "warn", _PAYMENT, "customer payer overdue is_assigned shop_told"

@@ -37,6 +37,8 @@ ANSWER_SECONDS = 30
 DIALOGUE_SECONDS = 20  # connecting and every command up to the server's "go ahead"
 CONTENT_SECONDS = 28
 """A drain must end, so a mail has 48 s in all; RFC 5321, 4.5.3.2 would wait ten minutes."""
+LEAST_BYTES_A_SECOND = 125_000
+"""A large mail of the relay has as long as a line of 1 Mbit/s needs for it."""
 MAX_MAILS_A_CONNECTION = 100
 MAX_SECONDS_A_CONNECTION = 60
 PAUSE_AFTER_FAILURE_SECONDS = 15
@@ -251,7 +253,7 @@ class SmtpSession:
 
     def _hand_over(self, raw: bytes) -> str:
         smtp = self._connection()
-        smtp.until = time.monotonic() + CONTENT_SECONDS
+        smtp.until = time.monotonic() + CONTENT_SECONDS + len(raw) / LEAST_BYTES_A_SECOND
         stuffed = b"\r\n" + raw.removesuffix(b"\r\n")
         content = stuffed.replace(b"\r\n.", b"\r\n..")[2:] + b"\r\n.\r\n"
         try:

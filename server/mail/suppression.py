@@ -64,6 +64,17 @@ def blocked(mails: Sequence[Mail], at: datetime) -> dict[int, Block]:
     return _blocks_of({mail.id: (mail.kind, _keys(mail)) for mail in mails}, at)
 
 
+def blocked_addresses(
+    wanted: Mapping[int, tuple[int, str]], kind: str, at: datetime
+) -> dict[int, Block]:
+    """Of (merchant id, address) by any number: which get no mail of this kind, and why."""
+    keys = {
+        one: (kind, ((merchant_id, address_hash(address)),))
+        for one, (merchant_id, address) in wanted.items()
+    }
+    return _blocks_of(keys, at)
+
+
 def block_of(merchant_id: int, address: str, kind: str, at: datetime) -> Block | None:
     """Why a mail of this kind to this address would not go out."""
     return _blocks_of({0: (kind, ((merchant_id, address_hash(address)),))}, at).get(0)

@@ -214,6 +214,24 @@ def tell_of_callback(trouble: Trouble) -> None:
     tell_people("callback_failing", trouble.merchant_id, once, facts)
 
 
+def tell_of_quota(
+    merchant_id: int, left: int, threshold: int, ends_at: datetime | None, at: datetime
+) -> None:
+    """To the administrators, once a crossing: few mails of the relay are left (S100)."""
+    ends_on = local_day(merchant_id, ends_at) if ends_at is not None else None
+
+    def facts(language: str) -> dict[str, Any]:
+        return {
+            "left": str(left) if left > 0 else "",
+            "threshold": str(threshold),
+            "page_url": f"{installed().url}/relay/quota",
+            "ends_on": day(ends_on, language) if ends_on is not None else "",
+        }
+
+    once = f"relay:{merchant_id}:quota:{at.isoformat()}"
+    tell_people("relay_quota_low", merchant_id, once, facts, at=at)
+
+
 def tell_of_recognised(statement: Statement) -> None:
     """What rules took off the list of which the merchant wants to hear (K45): once a file."""
     url = f"{installed().url}/postings?state=ignored&statement={statement.id}"

@@ -134,6 +134,7 @@ class RelayDelivery(WorkItem, Base):
         *(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120, 240)),
         *(timedelta(hours=6) for _ in range(11)),
     )
+    lease: ClassVar[timedelta] = timedelta(minutes=10)
 
     @declared_attr.directive
     def __table_args__(cls) -> Any:
@@ -160,6 +161,11 @@ class RelayDelivery(WorkItem, Base):
     delivery: Mapped[str | None] = mapped_column(String(16))
     delivery_words: Mapped[str | None] = mapped_column(Text)
     delivered_at: Mapped[Time | None]
+
+    @property
+    def is_important(self) -> bool:
+        """What kind of mail it is nobody here knows, so rather twice than never."""
+        return True
 
     def succeed(self, at: datetime) -> None:
         super().succeed(at)

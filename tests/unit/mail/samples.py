@@ -259,6 +259,13 @@ def facts_for(kind: str, language: str) -> Facts:
             "reason": 'HTTP 401 "woocommerce_rest_authentication_error": Invalid signature',
             "shop_settings_url": "https://kontor.example.org/shops/3",
         },
+        "relay_quota_low": {
+            **merchant,
+            "threshold": "2500",
+            "left": "2499",
+            "page_url": "https://kontor.example.org/relay/quota",
+            "ends_on": day(date(2026, 12, 14), language),
+        },
         "callback_failing": {
             **merchant,
             "url": "https://erp.example.org/hooks/kontor",
