@@ -27,7 +27,7 @@ from server.letters.kinds import (
     check_facts,
 )
 from server.letters.letterset import FONTS, printable, unprintable_letters
-from server.letters.look import Look, header_svg
+from server.letters.look import MAX_LEGAL_LINES, Look, header_svg
 from server.letters.wording import (
     BILL_LANGUAGES,
     EDITIONS,
@@ -155,7 +155,7 @@ def _values(kind: str, edition: str, facts: Mapping[str, str]) -> dict[str, str]
 
 
 _OF_TEXTS: Final = frozenset(
-    "recipient_name invoice_number invoice_date payable_until bank_as_of received_total "
+    "recipient_name legal_line invoice_number invoice_date payable_until bank_as_of received_total "
     "open_amount fees_total interest level".split()
 )
 
@@ -173,13 +173,19 @@ def _frame(
         "header": header_svg(look.header, look.header_type) if look.header else "",
         "ink": look.ink,
         "accent": look.accent,
-        "legal": [[printable(line) for line in column] for column in look.legal],
+        "legal": [[printable(line) for line in column] for column in _legal(look, values)],
         "page_of": words_of(edition, "letter")["page_of"],
         "date": written_day(dated, edition),
         "subject": subject,
         "slip": _slip(edition, look, values) if has_transfer and not is_bill else None,
         "bill": _bill(edition, values["swiss_qr"]) if is_bill else None,
     }
+
+
+def _legal(look: Look, values: Mapping[str, str]) -> Sequence[Sequence[str]]:
+    """The merchant's own columns, else what his mails say at their foot."""
+    line = values["legal_line"]
+    return look.legal or ([line.split("\n")[:MAX_LEGAL_LINES]] if line else [])
 
 
 def _particulars(

@@ -266,7 +266,23 @@ def test_a_header_picture_is_printed() -> None:
         assert len(pdf) < 200_000
         assert samples.codes_of(pdf) == [SEPA["girocode"]]
     above = [shape for shape in samples.shapes(drawn) if shape[3] < 40]
-    assert any(right - left > 20 for left, _, right, _ in above)
+    assert any(abs(left - 25) < 1 and right - left > 60 for left, _, right, _ in above)
+
+
+def test_a_wide_header_is_no_wider_than_the_text() -> None:
+    size = 'xmlns="http://www.w3.org/2000/svg" width="900" height="10"'
+    svg = f'<svg {size}><path d="M0 0h900v9z"/></svg>'.encode()
+    pdf = letter(look=_with(base64.b64encode(svg).decode(), "image/svg+xml"))
+    assert all(right <= 190.5 for _, _, right, bottom in samples.shapes(pdf) if bottom < 40)
+
+
+def test_without_columns_the_foot_says_what_mails_say() -> None:
+    plain = Look("Annas Antiquariat", "Musterweg 7")
+    pdf = letter(look=plain, facts={**SEPA, "legal_line": "Inhaberin Anna Beispiel\nHRA 99"})
+    assert samples.piece(pdf, "Inhaberin Anna Beispiel").top > 265
+    assert "HRA 99" in samples.text_of(pdf)
+    with_own = letter(facts={**SEPA, "legal_line": "Inhaberin Anna Beispiel"})
+    assert "Inhaberin" not in samples.text_of(with_own)
 
 
 def _with(header: str, header_type: str) -> Look:
