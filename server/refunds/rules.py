@@ -238,7 +238,7 @@ _MODULUS: Final = len(REFERENCE_ALPHABET)
 _VALUES: Final = {character: value for value, character in enumerate(REFERENCE_ALPHABET)}
 _BODY: Final = f"[{REFERENCE_ALPHABET}]{{8}}"
 _IN_TEXT: Final = re.compile(
-    rf"(?<![A-Z0-9]){_PREFIX}[-\s]*({_BODY})[-\s]*(\d{{1,3}})\s*([{REFERENCE_ALPHABET}])(?![A-Z0-9])"
+    rf"(?<![A-Z0-9]){_PREFIX}[-\s]*({_BODY})[-\s]*(\d{{1,3}})([{REFERENCE_ALPHABET}])(?![A-Z0-9])"
 )
 _SQUASHED: Final = re.compile(rf"{_PREFIX}({_BODY})(\d{{1,3}})([{REFERENCE_ALPHABET}])")
 
