@@ -23,6 +23,8 @@ WORKERS = (
     "sending_domain",
     "shop_connection",
     "callback",
+    "partner",
+    "relay_delivery",
 )
 DEMO_SHOPS = ("shopware", "ebay")
 
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add("web", "the web server", _web)
     add("clock", "ring for whatever is due, every two seconds", _clock)
     add("bounces", "receive the mails that come back", _bounces)
+    add("relay", "take in mails of other systems by SMTP", _relay)
     worker = add("worker", "work off one kind of rows", _worker)
     worker.add_argument("kind", choices=WORKERS)
     add("migrate", "bring the database up to date", _migrate)
@@ -142,6 +145,18 @@ def _clock(_: argparse.Namespace) -> int:
     from server.clock import run
 
     run(create_app(_settings()))
+    return 0
+
+
+def _relay(_: argparse.Namespace) -> int:
+    from server import submission
+    from server.app import create_app
+
+    try:
+        submission.run(create_app(_settings()))
+    except OSError as problem:
+        print(f"The relay cannot start: {problem}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -240,7 +240,7 @@ def _bind(env: Mapping[str, str], variable: str) -> str | None:
 
 def _certificate(env: Mapping[str, str], variable: str) -> Path | None:
     """Certificate and key are files, and come both or not at all."""
-    both = [env.get(f"KONTOR_RELAY_{part}") for part in ("CERTIFICATE", "KEY")]
+    both = [env.get(name) for name in ("KONTOR_RELAY_CERTIFICATE", "KONTOR_RELAY_KEY")]
     if any(both) and not all(both):
         raise WrongSetting(variable, "needs KONTOR_RELAY_CERTIFICATE and KONTOR_RELAY_KEY")
     return Path(env[variable]).absolute() if env.get(variable) else None

@@ -580,6 +580,9 @@ DRAINS: dict[str, Callable[[], bool]] = {
     CollectionCase.__tablename__: drain_collection_case,
 }
 
+QUEUES: dict[str, str] = {"letter": "partner", "collection_case": "partner"}
+"""Kinds that share a queue, and so a worker, because there is little of them."""
+
 KINDS: dict[str, type[WorkItem]] = {
     "mail": Mail,
     "statement": Statement,
@@ -681,7 +684,8 @@ class Bell:
         """For the clock, which has nothing else to do. Raises RedisError."""
         for kind in sorted(kinds):
             if self.redis.set(RUNG + kind, 1, nx=True, ex=RING_SECONDS):
-                Queue(kind, connection=self.redis, serializer="json").enqueue(
+                queue = Queue(QUEUES.get(kind, kind), connection=self.redis, serializer="json")
+                queue.enqueue(
                     "server.jobs.drain",
                     kind,
                     job_timeout=int(KINDS[kind].lease.total_seconds() / 2),
@@ -718,15 +722,15 @@ class Worker(SimpleWorker):
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
-def work(app: Any, kind: str) -> None:
-    """Run the worker of one kind until it is told to stop. Requests go first on the processor."""
+def work(app: Any, name: str) -> None:
+    """Run the worker of one queue until it is told to stop. Requests go first on the processor."""
     os.nice(WORKER_NICENESS)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     redis = Redis.from_url(app.config["SETTINGS"].redis_url)
     with app.app_context():
-        queue = Queue(kind, connection=redis, serializer="json")
+        queue = Queue(name, connection=redis, serializer="json")
         worker = Worker(
             [queue],
             connection=redis,

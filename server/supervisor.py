@@ -51,6 +51,8 @@ WORKERS = (
     "sending_domain",
     "shop_connection",
     "callback",
+    "partner",
+    "relay_delivery",
 )
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 READY = "ready.json"
@@ -274,6 +276,9 @@ def _plan(supervisor: Supervisor) -> None:
     for kind in WORKERS:
         supervisor.add_server(f"worker-{kind}", "worker", kind)
     supervisor.add_server("clock", "clock")
+    if not (env.get("KONTOR_RELAY_BIND") or env.get("KONTOR_RELAY_TLS_BIND")):
+        env["KONTOR_RELAY_BIND"] = f"127.0.0.1:{free_port('127.0.0.1', 2587)}"
+    supervisor.add_server("relay", "relay")
     if env.get("KONTOR_BOUNCE_BIND") or env.get("KONTOR_BOUNCE_MAILBOX"):
         supervisor.add_server("bounces", "bounces")
 

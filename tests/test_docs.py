@@ -136,12 +136,12 @@ def test_every_worker_is_documented():
 
 
 def test_every_kind_of_work_and_mail_is_documented():
-    from server.jobs import DRAINS, KINDS
+    from server.jobs import DRAINS, KINDS, QUEUES
     from server.mail.rules import KINDS as MAIL_KINDS
 
     documented = first_cells("configuration.md")
     assert set(KINDS) | set(DRAINS) | set(MAIL_KINDS) <= documented
-    assert set(KINDS) == set(cli.WORKERS)
+    assert {QUEUES.get(kind, kind) for kind in KINDS} == set(cli.WORKERS)
 
 
 def test_every_error_is_documented():
@@ -382,7 +382,7 @@ def test_the_commands_of_compose_exist():
 
 def test_compose_starts_every_process():
     started = {" ".join(service["command"][3:]) for service in OURS.values()}
-    assert started == {"migrate", "web", "clock", *(f"worker {kind}" for kind in cli.WORKERS)}
+    assert started == {"migrate", "web", "clock", "relay", *(f"worker {kind}" for kind in cli.WORKERS)}
 
 
 def test_the_variables_of_compose_are_documented():

@@ -19,6 +19,7 @@ PROGRAMS = {
     "worker-match_request", "worker-payment_update",
     "worker-bank_connection",
     "worker-dunning_run", "worker-sending_domain", "worker-shop_connection", "worker-callback",
+    "worker-partner", "worker-relay_delivery", "relay",
     "shop", "agent",
 }  # fmt: skip
 
