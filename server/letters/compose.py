@@ -20,6 +20,7 @@ from pypdf import PdfReader
 from server.letters.codes import girocode_svg, swiss_qr_svg
 from server.letters.countries import country_name
 from server.letters.kinds import (
+    KINDS,
     MAX_FACT_LENGTH,
     MAX_PAYLOAD_LENGTH,
     TRANSFER,
@@ -27,7 +28,7 @@ from server.letters.kinds import (
     check_facts,
 )
 from server.letters.letterset import FONTS, printable, unprintable_letters
-from server.letters.look import MAX_LEGAL_LINES, Look, header_svg
+from server.letters.look import MAX_LEGAL_LINES, Look, LookError, header_svg
 from server.letters.wording import (
     BILL_LANGUAGES,
     EDITIONS,
@@ -115,6 +116,22 @@ def compose_slip(edition: str, facts: Mapping[str, str], look: Look, *, dated: d
         },
         dated,
     )
+
+
+def check_look(look: Look) -> None:
+    """Whether letters can be drawn with it: for whoever saves one. Raises LookError."""
+    try:
+        compose(
+            "reminder",
+            "de",
+            dict.fromkeys(KINDS["reminder"].required, "1"),
+            look,
+            recipient=("Erika Mustermann", "51147 Musterstadt"),
+            country=look.country,
+            dated=date(2026, 1, 1),
+        )
+    except ComposeError:
+        raise LookError("header_unreadable") from None
 
 
 def pages_of(pdf: bytes) -> int:

@@ -27,9 +27,9 @@ HEADER_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/svg+xml"})
 
 _COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
-# What fetches or runs something, or grows when it is read.
+# What fetches or runs something, grows when it is read or takes minutes to draw.
 _SVG_REFUSED: Final = re.compile(
-    r"<!(?:DOCTYPE|ENTITY)|<\s*(?:\w+:)?(?:script|foreignObject|iframe|use|image)\b"
+    r"<!(?:DOCTYPE|ENTITY)|<\s*(?:\w+:)?(?:script|foreignObject|iframe|use|image|filter)\b"
     r"|@import|url\(\s*['\"]?(?!#)|\bhref\s*=\s*['\"]?\s*(?!#)[^'\"\s]|\son\w+\s*=",
     re.IGNORECASE,
 )

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from server.letters.compose import check_look
 from server.letters.look import Look, LookError, header_svg
 from tests.unit.letters.samples import LOOK
 
@@ -65,6 +66,7 @@ def test_what_no_letter_can_have(changes: dict[str, object], key: str) -> None:
         "<style>@import 'x.css'</style>",
         '<rect fill="url(https://example.org/a)"/>',
         '<rect onload="x()"/>',
+        '<filter id="f"><feGaussianBlur stdDeviation="99999"/></filter>',
     ],
 )
 def test_a_drawing_fetches_and_runs_nothing(inside: str) -> None:
@@ -82,3 +84,13 @@ def test_a_photograph_has_the_size_that_its_frame_names() -> None:
     frame = b"\xff\xc0" + struct.pack(">HBHH", 11, 8, 40, 160)
     photograph = b"\xff\xd8\xff\xe0\x00\x04ab" + frame + b"\x00" * 8
     assert 'width="160" height="40"' in header_svg(_encoded(photograph), "image/jpeg")
+
+
+@pytest.mark.parametrize(
+    "inside", ["<g>", "<g>" * 15_000 + "</g>" * 15_000, "<text y='9'>日</text>"]
+)
+def test_whoever_saves_a_look_hears_that_it_cannot_be_drawn(inside: str) -> None:
+    check_look(LOOK)
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="30" height="10">{inside}</svg>'
+    with pytest.raises(LookError, match="header_unreadable"):
+        check_look(Look("A", "B", header=_encoded(svg.encode()), header_type="image/svg+xml"))
