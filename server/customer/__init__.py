@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from flask import Flask
 
-from server.customer import choices, pictures
-from server.customer.pages import door
+from server.customer import (  # noqa: F401  the forms of ``answers`` belong to the door of ``pages``
+    answers,
+    choices,
+    looks,
+    pages,
+    pictures,
+)
 
 
 def register(app: Flask) -> None:
     """Needs ``SETTINGS`` and what ``visitors`` registers."""
-    app.register_blueprint(door)
+    app.register_blueprint(pages.door)
     app.register_blueprint(choices.door)
     app.register_blueprint(pictures.door)
+    app.register_blueprint(looks.door)

@@ -7,11 +7,8 @@ changes nothing: programs that look for viruses open every link. All of it can b
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, abort, g, redirect, render_template, request, url_for
@@ -22,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.customer.pages import ERRORS, UNKNOWN_PER_ADDRESS, known, secure_page, unexpected
+from server.customer.words import group_texts as texts
 from server.db import db, now
 from server.mail import suppression
 from server.mail.delivery import POWERLESS
@@ -46,7 +44,6 @@ ANYWHERE = {
     "Access-Control-Allow-Headers": "Content-Type",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
-TEXTS = Path(__file__).parent / "texts"
 T = TypeVar("T")
 
 
@@ -224,13 +221,6 @@ def _page(name: str, values: Mapping[str, object], group: str = "choices", **fac
 
 def _say(group: str, key: str) -> Markup:
     return escape(texts(group, g.language)[key])
-
-
-@cache
-def texts(group: str, language: str) -> Mapping[str, str]:
-    """The sentences for customers (`choices`) or users (`notices`) by their keys."""
-    found: dict[str, str] = tomllib.loads((TEXTS / group / f"{language}.toml").read_text("utf-8"))
-    return found
 
 
 @door.before_request

@@ -1,14 +1,17 @@
-"""One order by its signed link: what is open, how to pay it, and "I have paid" (S61)."""
+"""One order by its signed link: what is open, how to pay it, and what became of it (S61, N8).
+
+What customers send is in ``answers``, what is shown in ``shown``. A page works without scripts;
+the one that there is only copies an account number.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from flask import (
     Blueprint,
@@ -16,29 +19,26 @@ from flask import (
     abort,
     g,
     make_response,
-    redirect,
     render_template,
     request,
+    send_file,
     url_for,
 )
 from flask.typing import ResponseReturnValue
 from limits import RateLimitItem, RateLimitItemPerMinute
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.wrappers import Response as BaseResponse
+from markupsafe import Markup
+from werkzeug.exceptions import HTTPException
 
-from server.customer.rules import State, state_of, typed_date
-from server.customer.words import LANGUAGES, say
+from server.customer.shown import Shown, facts_of, invoice_of, look_at, transfer_of
+from server.customer.words import language_tag, say
 from server.db import db, now
 from server.mail.codes import code_png
-from server.mail.languages import day, money, nearest_language
+from server.mail.languages import EDITIONS, LANGUAGES, nearest_language
 from server.merchants.service import settings_of
-from server.orders.asking import request_for
-from server.orders.claims import MAX_MESSAGE, MAX_PROOF_BYTES, ProofFile, claim_paid, claims_of
-from server.orders.ledger import ZERO, Ledger, NotPossible
+from server.orders.claims import MAX_PROOF_BYTES
+from server.orders.identity import edition_for, stored_country
 from server.orders.links import read_token
 from server.orders.models import Order
-from server.orders.notices import facts_of_request
-from server.orders.told import zone_of
 from server.visitors import attempt_limits, client_network, is_own_origin, secure, sent_origin
 
 log = logging.getLogger(__name__)
@@ -53,13 +53,13 @@ door = Blueprint(
 
 MAX_FORM_BYTES = MAX_PROOF_BYTES + 1024**2
 UNKNOWN_PER_ADDRESS = RateLimitItemPerMinute(60, 15, namespace="customer-unknown")
-CLAIMS_PER_ADDRESS = RateLimitItemPerMinute(30, 60, namespace="customer-address")
-CLAIMS_PER_ORDER = RateLimitItemPerMinute(15, 60, namespace="customer-order")
+LOOKS_PER_ORDER = RateLimitItemPerMinute(300, 15, namespace="customer-look")
 ERRORS = (403, 404, 413, 429)
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+FILE_POLICY = "default-src 'none'; sandbox"
 KEPT_FOR_GOOD = "public, max-age=31536000, immutable"
 
 
@@ -68,121 +68,79 @@ KEPT_FOR_GOOD = "public, max-age=31536000, immutable"
 
 @door.get("/pay/<token>")
 def show(token: str) -> Response:
-    return _page(_order(token), token)
+    return page(order_of(token), token)
 
 
-def _order(token: str) -> Order:
+def order_of(token: str) -> Order:
     """The order behind a link; 404 for one that is forged, too old, or not there any more."""
-    _stop_at(UNKNOWN_PER_ADDRESS, client_network())
+    stop_at(UNKNOWN_PER_ADDRESS, client_network())
     order_id = read_token(token)
     order = db.session.get(Order, order_id) if order_id is not None else None
     if order is None or order.monitor_at is not None:
         attempt_limits().count(UNKNOWN_PER_ADDRESS, client_network())
         abort(404)
-    g.language = nearest_language(order.language, nearest_language(order.shop.language, "de"))
+    settings = settings_of(order.merchant_id, order.shop_id)
+    country = stored_country(order.wire)
+    g.language = edition_for(order.language, country, order.shop, settings)
+    stop_at(LOOKS_PER_ORDER, str(order.id))
+    attempt_limits().count(LOOKS_PER_ORDER, str(order.id))
     return order
 
 
-def _stop_at(limit: RateLimitItem, key: str) -> None:
+def stop_at(limit: RateLimitItem, key: str) -> None:
     if attempt_limits().is_reached(limit, key):
         abort(429)
 
 
-def _state(order: Order) -> State:
-    return state_of(order.payment_status, order.payment_code, is_erased=order.erased_at is not None)
+def looked_at(order: Order) -> Shown:
+    return look_at(order, g.language, now())
 
 
-def _page(
+def page(
     order: Order,
     token: str,
     code: int = 200,
-    problem: str | None = None,
+    *,
+    form: str = "",
+    problem: Markup | None = None,
+    problem_key: str = "",
     typed: Mapping[str, str] | None = None,
 ) -> Response:
-    state = _state(order)
-    facts: dict[str, Any] = {"state": state, "token": token, "problem": problem}
-    if state in ("owing", "ended"):
-        claims = claims_of(order.id)
-        zone = zone_of(order.merchant_id)
-        today = now().astimezone(zone).date()
-        settings = settings_of(order.merchant_id, order.shop_id)
-        facts |= {
-            "shop": order.shop.name,
-            "number": order.number,
-            "today": today.isoformat(),
-            "would_rest": settings.claim_pause_days > 0,
-            "rests": order.paused_until is not None and order.paused_until >= today,
-            "claimed": day(claims[0].claimed_at.astimezone(zone).date(), g.language)
-            if claims
-            else None,
-            "typed": typed or {},
-            "max_message": MAX_MESSAGE,
-            "max_mb": MAX_PROOF_BYTES // 1024**2,
-        }
-    if state == "owing":
-        facts |= _owed(order)
-    return _answer(render_template("customer/order.html", **facts), code)
-
-
-def _owed(order: Order) -> dict[str, Any]:
-    """What is open, and the transfer where one is asked for; cash is paid at the door."""
-    rest = Ledger([order.id]).rest(order)
-    shown: dict[str, Any] = {"open": money(max(rest, ZERO), order.currency, g.language)}
-    if rest > ZERO and order.payment_code != "cash_on_delivery":
-        asked = request_for(order, settings_of(order.merchant_id, order.shop_id), rest)
-        if asked is not None:
-            shown["transfer"] = facts_of_request(asked, order.shop, g.language)
-    return shown
+    """The order; with what was typed into ``form`` and the sentence why that cannot be."""
+    facts = facts_of(looked_at(order), token) | {
+        "form": form,
+        "problem": problem,
+        "problem_key": problem_key,
+        "typed": typed or {},
+    }
+    return make_response(render_template("customer/order.html", **facts), code)
 
 
 @door.get("/pay/<token>/qr.png")
 def qr_code(token: str) -> Response:
     """The transfer as a picture for banking apps: GiroCode, or that of the Swiss QR-bill."""
-    order = _order(token)
-    owed = _owed(order) if _state(order) == "owing" else {}
-    picture = code_png(owed.get("transfer", {}))
+    picture = code_png(transfer_of(looked_at(order_of(token))))
     if picture is None:
         abort(404)
     return Response(picture, mimetype="image/png")
 
 
-# --- "I have paid" --------------------------------------------------------------------------------
-
-
-@door.post("/pay/<token>")
-def claim(token: str) -> BaseResponse:
-    """Note what the customer says; a mistake shows the form again with what was typed."""
-    order = _order(token)
-    order_id = order.id
-    limits = ((CLAIMS_PER_ADDRESS, client_network()), (CLAIMS_PER_ORDER, str(order_id)))
-    for limit, key in limits:
-        _stop_at(limit, key)
-        attempt_limits().count(limit, key)
-    if _state(order) not in ("owing", "ended"):
-        return redirect(url_for(".show", token=token), 303)
-    try:
-        _claim(order, now())
-    except (NotPossible, ValueError, RequestEntityTooLarge) as refused:
-        db.session.rollback()
-        if isinstance(refused, RequestEntityTooLarge):  # nothing of it was read
-            return _page(_order(token), token, 413, "proof_too_large")
-        return _page(_order(token), token, 422, str(refused.args[0]), request.form)
-    db.session.commit()
-    return redirect(url_for(".show", token=token), 303)
-
-
-def _claim(order: Order, at: datetime) -> None:
-    """Raises NotPossible, ValueError with a message key, or RequestEntityTooLarge."""
-    message = request.form.get("message", "").replace("\r\n", "\n")
-    if len(message) > MAX_MESSAGE:
-        raise ValueError("message_too_long")
-    upload = request.files.get("proof")
-    proof = None
-    if upload is not None and upload.filename:
-        content = upload.stream.read(MAX_PROOF_BYTES + 1)
-        proof = ProofFile(upload.filename, content)
-    paid_on = typed_date(request.form.get("paid_on", ""))
-    claim_paid(order, paid_on=paid_on, message=message, proof=proof, at=at)
+@door.get("/pay/<token>/invoices/<int:invoice_id>")
+def invoice(token: str, invoice_id: int) -> Response:
+    """The shop's PDF, saved and never shown within our pages."""
+    order = order_of(token)
+    found = invoice_of(order, invoice_id) if looked_at(order).state != "over" else None
+    if found is None or found.pdf is None:
+        abort(404)
+    name = "".join(one if one.isalnum() or one in "-_." else "-" for one in found.number)
+    response = send_file(
+        io.BytesIO(found.pdf),
+        mimetype="application/pdf",
+        as_attachment=True,
+        download_name=f"{name.strip('.') or 'invoice'}.pdf",
+    )
+    response.headers["Content-Security-Policy"] = FILE_POLICY
+    return response
 
 
 # --- what holds for every page --------------------------------------------------------------------
@@ -226,8 +184,13 @@ def _version(name: str) -> str:
 
 
 @door.app_template_global("customer_say")
-def _say(key: str, **values: object) -> str:
+def _say(key: str, **values: object) -> Markup:
     return say(g.language, key, **values)
+
+
+@door.app_template_global("customer_language_tag")
+def _language_tag() -> str:
+    return language_tag(g.language)
 
 
 def known(error: HTTPException) -> ResponseReturnValue:
@@ -251,14 +214,17 @@ def unexpected(error: Exception) -> Response:
 
 def _error(code: int) -> Response:
     known_code = code if code in ERRORS else 500 if code >= 500 else 400
-    languages = [g.language] if g.get("language") in LANGUAGES else list(LANGUAGES)
+    editions = [g.language] if g.get("language") in EDITIONS else _languages_of_browser()
     texts = [
-        (one, say(one, f"error_{known_code}"), say(one, f"error_{known_code}_text"))
-        for one in languages
+        (language_tag(one), say(one, f"error_{known_code}"), say(one, f"error_{known_code}_text"))
+        for one in editions
     ]
-    page = render_template("customer/error.html", texts=texts, language=languages[0])
-    return _answer(page, code)
-
-
-def _answer(page: str, code: int) -> Response:
+    page = render_template("customer/error.html", texts=texts, language=texts[0][0])
     return make_response(page, code)
+
+
+def _languages_of_browser() -> list[str]:
+    """Nobody's order is known here: the browser's language, or the two that most understand."""
+    asked = (nearest_language(one, "", LANGUAGES) for one in request.accept_languages.values())
+    wanted = next(filter(None, asked), None)
+    return [wanted] if wanted else ["de", "en"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import string
-from pathlib import Path
 
 import pytest
 
-from server.customer import choices
-from server.customer.choices import CHANGES_PER_LINK, texts
+from server.customer.choices import CHANGES_PER_LINK
 from server.customer.pages import CONTENT_SECURITY_POLICY, UNKNOWN_PER_ADDRESS
+from server.customer.words import TEXTS
+from server.customer.words import group_texts as texts
 from server.db import db, now
 from server.forgetting.service import erase_personal_data
 from server.mail import suppression
@@ -26,7 +26,6 @@ ERIKA = "erika@example.org"
 OPTIONAL = sorted(kind for kind, known in KINDS.items() if known.is_optional)
 NOTICES = sorted(kind for kind, known in KINDS.items() if known.footer == "notice")
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
-TEXTS = Path(choices.__file__).parent / "texts"
 
 
 @pytest.fixture
