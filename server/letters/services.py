@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from server import vault
 from server.config import installed
@@ -131,6 +131,14 @@ def settings_of(row: PrintService) -> dict[str, str]:
     """Its settings, opened. Raises VaultLocked."""
     found: dict[str, str] = json.loads(vault.installed().open(row.settings))
     return found
+
+
+def reseal_all(with_vault: vault.Vault) -> int:
+    """Every service's settings under the newest key; how many there were. Raises VaultLocked."""
+    rows = list(db.session.scalars(select(PrintService).with_for_update()))
+    for row in rows:
+        row.settings = with_vault.reseal(row.settings)
+    return len(rows)
 
 
 def shown_settings(row: PrintService) -> dict[str, str]:

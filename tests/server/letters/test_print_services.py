@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import email
 import io
@@ -57,6 +58,13 @@ def test_secrets_are_sealed_kept_and_not_shown(merchant) -> None:
     row = _save(merchant, username="bea", apikey="")
     assert services.settings_of(row) == {"username": "bea", "apikey": "very secret"}
     assert services.service_of(merchant.id) is row
+
+
+def test_settings_move_to_the_newest_key(merchant, allowed) -> None:
+    row = _save(merchant, username="anna", apikey="very secret")
+    new = base64.urlsafe_b64encode(b"n" * 32).decode()
+    assert services.reseal_all(vault.Vault((new, *allowed.encryption_keys))) == 1
+    assert "very secret" in vault.Vault((new,)).open(row.settings)
 
 
 def test_another_adapter_inherits_no_secret(merchant) -> None:
