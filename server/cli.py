@@ -212,6 +212,7 @@ def _keys_rotate(_: argparse.Namespace) -> int:
     from server.banking import fetching
     from server.callbacks import service as callbacks
     from server.db import db
+    from server.letters import services as print_services
     from server.mail import domains
     from server.refunds import fints as refunds_by_fints
     from server.shops import connections
@@ -226,6 +227,7 @@ def _keys_rotate(_: argparse.Namespace) -> int:
                 "mail keys": domains.reseal_all(vault),
                 "callback secrets": callbacks.reseal_all(vault),
                 "shop connections": connections.reseal_all(vault),
+                "print services": print_services.reseal_all(vault),
                 "repayment dialogs": refunds_by_fints.reseal_all(vault),
             }
         except VaultLocked as locked:
