@@ -681,8 +681,11 @@ class Bell:
             self._change.notify()
 
     def ring_now(self, kinds: set[str]) -> None:
-        """For the clock, which has nothing else to do. Raises RedisError."""
-        for kind in sorted(kinds):
+        """For the clock, which has nothing else to do. Raises RedisError.
+
+        What no worker of ours drains, such as a request to a shop's agent, is not rung for.
+        """
+        for kind in sorted(kinds & KINDS.keys()):
             if self.redis.set(RUNG + kind, 1, nx=True, ex=RING_SECONDS):
                 queue = Queue(QUEUES.get(kind, kind), connection=self.redis, serializer="json")
                 queue.enqueue(
