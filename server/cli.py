@@ -211,6 +211,7 @@ def _keys_rotate(_: argparse.Namespace) -> int:
     from server.app import create_app
     from server.banking import fetching
     from server.callbacks import service as callbacks
+    from server.collection import service as collection
     from server.db import db
     from server.letters import services as print_services
     from server.mail import domains
@@ -227,6 +228,7 @@ def _keys_rotate(_: argparse.Namespace) -> int:
                 "mail keys": domains.reseal_all(vault),
                 "callback secrets": callbacks.reseal_all(vault),
                 "shop connections": connections.reseal_all(vault),
+                "collection partners": collection.reseal_all(vault),
                 "print services": print_services.reseal_all(vault),
                 "repayment dialogs": refunds_by_fints.reseal_all(vault),
             }

@@ -15,6 +15,8 @@ from server.dashboard import (
     bank,
     bank_connections,
     callbacks,
+    collection,
+    collection_partner,
     credits,
     customers,
     dunning,
@@ -65,7 +67,7 @@ def register(app: Flask) -> None:
     door.before_request(access.check_form)
     door.after_request(access.secure)
     work = (today, orders, postings, posting_list, proposals, credits, refunds)
-    reminders = (dunning, dunning_coming, dunning_preview)
+    reminders = (dunning, dunning_coming, dunning_preview, collection)
     sources = (statements, shops, shop_connect, mapping, removals, bank, bank_connections)
     operator = (shared_accounts, movements)
     settings = (
@@ -78,6 +80,7 @@ def register(app: Flask) -> None:
         sending_domains,
         suppressions,
         callbacks,
+        collection_partner,
         customers,
     )
     mails = (mail_look, mail_kinds, mail_log, notices)

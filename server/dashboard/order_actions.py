@@ -11,7 +11,7 @@ from datetime import datetime
 from flask import Response, g, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from server.dashboard import order_menu, order_steps
+from server.dashboard import access, order_menu, order_steps
 from server.dashboard.order_detail import attempt, row_or_404
 from server.dashboard.pages import page
 from server.dashboard.words import t
@@ -28,6 +28,13 @@ def _remind(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> obj
     return dunning.send_reminder(merchant_id, order_id, actor=actor, at=at, anyway=anyway)
 
 
+def _hand_over(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> object:
+    """It costs money, and cannot be taken back for long."""
+    access.require_administrator()
+    anyway = request.form.get("anyway") == "yes"
+    return dunning.hand_over(merchant_id, order_id, actor=actor, at=at, anyway=anyway)
+
+
 ACTIONS: Mapping[str, Do] = {
     "send_payment_information": lifecycle.send_payment_information,
     "send_reminder": _remind,
@@ -40,10 +47,12 @@ ACTIONS: Mapping[str, Do] = {
     "stop_managing": lifecycle.stop_managing,
     "cancel": lifecycle.cancel_order,
     "reopen": lifecycle.reopen_order,
-    "hand_to_collection": lifecycle.hand_to_collection,
+    "hand_to_collection": _hand_over,
     "take_from_collection": lifecycle.take_from_collection,
 }
 """By name, which is the address and the key of the words: (merchant_id, order_id, *, actor, at)."""
+ASKS_AGAIN = {"send_reminder", "hand_to_collection"}
+"""What a person may want all the same."""
 ASKING = {act.name for acts in order_menu.ACTS.values() for act in acts if act.asks}
 GRAVE = {act.name for acts in order_menu.ACTS.values() for act in acts if act.is_grave}
 
@@ -65,6 +74,7 @@ def ask_page(name: str, order_id: int, problem: NotPossible | None = None) -> Re
     fits = name in order_menu.fitting(order) and (reminder is not None or name != "send_reminder")
     words = order_menu.wording(name, order)
     level = reminder.word if reminder else ""
+    doubts = dunning.collection_doubts(order, at) if name == "hand_to_collection" and fits else ()
     return page(
         "order_action.html",
         409 if problem else 200,
@@ -77,6 +87,8 @@ def ask_page(name: str, order_id: int, problem: NotPossible | None = None) -> Re
         button=order_menu.label(name, order, reminder),
         is_grave=name in GRAVE,
         reminder=reminder,
+        doubts=[order_steps.why(one) for one in doubts],
+        may_do=name != "hand_to_collection" or g.user.is_administrator,
         problem=problem,
     )
 
@@ -90,7 +102,7 @@ def doing(name: str) -> Callable[[int], BaseResponse]:
         def act() -> None:
             ACTIONS[name](g.merchant_id, order_id, actor=g.user.email, at=now())
 
-        if name != "send_reminder":
+        if name not in ASKS_AGAIN:
             return attempt(order_id, act, name)
         try:
             act()

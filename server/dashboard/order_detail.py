@@ -14,6 +14,7 @@ from plugin_sdk import types as wire
 from server.banking.rules.accounts import Payee
 from server.banking.service import payees
 from server.dashboard import (
+    collection,
     match_queries,
     order_mails,
     order_menu,
@@ -72,6 +73,7 @@ def order_page(order_id: int, problem: NotPossible | None = None, code: int = 40
         mails=order_mails.lines_of(order, at),
         mails_shown=MAILS_SHOWN,
         suggestion=suggest(order.customer_email) if order.customer_email else None,
+        collection=collection.lines_of(order),
         reminders=order_queries.reminders_of(g.merchant_id, order.id),
         lost_levels=charges.reminders_of(order.id).lost,
         repayments=refund_detail.shown(refund_queries.refunds_of_order(g.merchant_id, order.id)),

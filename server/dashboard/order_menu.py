@@ -51,6 +51,7 @@ ACTS = {
         Act("read_again"),
         Act("take_over", asks=True),
         Act("reopen"),
+        Act("collection_details", asks=True),
         Act("take_from_collection"),
         Act("stop_managing", asks=True),
         Act("cancel", asks=True, is_grave=True),

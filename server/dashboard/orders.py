@@ -12,6 +12,7 @@ from typing import Any
 from flask import Blueprint
 
 from server.dashboard import (
+    collection,
     order_actions,
     order_bulk,
     order_customer,
@@ -73,6 +74,7 @@ for _name in order_actions.ACTIONS:
     if _name in order_actions.ASKING:
         _get(_path, order_actions.asking(_name), f"ask_{_name}")
 
+_get(f"{ONE}/collection", collection.details, "ask_collection_details")
 _get(f"{ONE}/edit", order_forms.ask_edit)
 _post(f"{ONE}/edit", order_forms.edit)
 _post(f"{ONE}/use-address", order_forms.use_address)

@@ -72,6 +72,7 @@ def actions_of(order: Order) -> tuple[str, ...]:
         "hand_to_collection": order.collection_at is None
         and (owes or status == "cancelled")
         and order.payment_code in LATE_CODES,
+        "collection_details": order.collection_at is not None,
         "take_from_collection": status == "collection",
         "take_over": status == "not_managed",
         "stop_managing": owes,

@@ -28,7 +28,9 @@ from server.mail.theme import Theme
 from server.merchants import service as merchants
 from server.merchants.models import SettingChange, UserSession
 from server.merchants.rules import token_hash
+from server.orders.cases import open_case
 from server.orders.claims import ProofFile, claim_paid, proofs_of
+from server.orders.ledger import Ledger
 from server.orders.models import Suggestion
 from server.orders.service import assign, mark_as_paid, store_invoice
 from server.refunds import batches
@@ -203,6 +205,7 @@ class Victim(Party):
         domain.checked_at = at  # nobody asks the DNS
         login = self.connection(at)
         removable, callback = self.callback_url("old", at), self.callback(at)
+        case = open_case(order, at, actor=MARK, ledger=Ledger([order.id]))
         db.session.commit()
         guest, message_id = self.share(posting.account_id)
         mail = self.sent_mail(at)
@@ -233,6 +236,7 @@ class Victim(Party):
             "batch_id": batch_id,
             "url_id": removable.id,
             "callback_id": callback.id,
+            "case_id": case.id,
             "login": login,
         }
 

@@ -19,7 +19,9 @@ from server.dunning.runs import TOO_MANY
 from server.mail import domains, suppression
 from server.merchants.models import Merchant, User
 from server.orders import service
+from server.orders.cases import open_case
 from server.orders.claims import ProofFile, keep_proof
+from server.orders.ledger import Ledger
 from server.orders.models import Suggestion
 from server.refunds import batches
 from server.refunds import service as refunds
@@ -37,6 +39,7 @@ OWN_POLICY = {
     "dashboard.mails.content",
     "dashboard.orders.invoice",
     "dashboard.orders.proof",
+    "dashboard.collection.dossier",
     "dashboard.dunning_preview.content",
     "dashboard.settings_look.preview",
     "dashboard.settings_mail_kinds.content",
@@ -90,6 +93,7 @@ def furnish(app) -> dict[str, object]:
     )
     login = make_connection(shop)
     callback = callbacks.send_test(url, actor="anna@example.org", at=AT)
+    case = open_case(order, AT, actor="anna@example.org", ledger=Ledger([order.id]))
     db.session.commit()
     return {
         "merchant": merchant,
@@ -112,6 +116,7 @@ def furnish(app) -> dict[str, object]:
         "batch_id": batch_id,
         "url_id": callback.url_id,
         "callback_id": callback.id,
+        "case_id": case.id,
         "login": login,
         "merchant_id": guest.id,
         "message_id": message_id,
@@ -262,6 +267,7 @@ def test_every_page_is_shown_in_both_languages_with_its_headers(app):
                 "dashboard.login.form": 303,
                 "dashboard.login.choose": 410,
                 "dashboard.bank.show_old": 301,
+                "dashboard.orders.ask_collection_details": 303,
                 "dashboard.mails.source": 404,  # it was not sent yet
                 "dashboard.shop_connect.come_back": 422,  # with nothing
                 "dashboard.shop_connect.come_back_by_query": 404,
