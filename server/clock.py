@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from server.db import db, now
 from server.dunning.runs import begin_daily_runs
 from server.jobs import KINDS, Bell, due_kinds
+from server.letters.handover import has_letters_to_ask
 from server.orders.lifecycle import has_monitored
 from server.refunds.service import has_planned
 from server.relay.counting import has_old_content, has_uncounted
@@ -35,6 +36,7 @@ HOUSEKEEPING = {
         has_monitored,
         has_planned,
     ),
+    "letter": (has_letters_to_ask,),
     "relay_delivery": (has_uncounted, has_period_over, has_old_content),
 }
 """What else a worker is rung for. That payment updates are due is no such thing: their shops fetch

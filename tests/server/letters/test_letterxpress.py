@@ -9,6 +9,7 @@ import pytest
 
 from plugin_sdk.errors import Misconfigured, Rejected, Temporary
 from server import jobs
+from server.clock import tick
 from server.db import db, now
 from server.egress import AddressRefused
 from server.letters import handover, services
@@ -159,6 +160,15 @@ def test_a_question_without_an_answer_changes_nothing(printer, queue, by_letterx
         _wait_for_the_next_question(letter)
         drained()
         assert (letter.status, letter.delivery) == ("done", "accepted")
+
+
+def test_the_clock_rings_for_letters_under_way(app, printer, queue, by_letterxpress) -> None:
+    bell = app.extensions["kontor.bell"]
+    letter = queue()
+    drained()
+    assert "letter" not in tick(bell, now())
+    _wait_for_the_next_question(letter)
+    assert "letter" in tick(bell, now())
 
 
 def test_nobody_is_asked_for_ever(printer, queue, by_letterxpress) -> None:
