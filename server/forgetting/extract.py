@@ -241,7 +241,7 @@ def _all_of(order: Order, box: _Box) -> Found:
 
 def _who(actor: str) -> str:
     """Who works for the merchant is his own affair."""
-    if not actor:
+    if actor.lower() in ("", "kontor"):
         return "kontor"
     return "merchant" if "@" in actor else actor
 
