@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
 from server.banking import transfers
@@ -65,12 +65,14 @@ def begin(batch: RefundBatch, *, actor: str, at: datetime) -> RefundBatch:
     """Hand it in. Commits before the bank is asked.
 
     Raises NotPossible: ``refund_not_by_fints``, ``refund_batch_over``, ``refund_batch_too_early``
-    (FinTS carries out at once), ``refund_batch_too_many`` (``most``), ``refund_batch_at_bank``.
+    (FinTS carries out at once), ``refund_batch_too_many`` (``most``), ``refund_batch_at_bank``,
+    ``refund_batch_changed`` (one of its repayments was executed or failed meanwhile).
     """
     row = _claim(batch, ("idle",), at)
     account = _account(row)
     if row.channel != "fints":
         raise NotPossible("refund_not_by_fints")
+    _check_whole(row)
     if row.execution_date > next_bank_day(local_day(row.merchant_id, at)):
         raise NotPossible("refund_batch_too_early")
     most = transfers.most_payments(account)
@@ -88,13 +90,16 @@ def answer_step(
 ) -> RefundBatch:
     """The TAN; for an app or a bank that needs time: ask whether it is done by now.
 
-    Raises NotPossible: ``refund_tan_missing``, ``refund_batch_at_bank``, ``refund_batch_over``.
+    Raises NotPossible: ``refund_tan_missing``, ``refund_batch_at_bank``, ``refund_batch_over``,
+    ``refund_batch_changed``.
     """
     row = _claim(batch, ("tan", "wait"), at)
     step, dialog = row.step or {}, row.dialog or b""
     typed = None if step.get("is_decoupled") else "".join((tan or "").split())
     if typed is not None and not (0 < len(typed) <= MAX_TAN_LENGTH and is_sendable(typed)):
         raise NotPossible("refund_tan_missing")
+    if typed is not None:  # who uses an app may have confirmed it by now, so that is asked for
+        _check_whole(row)
     is_app = step["asks"] == "tan" and typed is None
     _sending(row, actor, at)
     outcome = transfers.confirm(_account(row), dialog, typed, at, is_app=is_app)
@@ -104,6 +109,7 @@ def answer_step(
 def accept(batch: RefundBatch, *, actor: str, at: datetime) -> RefundBatch:
     """Send it although names differ; the merchant answers for it. Raises NotPossible."""
     row = _claim(batch, ("payees",), at)
+    _check_whole(row)
     dialog = row.dialog or b""
     _sending(row, actor, at)
     return _after(row, transfers.accept(_account(row), dialog, at), actor, at)
@@ -126,8 +132,14 @@ def refuse(batch: RefundBatch, *, actor: str, at: datetime) -> RefundBatch:
 def settle_doubt(
     batch: RefundBatch, *, was_carried_out: bool, actor: str, at: datetime
 ) -> RefundBatch:
-    """Somebody has looked at the account: the bank has it, or it may be begun again."""
+    """Somebody has looked at the account: the bank has it, or it may be begun again.
+
+    Raises NotPossible: ``refund_batch_at_bank``, ``refund_batch_over``, ``refund_batch_changed``
+    (the account itself says that it was carried out).
+    """
     row = _claim(batch, ("doubt",), at)
+    if not was_carried_out:
+        _check_whole(row)
     row.step = row.dialog = row.error = None
     return mark_batch_sent(row, actor=actor, at=at) if was_carried_out else row
 
@@ -162,6 +174,17 @@ def _claim(batch: RefundBatch, when: tuple[str, ...], at: datetime) -> RefundBat
     if now_at not in when:
         raise NotPossible("refund_batch_at_bank")
     return row
+
+
+def _check_whole(row: RefundBatch) -> None:
+    """All that it pays is still to be paid: a posting or a person may have closed some of it."""
+    query = select(func.count()).where(
+        Refund.merchant_id == row.merchant_id,
+        Refund.batch_id == row.id,
+        Refund.status == "in_process",
+    )
+    if db.session.scalar(query) != row.count:
+        raise NotPossible("refund_batch_changed")
 
 
 def _sending(row: RefundBatch, actor: str, at: datetime) -> None:

@@ -113,6 +113,7 @@ class FakeFintsBank:
     refuses_in_app: bool = False
     trouble: str | None = None
     refusal: tuple[str, ...] = ()  # "9010::words": the answer to every dialog
+    announces_tan_for_orders: bool = True
     host: str = "127.0.0.1"
     payments: FakePayments = field(default_factory=lambda: FakePayments(kinds=()))
 
@@ -357,6 +358,9 @@ class FakeFintsBank:
             return
         number = message.find_segment_first(order.kind).header.number
         tan = message.find_segment_first("HKTAN")
+        if tan is None:
+            out.to(number, "0030::Auftrag empfangen - bitte die TAN eingeben")
+            return
         if kinds[-1] != "HKTAN" or (tan.segment_type != order.kind):
             self.complaints.append(f"an order in {kinds}")
         if payments.refusal:
@@ -516,7 +520,8 @@ class FakeFintsBank:
 
     def _write_bank_parameters(self, out: _Writer) -> None:
         out.segment("HIBPA", 3, f"17+280:{self.bank_code}+Testbank+3+1+300+0", 4)
-        pins = "HKSPA:N:HKEND:N:HKTAB:N:HKCAZ:J:HKKAZ:J:HKTAN:N:HKCCS:J:HKCCM:J:HKVPP:N:HKVPA:N"
+        pins = "HKSPA:N:HKEND:N:HKTAB:N:HKCAZ:J:HKKAZ:J:HKTAN:N:HKVPP:N:HKVPA:N"
+        pins += ":HKCCS:J:HKCCM:J" if self.announces_tan_for_orders else ""
         out.segment("HIPINS", 1, f"1+1+0+5:38:6:Benutzer::{pins}", 4)
         for version in (6, 7):
             methods = [self._parameters(m) for m in self.methods if m.hktan == version]

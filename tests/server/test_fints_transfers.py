@@ -244,6 +244,16 @@ def test_a_busy_bank_after_the_tan_is_no_refusal(bank):
         fints.confirm(credentials(bank), step.state, bank.tan)
 
 
+def test_a_tan_that_was_not_announced_does_not_send_the_order_twice(bank):
+    bank.announces_tan_for_orders = False
+    bank.payments.names = "inline"
+    with pytest.raises(Misconfigured, match="has not said before") as refused:
+        send(bank, ERIKA)
+    assert not isinstance(refused.value, fints.InDoubt)
+    assert len(bank.payments.submitted) == 1
+    bank.complaints.clear()
+
+
 def test_the_state_holds_no_pin_and_no_tan(bank):
     step = send(bank, ERIKA)
     opened = zlib.decompress(step.state).decode()

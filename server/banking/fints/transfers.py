@@ -252,6 +252,8 @@ class Transfer(Talk):
                 raise InDoubt(f"The bank does not say what it did. {_said(answer)}")
         self.stage = "tan"
         asked = self.asked(answer, tan, reference) if wants_tan else None
+        if wants_tan and asked is None:
+            raise Misconfigured("The bank wants a TAN, and has not said before that it would.")
         deviations = self._deviations()
         if deviations:
             return self._decision(deviations, answer, reference, is_asked=asked is not None)

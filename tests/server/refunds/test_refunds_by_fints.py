@@ -12,7 +12,7 @@ from server.banking import fetching
 from server.banking.fints.banks import Bank
 from server.db import db
 from server.orders.ledger import NotPossible
-from server.refunds import batches, fints
+from server.refunds import batches, fints, service
 from server.vault import Vault
 from server.vault import installed as vault
 from tests.factories import IBAN, make_order, make_posting
@@ -216,6 +216,21 @@ def test_a_process_that_died_while_sending_leaves_a_doubt(batch):
     after = later + timedelta(seconds=1)
     assert fints.stands(batch, after) == "doubt"
     assert do(fints.settle_doubt, batch, at=after, was_carried_out=False) == "idle"
+
+
+@pytest.mark.feature("C15")
+def test_what_was_paid_meanwhile_is_not_sent_again(bank, batch, refund):
+    """A posting or a person closed it: while it waits for the TAN, and while it is in doubt."""
+    do(fints.begin, batch)
+    service.mark_processed(refund, actor=BERT, at=AT)
+    db.session.commit()
+    assert said(fints.answer_step, batch, tan=bank.tan) == "refund_batch_changed"
+    assert bank.payments.paid == []
+    batch.step = {"asks": "doubt", "since": AT.isoformat(), "by": ANNA}
+    db.session.commit()
+    assert said(fints.settle_doubt, batch, was_carried_out=False) == "refund_batch_changed"
+    assert do(fints.settle_doubt, batch, was_carried_out=True) == "over"
+    assert (batch.status, refund.status) == ("sent", "processed")
 
 
 def test_two_at_once_hand_it_in_once(bank, batch, monkeypatch):
