@@ -32,8 +32,8 @@ from server.refunds.proposals import local_day
 from server.refunds.rules import next_bank_day
 from server.vault import Vault
 
-SENDING_LASTS: Final = timedelta(minutes=5)
-"""No exchange with a bank takes longer; what is still on its way then was cut off."""
+SENDING_LASTS: Final = timedelta(minutes=15)
+"""No step takes longer (seven messages of two minutes); what is still on its way then was cut off."""
 MAX_WHY: Final = 1000
 
 
