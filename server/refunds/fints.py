@@ -33,7 +33,7 @@ from server.refunds.rules import next_bank_day
 from server.vault import Vault
 
 SENDING_LASTS: Final = timedelta(minutes=15)
-"""No step takes longer (seven messages of two minutes); what is still on its way then was cut off."""
+"""No step takes longer (seven messages of two minutes); what still seems to run was cut off."""
 MAX_WHY: Final = 1000
 
 
