@@ -22,8 +22,6 @@ from server.letters.countries import country_name
 from server.letters.kinds import (
     KINDS,
     MAX_FACT_LENGTH,
-    MAX_PAYLOAD_LENGTH,
-    TRANSFER,
     FactError,
     check_facts,
 )
@@ -43,12 +41,12 @@ STANDARD: Final = "a-2u"
 MAX_RECIPIENT_LINES: Final = 5
 """And the country, which is the sixth line of the window."""
 MAX_RECIPIENT_LENGTH: Final = 120
-MAX_PDF_BYTES: Final = 200_000
-"""What a letter of ours stays under; what a shop encloses may be larger."""
 TINT: Final = 0.07
 _SUMS: Final = ("received_total", "open_amount", "fees_total", "interest", "amount_due")
 _WITH_SUMS: Final = frozenset({"reminder", "dunning_notice"})
-_ASKED_ONLY: Final = {"girocode": MAX_PAYLOAD_LENGTH, "swiss_qr": MAX_PAYLOAD_LENGTH}
+_NAMES: Final = frozenset().union(*(kind.facts for kind in KINDS.values()))
+_PAYLOADS: Final = frozenset({"girocode", "swiss_qr"})
+"""Never shortened: a code that says less is another one."""
 
 
 class ComposeError(ValueError):
@@ -166,15 +164,14 @@ def _values(kind: str, edition: str, facts: Mapping[str, str]) -> dict[str, str]
     """Every fact that the texts may name, absent ones empty."""
     if edition not in EDITIONS:
         raise FactError(f"there are letters in {', '.join(EDITIONS)}, not in {edition!r}")
-    names = {"amount_changed", "prepayment", "discount_amount", "discount_until", "fee", "is_last"}
-    values = dict.fromkeys(TRANSFER | names | _OF_TEXTS, "") | dict(facts)
-    return {name: value[: _ASKED_ONLY.get(name, MAX_FACT_LENGTH)] for name, value in values.items()}
+    values = dict.fromkeys(_NAMES, "") | dict(facts)
+    return {
+        name: value if name in _PAYLOADS else _shortened(value) for name, value in values.items()
+    }
 
 
-_OF_TEXTS: Final = frozenset(
-    "recipient_name legal_line invoice_number invoice_date payable_until bank_as_of received_total "
-    "open_amount fees_total interest level".split()
-)
+def _shortened(value: str) -> str:
+    return value if len(value) <= MAX_FACT_LENGTH else value[: MAX_FACT_LENGTH - 1] + "…"
 
 
 def _frame(

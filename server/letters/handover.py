@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select, update
 
 from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected
 from server.db import db
@@ -20,6 +20,7 @@ from server.letters.kinds import FactError
 from server.letters.look import LookError
 from server.letters.models import Letter, PrintService
 from server.letters.pdfs import PdfRefused
+from server.letters.rules import DELIVERIES
 from server.letters.service import Print, composed
 from server.letters.services import ADAPTERS, adapter_of, service_of
 from server.vault import VaultLocked
@@ -35,8 +36,8 @@ MAX_WORDS: Final = 500
 class Printers:
     """The adapters of one round of work: one a merchant, closed at its end.
 
-    with Printers(db.session.commit) as printers:
-        hand_over(letter, at, printers)
+        with Printers(db.session.commit) as printers:
+            hand_over(letter, at, printers)
 
     ``commit`` is called before a printer is spoken to, so that nothing stays open meanwhile.
     """
@@ -86,13 +87,27 @@ def hand_over(letter: Letter, at: datetime, printers: Printers) -> None:
     service = service_of(letter.merchant_id)
     if service is None:
         raise Misconfigured(NO_SERVICE)
+    merchant_id, name = letter.merchant_id, service.adapter
     try:
         receipt = _taken(letter, drawn, service, at, printers)
     except Misconfigured as error:
-        service.error, service.error_since = str(error), service.error_since or at
+        _note_trouble(merchant_id, str(error), at)
         raise
-    service.error = service.error_since = None
-    _note(letter, drawn, service, receipt, at)
+    _note_trouble(merchant_id, None, at)
+    _note(letter, drawn, name, receipt, at)
+
+
+def _note_trouble(merchant_id: int, why: str | None, at: datetime) -> None:
+    """Whether a person must act. By a statement: somebody may have forgotten the service by now,
+    and after a letter has gone nothing may fail, or it would go a second time.
+    """
+    since = func.coalesce(PrintService.error_since, at) if why is not None else None
+    db.session.execute(
+        update(PrintService)
+        .where(PrintService.merchant_id == merchant_id)
+        .values(error=why, error_since=since)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _drawn(letter: Letter, at: datetime) -> Print:
@@ -130,12 +145,10 @@ def _taken(
         raise HandoverInDoubt(f"Handing over broke off: {error!r}"[:MAX_WORDS]) from error
 
 
-def _note(
-    letter: Letter, drawn: Print, service: PrintService, receipt: Receipt, at: datetime
-) -> None:
+def _note(letter: Letter, drawn: Print, service: str, receipt: Receipt, at: datetime) -> None:
     letter.pdf, letter.pages = drawn.pdf, drawn.pages
     letter.cost, letter.cost_currency = receipt.cost, receipt.currency
-    letter.service, letter.service_reference = service.adapter, receipt.reference[:64]
+    letter.service, letter.service_reference = service, receipt.reference[:64]
     letter.delivery, letter.delivery_words = "accepted", receipt.words or None
     letter.due_at = at + ASK_EVERY
 
@@ -183,6 +196,7 @@ def refresh(letter: Letter, at: datetime, printers: Printers) -> bool:
         return False
     if status is None:
         return False
+    assert status.delivery in DELIVERIES, "adapters know no others"
     is_news = status.delivery != letter.delivery
     letter.delivery, letter.delivery_words = status.delivery, status.words or None
     if is_news:

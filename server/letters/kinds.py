@@ -59,7 +59,6 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 MAX_FACT_LENGTH: Final = 1000
-MAX_PAYLOAD_LENGTH: Final = 1000
 
 
 def check_fact_names(kind: str, facts: Mapping[str, str]) -> None:

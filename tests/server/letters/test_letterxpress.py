@@ -98,6 +98,20 @@ def test_no_answer_is_doubt_and_never_a_second_letter(
     assert len(printer.jobs) == 1
 
 
+def test_a_letter_that_went_out_is_done_though_its_service_was_forgotten_meanwhile(
+    printer, merchant, queue, by_letterxpress, monkeypatch
+) -> None:
+    def spoken(self, parcel, hand_over=LetterXpress.hand_over):
+        services.forget_service(merchant.id)
+        db.session.commit()
+        return hand_over(self, parcel)
+
+    monkeypatch.setattr(LetterXpress, "hand_over", spoken)
+    letter = queue()
+    drained()
+    assert (letter.status, letter.service, len(printer.jobs)) == ("done", "letterxpress", 1)
+
+
 def test_a_service_that_cannot_be_reached_is_tried_again(printer, queue, by_letterxpress) -> None:
     settings = {"username": "anna", "apikey": "k", "url": "http://127.0.0.1:9/v3"}
     services.save_service(
