@@ -19,6 +19,7 @@ from server.orders.ledger import drop_suggestions, is_any
 from server.orders.models import Refund
 from server.orders.return_rules import MAX_FEE, looks_returned, squashed
 from server.orders.returns import own_outgoings
+from server.refunds.batches import mark_batch_sent
 from server.refunds.models import RefundBatch
 from server.refunds.rules import are_details_wrong, may_move, references_named
 from server.refunds.service import ask_anew, failed_now, processed_now
@@ -102,8 +103,18 @@ def _sent(posting: Posting, named: Sequence[Refund], at: datetime) -> int:
     if not refunds:
         refunds = _of_batch_total(posting) or _of_batch(posting)
     for refund in refunds:
+        _batch_was_sent(refund, at)
         processed_now(refund, actor=ACTOR, at=at, sent_posting_id=posting.id)
     return int(bool(refunds))
+
+
+def _batch_was_sent(refund: Refund, at: datetime) -> None:
+    """Whatever anybody said of its batch, the bank has it."""
+    if refund.batch_id is None or refund.status != "in_process":
+        return
+    batch = db.session.get_one(RefundBatch, refund.batch_id)
+    if batch.status == "made":
+        mark_batch_sent(batch, actor=ACTOR, at=at)
 
 
 def _fits(refund: Refund, posting: Posting) -> bool:
@@ -212,6 +223,7 @@ def _has_amount(refund: Refund, posting: Posting) -> bool:
 def _reopen(refund: Refund, posting: Posting, at: datetime) -> None:
     why = posting.return_reason or posting.remittance_information or ""
     refund.returned_posting_id = posting.id
+    _batch_was_sent(refund, at)
     failed_now(refund, f"returned: {' '.join(why.split())}"[:1000], actor=ACTOR, at=at)
     if are_details_wrong(posting.return_reason, posting.remittance_information):
         ask_anew(refund, at)

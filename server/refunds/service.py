@@ -34,6 +34,7 @@ from server.orders.rules import REFUND_WAITING, make_payment_reference
 from server.orders.service import book_payment
 from server.orders.settlement import settle
 from server.refunds import notices
+from server.refunds.models import RefundBatch
 from server.refunds.proposals import (
     Case,
     Proposal,
@@ -530,8 +531,13 @@ def cancel(refund: Refund, *, actor: str, at: datetime) -> Refund:
 def mark_processed(
     refund: Refund, *, actor: str, at: datetime, sent_posting_id: int | None = None
 ) -> Refund:
-    """It has left: the bank's posting says so, or a person who paid it himself."""
+    """It has left: the bank's posting says so, or a person who paid it himself.
+
+    Raises NotPossible while it stands in a file that nobody has handed in: whoever did so
+    afterwards would pay it twice.
+    """
     row = _now(refund)
+    _check_not_in_file(row)
     processed_now(row, actor=actor, at=at, sent_posting_id=sent_posting_id)
     return row
 
@@ -552,8 +558,12 @@ def processed_now(
 
 
 def mark_failed(refund: Refund, reason: str, *, actor: str, at: datetime) -> Refund:
-    """The bank did not execute it. Its money stays arranged until it is cancelled."""
+    """The bank did not execute it. Its money stays arranged until it is cancelled.
+
+    Raises NotPossible while it stands in a file that nobody has handed in.
+    """
     row = _now(refund)
+    _check_not_in_file(row)
     failed_now(row, reason, actor=actor, at=at)
     return row
 
@@ -660,6 +670,13 @@ def _now(refund: Refund) -> Refund:
     if row is None:
         raise NotPossible("refund_unknown")
     return row
+
+
+def _check_not_in_file(row: Refund) -> None:
+    if row.status != "in_process" or row.batch_id is None:
+        return
+    if db.session.get_one(RefundBatch, row.batch_id).status == "made":
+        raise NotPossible("refund_in_unsent_batch", reference=row.reference)
 
 
 def _order_of(refund: Refund) -> Order | None:

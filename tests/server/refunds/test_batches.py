@@ -16,6 +16,7 @@ from server.db import db
 from server.merchants.models import Merchant
 from server.orders.ledger import NotPossible
 from server.refunds import batches, service
+from server.refunds.recognition import recognise
 from tests.factories import make_account, make_merchant, make_order, make_posting, make_shop
 from tests.server.refunds.steps import ANNA, AT, do, hand_in, history, ready, repay, send_back
 from tests.server.test_ledger import pay
@@ -103,6 +104,23 @@ def test_a_sent_batch_is_not_dropped_and_is_sent_once(merchant, order, posting):
     assert batch.sent_at == AT and history(order).count("refund_sent") == 1
     with pytest.raises(NotPossible, match="refund_batch_over"):
         do(batches.drop_batch, batch)
+
+
+@pytest.mark.feature("C15")
+def test_what_stands_in_a_file_that_nobody_handed_in_is_neither_executed_nor_failed(merchant):
+    refund = two(merchant)[0]
+    batch = make(merchant, refund)
+    for act in (
+        lambda: do(service.mark_processed, refund),
+        lambda: service.mark_failed(refund, "closed", actor=ANNA, at=AT),
+    ):
+        with pytest.raises(NotPossible, match="refund_in_unsent_batch"):
+            act()
+        db.session.rollback()
+    make_posting(merchant, "-20.00", end_to_end_id=refund.reference, needs_match=True)
+    recognise(merchant.id, AT)
+    db.session.commit()
+    assert (refund.status, batch.status) == ("processed", "sent"), "the bank has it all the same"
 
 
 @pytest.mark.feature("C15", "K10")
