@@ -189,9 +189,9 @@ KEPT_OF_WIRE: Final = (
     "exchange_rate",
 )
 KEPT_FACTS: Final = frozenset(
-    "after amount assignment_id because before cancelled_at day fee fees fields interest level mail"
-    " mode number order_id paid posting_id refund_id letter_id case_id run_id kind reference"
-    " shop_status state status channel currency until".split()
+    "after amount assignment_id because before cancelled_at case_id channel currency day fee fees"
+    " fields holds interest kind letter letter_id level mail mode number order_id paid posting_id"
+    " reference refund_id run_id shop_status state status until".split()
 )
 """What a line of the history may keep. Of everything else only the name stays, so that its
 sentence can still be said."""

@@ -331,7 +331,7 @@ def collected(order: Order) -> None:
     db.session.flush()
     db.session.add(
         CollectionEvent(
-            merchant_id=order.merchant_id, case_id=case.id, kind="note", words=f"{SAID} rief an"
+            merchant_id=order.merchant_id, case_id=case.id, kind="opened", words=f"{SAID} rief an"
         )
     )
     db.session.commit()
