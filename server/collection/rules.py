@@ -28,9 +28,10 @@ _SAYINGS: Final = {
     "rejected": "rejected",
     "paid": "paid",
     "closed": "closed",
-    "cancelled": "cancelled",
-    "withdrawn": "cancelled",
+    "cancelled": "closed",
+    "withdrawn": "closed",
 }
+"""His own end of it is ours as well; cancelled is what the merchant does."""
 
 
 @dataclass(frozen=True, slots=True)

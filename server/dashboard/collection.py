@@ -39,6 +39,13 @@ LOOKS = {
     "cancelled": ("cancelled", "off"),
 }
 """Icon and colour of the state of a case."""
+WAITS = {
+    "soon": ("overdue", "off"),
+    "nobody": ("ask", "warn"),
+    "failed": ("warn", "bad"),
+    "again": ("warn", "warn"),
+}
+"""The same of a case that the partner has not got, by why."""
 EVENT_ICONS = {
     "told": "person",
     "noted": "person",
@@ -69,6 +76,11 @@ class Line:
 
 
 def badge_of(case: CollectionCase) -> Badge:
+    """Its state; of one that nobody has got yet, why."""
+    waits = waits_because(case)
+    if waits is not None:
+        icon, colour = WAITS[waits]
+        return Badge(icon, colour, t(f"collection.is_{waits}"))
     icon, colour = LOOKS[case.state]
     return Badge(icon, colour, t(f"collection_state.{case.state}"))
 
