@@ -24,6 +24,7 @@ from server.dashboard import (
     dunning_preview,
     errors,
     ignore_rules,
+    letters,
     login,
     mail_kinds,
     mail_log,
@@ -36,6 +37,7 @@ from server.dashboard import (
     payers,
     posting_list,
     postings,
+    print_service,
     proposals,
     refunds,
     removals,
@@ -83,7 +85,7 @@ def register(app: Flask) -> None:
         collection_partner,
         customers,
     )
-    mails = (mail_look, mail_kinds, mail_log, notices)
+    mails = (mail_look, mail_kinds, mail_log, notices, letters, print_service)
     for module in (*work, *reminders, *sources, *operator, *settings, *mails, account, login):
         door.register_blueprint(module.pages)
     pages.register(app)

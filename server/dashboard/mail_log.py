@@ -211,6 +211,7 @@ _add(f"{ONE}/source.eml", order_mails.source, "GET")
 for _view in (
     order_mails.resend,
     order_mails.readdress,
+    order_mails.as_letter,
     order_mails.decide,
     order_mails.opt_out,
     order_mails.opt_in,

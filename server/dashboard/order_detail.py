@@ -16,6 +16,7 @@ from server.banking.service import payees
 from server.dashboard import (
     collection,
     match_queries,
+    order_letters,
     order_mails,
     order_menu,
     order_queries,
@@ -72,6 +73,7 @@ def order_page(order_id: int, problem: NotPossible | None = None, code: int = 40
         steps=order_steps.steps_of(order, at),
         mails=order_mails.lines_of(order, at),
         mails_shown=MAILS_SHOWN,
+        letters=order_letters.lines_of(order),
         suggestion=suggest(order.customer_email) if order.customer_email else None,
         collection=collection.lines_of(order),
         reminders=order_queries.reminders_of(g.merchant_id, order.id),

@@ -20,11 +20,15 @@ from flask import Response, abort, g, redirect, request, send_file, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response as BaseResponse
 
-from server.dashboard import mail_log_queries, order_queries, words
+from server.dashboard import letter_queries, mail_log_queries, order_queries, words
+from server.dashboard.access import require_administrator
+from server.dashboard.order_letters import USUAL_PAGES
 from server.dashboard.pages import page, plain
 from server.dashboard.status import Badge, mail_badge, mail_word
 from server.dashboard.words import t
 from server.db import db, now
+from server.letters import service as letters
+from server.letters.models import Letter
 from server.mail.delivery import source_of
 from server.mail.domains import proven_names
 from server.mail.models import Mail
@@ -33,9 +37,10 @@ from server.mail.rules import KINDS, FactError, Message
 from server.mail.service import preview_mail
 from server.mail.texts import own_templates
 from server.mail.typos import suggest
-from server.orders import lifecycle, mail_actions
+from server.orders import letter_actions, lifecycle, mail_actions
 from server.orders.identity import system_address
 from server.orders.ledger import NotPossible
+from server.orders.letters import has_address
 from server.orders.models import Order
 
 # Mails are HTML that we wrote from facts of strangers: shown in a frame that may do nothing.
@@ -88,6 +93,7 @@ def show(mail_id: int) -> Response:
 
 def mail_page(mail: Mail, problem: NotPossible | None = None, typed: str = "") -> Response:
     order = order_queries.order_of(g.merchant_id, mail.order_id) if mail.order_id else None
+    letter = letter_queries.letter_of_mail(g.merchant_id, mail.id)
     view = request.args.get("view", "")
     at = now()
     return page(
@@ -104,11 +110,22 @@ def mail_page(mail: Mail, problem: NotPossible | None = None, typed: str = "") -
         hindrance=mail_actions.hindrance_of(mail, at),
         suggestion=suggest(mail.recipient) if KINDS[mail.kind].reader == "customer" else None,
         use_url=_use_url(mail, order, at),
+        can_be_letter=_can_be_letter(mail, order, letter),
+        letter=letter,
+        letter_cost=letters.estimate(g.merchant_id, USUAL_PAGES, False),
         view=view if view in VIEWS else VIEWS[0],
         views=VIEWS,
         problem=problem,
         typed=typed,
     )
+
+
+def _can_be_letter(mail: Mail, order: Order | None, letter: Letter | None) -> bool:
+    """Offered to whoever may spend money on it, and only where the mail did not arrive (S71)."""
+    if order is None or not g.user.is_administrator or not letter_actions.can_be_letter(mail):
+        return False
+    is_there = letter is not None and letter.status != "withheld"
+    return not is_there and order.erased_at is None and has_address(order.wire)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +245,16 @@ def readdress(mail_id: int) -> BaseResponse:
         return mail_actions.readdress_mail(g.merchant_id, mail_id, email, actor=g.user.email, at=at)
 
     return _attempt(mail_id, act, "mail_resent", typed=email)
+
+
+def as_letter(mail_id: int) -> BaseResponse:
+    """The same words on paper, because they did not arrive (S71); it costs."""
+    require_administrator()
+
+    def act(at: datetime) -> None:
+        letter_actions.mail_as_letter(g.merchant_id, mail_id, actor=g.user.email, at=at)
+
+    return _attempt(mail_id, act, "mail_as_letter")
 
 
 def decide(mail_id: int) -> BaseResponse:

@@ -14,11 +14,12 @@ from datetime import datetime
 from flask import g, url_for
 from markupsafe import Markup
 
-from server.dashboard.order_queries import OrderRow
+from server.dashboard.order_queries import OrderRow, invoices_of
 from server.dashboard.order_steps import NextReminder, next_reminder
 from server.dashboard.words import t
 from server.dunning.rules import ASKED_CODES
 from server.orders import lifecycle
+from server.orders.letters import has_address
 from server.orders.models import Order
 from server.orders.rules import LATE_CODES
 
@@ -36,6 +37,8 @@ ACTS = {
     "customer": (
         Act("send_payment_information"),
         Act("send_reminder", asks=True),
+        Act("send_transfer_form", asks=True),
+        Act("send_invoice_letter", asks=True),
         Act("run"),
         Act("block_reminders"),
         Act("allow_reminders"),
@@ -95,7 +98,18 @@ def _entry(act: Act, order: Order, reminder: NextReminder | None) -> Entry:
 def fitting(order: Order) -> set[str]:
     """The names of what fits; nobody is reminded of a transfer whom nobody asked for one."""
     fits = set(lifecycle.actions_of(order))
+    if not g.user.is_administrator:
+        fits -= {"send_transfer_form"}  # a letter costs
+    elif _has_printable(order):
+        fits |= {"send_invoice_letter"}
     return fits if order.payment_code in ASKED_CODES else fits - {"send_reminder"}
+
+
+def _has_printable(order: Order) -> bool:
+    """An invoice as PDF, and an address to send it to (S75)."""
+    if order.erased_at is not None or not has_address(order.wire):
+        return False
+    return any(one.received_at for one in invoices_of(order.merchant_id, order.id))
 
 
 def wording(name: str, order: Order) -> str:

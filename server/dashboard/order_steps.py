@@ -18,6 +18,7 @@ from server.dunning.circumstances import HARMLESS, Circumstances
 from server.dunning.reading import OpenOrder, plan_for, read_order, read_orders
 from server.dunning.rules import Plan, Step
 from server.dunning.service import reminder_by_hand
+from server.merchants.service import settings_of
 from server.orders.models import OWING_STATUSES, Order
 from server.orders.service import NotPossible
 
@@ -106,6 +107,7 @@ def _sentence(reason: str, order: Order, *, has_lines: bool) -> Markup:
 class NextReminder:
     """What the next reminder is called and would charge, were it sent now."""
 
+    level: int
     word: Markup
     fee: Decimal
     interest: Decimal
@@ -121,7 +123,14 @@ def next_reminder(order: Order, at: datetime) -> NextReminder | None:
     charge = reminder_by_hand(order, at)
     if charge is None:
         return None
-    return NextReminder(level_word(charge.level), charge.fee, charge.interest)
+    return NextReminder(charge.level, level_word(charge.level), charge.fee, charge.interest)
+
+
+def is_registered(order: Order, reminder: NextReminder) -> bool:
+    """Would its letter be registered (K60)?"""
+    settings = settings_of(order.merchant_id, order.shop_id)
+    is_last = reminder.level >= settings.of(order.payment_code).reminders
+    return settings.letter_registered and is_last
 
 
 def next_steps(merchant_id: int, orders: Sequence[Order], at: datetime) -> dict[int, Markup]:

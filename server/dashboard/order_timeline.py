@@ -65,6 +65,11 @@ _EVENT_GROUPS = {
         "mail_let_rest",
         "mail_opted_out",
         "mail_opted_in",
+        "letter_written",
+        "letter_cancelled",
+        "letter_sent_again",
+        "letter_let_rest",
+        "letter_not_written",
     },
     "shop": {
         "imported",
@@ -96,6 +101,11 @@ _ICONS = {
     "mail_let_rest": "mail",
     "mail_opted_out": "mail",
     "mail_opted_in": "mail",
+    "letter_written": "letter",
+    "letter_cancelled": "letter",
+    "letter_sent_again": "letter",
+    "letter_let_rest": "letter",
+    "letter_not_written": "warn",
     "claimed_paid": "person",
     "proof_received": "download",
     "claim_settled": "check",
@@ -111,6 +121,7 @@ _ICONS = {
     "left_alone": "unmanaged",
 }
 _WARNS = {
+    "letter_not_written": "warn",
     "removal_held": "warn",
     "claimed_paid": "warn",
     "more_time_asked": "warn",
@@ -249,6 +260,8 @@ def event_sentence(event: OrderEvent, order: Order) -> Markup | None:
     """What happened; None for a kind that the texts do not know."""
     if "mail" in event.facts:
         return _about_mail(event)
+    if "letter" in event.facts:
+        return _about_letter(event, order)
     own = _SENTENCES.get(event.kind)
     if own is not None:
         return own(dict(event.facts), order)
@@ -265,6 +278,15 @@ def _about_mail(event: OrderEvent) -> Markup:
     kind = f"mail_kind.{event.facts['mail']}"
     name = t(kind) if words.has_text(kind) else event.facts["mail"]
     return t(f"event.{event.kind}", mail=name)
+
+
+def _about_letter(event: OrderEvent, order: Order) -> Markup:
+    """What became of a letter, and why one could not be made."""
+    kind = f"letter_kind.{event.facts['letter']}"
+    name = t(kind) if words.has_text(kind) else event.facts["letter"]
+    reason = f"not_possible.{event.facts.get('reason', '')}"
+    why = t(reason, number=order.number) if words.has_text(reason) else ""
+    return t(f"event.{event.kind}", letter=name, why=why)
 
 
 def _status_changed(facts: dict[str, Any], order: Order) -> Markup:

@@ -31,6 +31,7 @@ from server.merchants.rules import token_hash
 from server.orders.cases import open_case
 from server.orders.claims import ProofFile, claim_paid, proofs_of
 from server.orders.ledger import Ledger
+from server.orders.letter_actions import send_transfer_form
 from server.orders.models import Suggestion
 from server.orders.service import assign, mark_as_paid, store_invoice
 from server.refunds import batches
@@ -210,6 +211,7 @@ class Victim(Party):
         guest, message_id = self.share(posting.account_id)
         mail = self.sent_mail(at)
         refund_id, batch_id = self.repayments(order.id, at)
+        letter_id = send_transfer_form(self.merchant.id, self.open_order.id, actor=MARK, at=at)
         self.posting, self.booked = posting, booked
         self.ids = {
             "order_id": order.id,
@@ -238,6 +240,7 @@ class Victim(Party):
             "callback_id": callback.id,
             "case_id": case.id,
             "login": login,
+            "letter_id": letter_id,
         }
 
     def repayments(self, order_id, at):

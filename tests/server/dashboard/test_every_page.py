@@ -22,7 +22,8 @@ from server.orders import service
 from server.orders.cases import open_case
 from server.orders.claims import ProofFile, keep_proof
 from server.orders.ledger import Ledger
-from server.orders.models import Suggestion
+from server.orders.letter_actions import send_transfer_form
+from server.orders.models import Order, Suggestion
 from server.refunds import batches
 from server.refunds import service as refunds
 from server.shops import connections
@@ -41,6 +42,8 @@ OWN_POLICY = {
     "dashboard.orders.proof",
     "dashboard.collection.dossier",
     "dashboard.dunning_preview.content",
+    "dashboard.letters.pdf",
+    "dashboard.print_service.sample",
     "dashboard.settings_look.preview",
     "dashboard.settings_mail_kinds.content",
 }
@@ -121,6 +124,7 @@ def furnish(app) -> dict[str, object]:
         "merchant_id": guest.id,
         "message_id": message_id,
         "mail_id": mail,
+        "letter_id": order_letter(order.id),
         "token": "unknown",
         "filename": "app.css",
     }
@@ -204,6 +208,13 @@ def order_mail(order_id: int) -> int:
     return int(found.id)
 
 
+def order_letter(order_id: int) -> int:
+    order = db.session.get_one(Order, order_id)
+    made = send_transfer_form(order.merchant_id, order.id, actor="anna@example.org", at=now())
+    db.session.commit()
+    return made
+
+
 def rules(app, method: str) -> list[Rule]:
     return [
         rule
@@ -269,6 +280,7 @@ def test_every_page_is_shown_in_both_languages_with_its_headers(app):
                 "dashboard.bank.show_old": 301,
                 "dashboard.orders.ask_collection_details": 303,
                 "dashboard.mails.source": 404,  # it was not sent yet
+                "dashboard.print_service.folder": 404,  # of no day
                 "dashboard.shop_connect.come_back": 422,  # with nothing
                 "dashboard.shop_connect.come_back_by_query": 404,
             }
