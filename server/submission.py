@@ -32,7 +32,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 from flask import Flask
-from limits import RateLimitItem, RateLimitItemPerMinute
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.config import Settings, WrongSetting, check_bind
@@ -40,6 +39,7 @@ from server.db import db, now
 from server.relay import intake
 from server.relay.heads import NotAccepted
 from server.relay.intake import MAX_MESSAGE_BYTES, MAX_RECIPIENTS, Caller, Origin
+from server.relay.logins import TooManyFailures, log_in_within_limits
 from server.visitors import attempt_limits
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,6 @@ BYTES_AT_ONCE = 96 * 1024 * 1024
 LEAST_BYTES = 1024 * 1024
 STORED_AT_ONCE = 8
 READ_AHEAD_BYTES = 256 * 1024
-FAILURES_PER_USER = RateLimitItemPerMinute(20, 15, namespace="relay-user")
-FAILURES_PER_ADDRESS = RateLimitItemPerMinute(50, 15, namespace="relay-address")
 SECONDS_AFTER_FAILURE = 1.0
 CALLER_SECONDS = 2.0
 USED_SECONDS = 60.0
@@ -194,18 +192,12 @@ class Door:
             return "454 4.7.0 Temporary authentication failure"
 
     def _log_in(self, user: str, password: str, address: str) -> Caller | str | None:
-        limits: tuple[tuple[RateLimitItem, str], ...] = (
-            (FAILURES_PER_ADDRESS, _network(address)),
-            (FAILURES_PER_USER, f"{user[:64]}@{_network(address)}"),
-        )
         with self.app.app_context():
-            counts = attempt_limits()
-            if any(counts.is_reached(limit, key) for limit, key in limits):
+            try:
+                found = log_in_within_limits(user, password, address, attempt_limits(), now())
+            except TooManyFailures:
                 return "421 4.7.0 Too many failed log-ins, try again later"
-            found = intake.log_in(user, password, now())
             if found is None:
-                for limit, key in limits:
-                    counts.count(limit, key)
                 log.info("a log-in of the relay failed, from %s", address)
             return found
 
@@ -316,16 +308,6 @@ class Scale:
         async with self._change:
             self._left += weight
             self._change.notify_all()
-
-
-def _network(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if found.version == 4:
-        return address
-    return str(ipaddress.ip_network((found, 64), strict=False))
 
 
 # --- the protocol -------------------------------------------------------------------------------

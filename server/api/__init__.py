@@ -12,6 +12,7 @@ from server.api import (
     postings,
     problems,
     refunds,
+    relay,
     shop_webhooks,
     statements,
     updates,
@@ -29,7 +30,10 @@ OPENAPI = {
     "API_SPEC_OPTIONS": {
         "info": {"description": "Orders in, payment updates out; bank statements in."},
         "components": {
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "connection": {"type": "http", "scheme": "basic"},
+            },
         },
         "security": [{"key": []}],
     },
@@ -41,6 +45,8 @@ def register(app: Flask) -> None:
     api = problems.ProblemApi(app)
     problems.register(app)
     polls.register(app)
-    for part in (orders, refunds, updates, order_requests, statements, postings, heartbeat):
+    for part in (
+        orders, refunds, updates, order_requests, statements, postings, heartbeat, relay
+    ):  # fmt: skip
         api.register_blueprint(part.blueprint)
     app.register_blueprint(shop_webhooks.blueprint)

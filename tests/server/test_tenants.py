@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from base64 import b64encode
 from decimal import Decimal
 
 import pytest
@@ -36,6 +37,7 @@ from server.orders.models import Suggestion
 from server.orders.service import assign, mark_as_paid, store_invoice
 from server.refunds import batches
 from server.refunds import service as refunds
+from server.relay.intake import Origin, accept, caller_now
 from server.shops import connections
 from server.shops.models import PaymentUpdate
 from server.shops.order_requests import ask_for_order
@@ -51,6 +53,7 @@ from tests.factories import (
     make_user,
     today,
 )
+from tests.server.relay.systems import a_mail, make_system
 
 MARK = "Silberdistel"
 """Is part of every name that the victim has, and of nothing else."""
@@ -106,6 +109,9 @@ class Party:
             "shop": bearer(make_key(self.merchant, "shop", self.shop)[1]),
             "bank": bearer(make_key(self.merchant, "bank")[1]),
         }
+        self.system = make_system(f"{mark.lower()}.example.org", merchant=self.merchant)
+        log_in = f"{self.system.user}:{self.system.password}".encode()
+        self.keys["relay"] = {"Authorization": f"Basic {b64encode(log_in).decode()}"}
         token = secrets.token_urlsafe(32)
         db.session.add(UserSession(token_hash=token_hash(token), user_id=self.user.id))
         db.session.commit()
@@ -141,6 +147,14 @@ class Victim(Party):
     def __init__(self, app):
         super().__init__(app, f"{MARK} OHG", MARK)
         at = now()
+        relayed = accept(
+            caller_now(self.system.connection.id),
+            a_mail(MARK, sender=f"{MARK}@{MARK.lower()}.example.org"),
+            sender="",
+            recipients=[f"{MARK.lower()}@example.com"],
+            origin=Origin("smtp"),
+            at=at,
+        )
         order = make_order(
             self.shop,
             external_id="77001",
@@ -214,6 +228,7 @@ class Victim(Party):
         letter_id = send_transfer_form(self.merchant.id, self.open_order.id, actor=MARK, at=at)
         self.posting, self.booked = posting, booked
         self.ids = {
+            "relayed_id": relayed,
             "order_id": order.id,
             "external_id": "77001",
             "number": "R-1",
@@ -490,14 +505,15 @@ def test_a_key_of_one_shop_does_not_open_another_shop_of_the_same_merchant(app, 
 
 
 def test_a_key_of_the_other_scope_is_refused_everywhere(app, anna):
-    other = {"shop": anna.keys["bank"], "bank": anna.keys["shop"]}
+    other = {"shop": anna.keys["bank"], "bank": anna.keys["shop"], "relay": anna.keys["shop"]}
     for with_id in (True, False):
         for rule, method in routes(app, with_id=with_id):
             scope = getattr(app.view_functions[rule.endpoint], "api_scope", None)
             if scope is not None:
                 url = url_of(app, rule, anna.values(rule))
                 answer = app.test_client().open(url, method=method, headers=other[scope])
-                assert answer.status_code == 403, (method, url)
+                wanted = 401 if scope == "relay" else 403  # a password is no key
+                assert answer.status_code == wanted, (method, url)
 
 
 def test_nothing_answers_without_a_key_or_a_session(app, anna):
