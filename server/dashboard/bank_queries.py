@@ -14,6 +14,7 @@ from sqlalchemy import Select, and_, case, exists, func, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from server.banking.models import BankAccount, Posting, Statement, StatementPeriod
+from server.dashboard import queries
 from server.dashboard.queries import PostingRow, assigned, bank_name
 from server.db import db
 from server.orders.models import Assignment, Order, Suggestion
@@ -194,9 +195,15 @@ def posting_page(
         query = query.order_by(column, Posting.id)
     found = list(db.session.execute(query.limit(size + 1)))
     ids = [posting.id for posting, _, _ in found[:size]]
-    orders = orders_paid_by(ids)
+    orders, back = orders_paid_by(ids), queries.going_back(ids)
     rows = [
-        PostingRow(posting, posting.amount - booked, probability, orders.get(posting.id, ()))
+        PostingRow(
+            posting,
+            posting.amount - booked,
+            probability,
+            orders.get(posting.id, ()),
+            posting.id in back,
+        )
         for posting, booked, probability in found[:size]
     ]
     return rows, len(found) > size

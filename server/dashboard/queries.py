@@ -23,7 +23,8 @@ from server.dunning.calendar import banking_hours
 from server.merchants.models import ApiKey, SettingChange, UserSession
 from server.merchants.service import settings_of
 from server.orders.ledger import taken_of_posting
-from server.orders.models import Assignment, Order, OrderEvent, Suggestion
+from server.orders.models import Assignment, Order, OrderEvent, Refund, Suggestion
+from server.orders.rules import REFUND_ARRANGED
 from server.orders.told import zone_of
 from server.shops.models import PaymentUpdate, Shop
 
@@ -160,13 +161,14 @@ def bank_name(iban: str) -> str:
 class PostingRow:
     """``rest`` is what of the posting has not been assigned; ``probability`` of the best offer.
 
-    ``orders`` are (id, number) of those that it pays.
+    ``orders`` are (id, number) of those that it pays. ``goes_back``: to whoever sent it (K55).
     """
 
     posting: Posting
     rest: Decimal
     probability: Decimal | None = None
     orders: Sequence[tuple[int, str]] = ()
+    goes_back: bool = False
 
     @property
     def is_likely(self) -> bool:
@@ -179,7 +181,21 @@ def posting_row(merchant_id: int, posting_id: int) -> PostingRow | None:
             Posting.merchant_id == merchant_id, Posting.id == posting_id
         )
     ).one_or_none()
-    return PostingRow(found[0], found[0].amount - found[1]) if found else None
+    if found is None:
+        return None
+    posting, taken = found
+    goes_back = posting.id in going_back([posting.id])
+    return PostingRow(posting, posting.amount - taken, goes_back=goes_back)
+
+
+def going_back(posting_ids: Sequence[int]) -> set[int]:
+    """Those of which a repayment without an order is arranged."""
+    query = select(Refund.posting_id).where(
+        Refund.posting_id.in_(posting_ids),
+        Refund.order_id.is_(None),
+        Refund.status.in_(REFUND_ARRANGED),
+    )
+    return {one for one in db.session.scalars(query) if one is not None}
 
 
 def account_of(merchant_id: int, account_id: int) -> BankAccount | None:

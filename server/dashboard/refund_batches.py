@@ -11,6 +11,7 @@ from decimal import Decimal
 from flask import Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from server.banking.fints.client import MAX_TAN_LENGTH
 from server.banking.models import BankAccount
 from server.dashboard import refund_queries, words
 from server.dashboard.access import require_administrator
@@ -21,7 +22,7 @@ from server.db import db, now
 from server.orders.ledger import note
 from server.orders.models import Order, Refund
 from server.orders.service import NotPossible
-from server.refunds import batches, service
+from server.refunds import batches, fints
 from server.refunds.batches import Channel, Payable
 from server.refunds.models import RefundBatch
 from server.refunds.rules import next_bank_day
@@ -41,7 +42,8 @@ FIELD_OF_PROBLEM = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What is ready for one account. ``others``: how many more than are shown."""
+    """What is ready for one account. ``others``: how many more than are shown. ``by_fints``: its
+    bank takes orders from here."""
 
     account: BankAccount
     accounts: list[BankAccount]
@@ -50,6 +52,7 @@ class Group:
     total: Decimal
     count: int
     last_id: int
+    by_fints: bool
 
 
 # --- what is ready ----------------------------------------------------------------------------
@@ -96,17 +99,21 @@ def _group(one: Payable) -> Group:
         one.total,
         len(one.refunds),
         one.refunds[-1].id,
+        fints.may_send(one.account),
     )
 
 
 def make() -> BaseResponse:
     """A file or list of what is ticked; it counts as with the bank from then on."""
     require_administrator()
+    account_id = typed_id(request.form.get("account"))
     try:
+        chosen = _chosen()
+        _check_channel(_channel(), account_id, len(chosen))
         batch = batches.make_batch(
             g.merchant_id,
-            typed_id(request.form.get("account")),
-            _chosen(),
+            account_id,
+            chosen,
             channel=_channel(),
             execution_date=_day(),
             actor=g.user.email,
@@ -121,6 +128,19 @@ def make() -> BaseResponse:
         return _bank_page(problem)
     db.session.commit()
     return redirect(url_for(".show_batch", batch_id=batch.id, done="batch_made"), 303)
+
+
+def _check_channel(channel: Channel, account_id: int, count: int) -> None:
+    """Straight to the bank only where it takes that many, before a batch is made of them."""
+    if channel != "fints":
+        return
+    accounts = {one.id: one for one in batches.paying_accounts(g.merchant_id)}
+    account = accounts.get(account_id)
+    most = fints.most_payments(account) if account is not None else 0
+    if most == 0:
+        raise NotPossible("refund_not_by_fints")
+    if count > most:
+        raise NotPossible("refund_batch_too_many", most=str(most))
 
 
 def _channel() -> Channel:
@@ -159,21 +179,24 @@ def _day() -> date | None:
 
 
 def show_batch(batch_id: int) -> Response:
-    return _batch_page(_batch_or_404(batch_id))
+    return batch_page(batch_or_404(batch_id))
 
 
-def _batch_page(row: BatchRow, problem: NotPossible | None = None) -> Response:
+def batch_page(row: BatchRow, problem: NotPossible | None = None, code: int = 409) -> Response:
+    """The batch; with why something is not possible."""
     refunds = refund_queries.refunds_of_batch(row.batch)
     is_typed = problem is not None and problem.args[0] == "refund_reason_missing"
     return page(
         "refund_batch.html",
-        (422 if is_typed else 409) if problem else 200,
+        (422 if is_typed else code) if problem else 200,
         batch=row.batch,
         account=row.account,
         refunds=refunds,
         orders=refund_queries.orders_of(g.merchant_id, refunds),
         downloads=refund_queries.downloads_of(row.batch),
-        arrival=service.arrival(refunds[0])[1] if refunds else None,
+        stands=fints.stands(row.batch, now()) if row.batch.channel == "fints" else "",
+        step=row.batch.step or {},
+        longest_tan=MAX_TAN_LENGTH,
         why=why_failed(row.batch.error) if row.batch.error else "",
         reason=plain(request.form.get("reason", "")),
         is_typed=is_typed,
@@ -183,7 +206,7 @@ def _batch_page(row: BatchRow, problem: NotPossible | None = None) -> Response:
 
 def download(batch_id: int) -> BaseResponse:
     """The file, for administrators; each time is noted, because a second one pays twice."""
-    batch = _batch_or_404(batch_id).batch
+    batch = batch_or_404(batch_id).batch
     require_administrator()
     if batch.channel not in MEDIA or batch.status == "dropped":
         abort(404)
@@ -228,18 +251,19 @@ def _drop(batch: RefundBatch) -> None:
 
 
 def _attempt(batch_id: int, do: Callable[[RefundBatch], None], done: str) -> BaseResponse:
-    row = _batch_or_404(batch_id)
+    row = batch_or_404(batch_id)
     require_administrator()
     try:
         do(row.batch)
     except NotPossible as problem:
         db.session.rollback()
-        return _batch_page(_batch_or_404(batch_id), problem)
+        return batch_page(batch_or_404(batch_id), problem)
     db.session.commit()
     return redirect(url_for(".show_batch", batch_id=batch_id, done=done), 303)
 
 
-def _batch_or_404(batch_id: int) -> BatchRow:
+def batch_or_404(batch_id: int) -> BatchRow:
+    """One of the merchant's."""
     row = refund_queries.batch_row(g.merchant_id, batch_id)
     if row is None:
         abort(404)

@@ -20,6 +20,7 @@ from server.dashboard.words import t
 from server.db import db, now
 from server.merchants.service import lock_merchant
 from server.orders.models import Refund
+from server.orders.rules import REFUND_WAITING
 from server.orders.service import NotPossible
 from server.refunds import service
 from server.refunds.rules import may_move
@@ -44,7 +45,7 @@ ACTS = (
 )
 ASKING = {"mark_processed", "mark_failed", "cancel"}
 """Those of the pages here; what is changed has a form of its own."""
-_CHANGEABLE = {"new", "planned", "bank_details_missing", "held"}
+_CHANGEABLE = {*REFUND_WAITING, "failed"}
 
 
 def acts_of(refund: Refund) -> list[Act]:
@@ -74,6 +75,12 @@ class Shown:
 
 def shown(refunds: Sequence[Refund]) -> list[Shown]:
     return [Shown(one, *service.arrival(one), acts_of(one)) for one in refunds]
+
+
+def label(act: Act, refund: Refund) -> Markup:
+    """What the button says."""
+    lacks_details = act.name == "change" and refund.status == "bank_details_missing"
+    return t("refund_act.enter_details" if lacks_details else f"refund_act.{act.name}")
 
 
 # --- the page ---------------------------------------------------------------------------------

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from flask import url_for
 from markupsafe import Markup
 
-from server.dashboard import words
+from server.dashboard import refund_queries, words
 from server.dashboard.refund_queries import RefundRow
 from server.dashboard.words import t
 from server.merchants.service import settings_of
 from server.orders.ledger import paid_totals
+from server.refunds.rules import PATTERN_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,10 @@ def _pattern(row: RefundRow) -> list[Fact]:
     owed = []
     if row.order is not None:
         owed = [_fact("owed", words.money(row.order.total, row.order.currency))]
-    return [*owed, *_amounts(row)]
+    one = row.refund
+    earlier = refund_queries.earlier_to(one, one.requested_at - timedelta(days=PATTERN_DAYS))
+    often = [_fact("earlier", words.number(earlier))] if earlier else []
+    return [*owed, *_amounts(row), *often]
 
 
 _EVIDENCE: dict[str, Callable[[RefundRow], list[Fact]]] = {

@@ -18,6 +18,7 @@ from server.banking.models import BankAccount, Posting
 from server.dashboard import queries
 from server.db import db
 from server.orders.models import Order, OrderEvent, Refund
+from server.orders.rules import REFUND_ARRANGED
 from server.refunds.models import RefundBatch
 
 A_PAGE = 50
@@ -110,9 +111,10 @@ def _contains(text: str) -> ColumnElement[bool]:
 
 
 def refund_page(
-    matching: Select[Refund, Order, Posting], before: int | None, size: int = A_PAGE
+    matching: Select[Refund, Order, Posting], before: int | None, size: int | None = None
 ) -> tuple[list[RefundRow], bool]:
     """(newest first, are there more): those before the id ``before``."""
+    size = size or A_PAGE
     query = matching if before is None else matching.where(Refund.id < before)
     found = db.session.execute(query.order_by(Refund.id.desc()).limit(size + 1)).all()
     return [RefundRow(*row) for row in found[:size]], len(found) > size
@@ -199,6 +201,18 @@ def refund_by(merchant_id: int, posting_id: int) -> Refund | None:
         .order_by(Refund.id)
         .limit(1)
     )
+
+
+def earlier_to(refund: Refund, since: datetime) -> int:
+    """How many others went to the same account since then."""
+    query = select(func.count()).where(
+        Refund.merchant_id == refund.merchant_id,
+        Refund.payee_iban == refund.payee_iban,
+        Refund.id != refund.id,
+        Refund.requested_at > since,
+        Refund.status.in_(REFUND_ARRANGED),
+    )
+    return db.session.scalar(query) or 0
 
 
 # --- what waits for somebody ------------------------------------------------------------------

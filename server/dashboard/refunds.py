@@ -11,9 +11,16 @@ from typing import Any
 
 from flask import Blueprint
 
-from server.dashboard import refund_batches, refund_detail, refund_forms, refund_list
+from server.dashboard import (
+    refund_batches,
+    refund_detail,
+    refund_fints,
+    refund_forms,
+    refund_list,
+)
 
 pages = Blueprint("refunds", __name__)
+pages.add_app_template_global(refund_detail.label, "refund_act_label")
 
 View = Callable[..., Any]
 
@@ -40,6 +47,13 @@ _post(f"{BATCH}/file", refund_batches.download)
 _post(f"{BATCH}/sent", refund_batches.mark_sent)
 _post(f"{BATCH}/drop", refund_batches.drop)
 _post(f"{BATCH}/fail", refund_batches.fail)
+
+_get(f"{BATCH}/picture", refund_fints.picture)
+_post(f"{BATCH}/begin", refund_fints.begin)
+_post(f"{BATCH}/answer", refund_fints.answer)
+_post(f"{BATCH}/accept", refund_fints.accept)
+_post(f"{BATCH}/refuse", refund_fints.refuse)
+_post(f"{BATCH}/settle", refund_fints.settle_doubt)
 
 _get(ONE, refund_detail.show)
 _post(f"{ONE}/approve", refund_detail.approve)

@@ -102,6 +102,7 @@ _POSTING = {
     "pending": ("overdue", "off"),
     "ignored": ("cancelled", "off"),
     "kept": ("credit", "ok"),
+    "goes_back": ("refunded", "back"),
     "returned": ("refunded", "back"),
     "return": ("refunded", "back"),
     "outgoing": ("removed", "off"),
@@ -173,13 +174,9 @@ def update_badge(update: PaymentUpdate) -> Badge:
 def posting_word(row: PostingRow) -> str:
     """Where a posting stands, green, yellow or red where money waits (C10)."""
     posting = row.posting
-    set_aside = _set_aside(posting)
-    if set_aside:
-        return set_aside
-    if posting.is_returned:
-        return "returned"
-    if posting.is_kept:
-        return "kept"
+    known = _set_aside(posting) or _elsewhere(row)
+    if known:
+        return known
     if posting.is_open:
         return "open" if row.rest == posting.amount else "partly_assigned"
     if posting.amount > 0 and row.rest < posting.amount:
@@ -201,6 +198,15 @@ def _set_aside(posting: Posting) -> str | None:
         "possible_duplicate": posting.duplicate_of_id is not None,
     }
     return next((word for word, applies in reasons.items() if applies), None)
+
+
+def _elsewhere(row: PostingRow) -> str | None:
+    """Where the money went that pays no order."""
+    if row.posting.is_returned:
+        return "returned"
+    if row.posting.is_kept:
+        return "kept"
+    return "goes_back" if row.goes_back and row.rest <= 0 else None
 
 
 def posting_badge(row: PostingRow) -> Badge:

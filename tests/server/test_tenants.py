@@ -271,6 +271,7 @@ class Victim(Party):
         batch = batches.make_batch(
             self.merchant.id, group.account.id, [ready.id], channel="pain001", actor=MARK, at=at
         )
+        batch.step = {"picture": "iVBORw0KGgo=", "picture_mime": "image/png"}
         db.session.commit()
         return planned.id, batch.id
 

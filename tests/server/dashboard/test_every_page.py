@@ -51,6 +51,16 @@ SHOWS_BRACES = {"dashboard.callbacks.show_message", "dashboard.settings_mail_kin
 """Pages on which placeholders are written in braces; elsewhere one is a text nobody filled in."""
 
 
+TAN_STEP = {
+    "asks": "tan",
+    "text": "Bitte geben Sie frei",
+    "is_decoupled": False,
+    "picture": "iVBORw0KGgo=",
+    "picture_mime": "image/png",
+    "medium": None,
+}
+
+
 def furnish(app) -> dict[str, object]:
     """A merchant with one of everything; the values of the URLs."""
     merchant = make_merchant()
@@ -144,10 +154,11 @@ def make_repayments(merchant: Merchant, order_id: int) -> tuple[int, int]:
         merchant.id,
         group.account.id,
         [ready.id],
-        channel="pain001",
+        channel="fints",
         actor="anna@example.org",
         at=now(),
     )
+    batch.step = {**TAN_STEP, "since": now().isoformat(), "by": "anna@example.org"}
     db.session.commit()
     return planned.id, batch.id
 
@@ -161,14 +172,7 @@ def make_access(merchant: Merchant) -> BankConnection:
         url="https://fints.example.org/",
         user_name="anna",
         status="withheld",
-        step={
-            "asks": "tan",
-            "text": "Bitte geben Sie frei",
-            "is_decoupled": False,
-            "picture": "iVBORw0KGgo=",
-            "picture_mime": "image/png",
-            "medium": None,
-        },
+        step=TAN_STEP,
     )
     db.session.add(row)
     db.session.commit()
