@@ -53,6 +53,7 @@ from server.mail.routes import Routes
 from server.mail.smtp import MayHaveArrived
 from server.matching.service import match_postings, tell_of_the_day
 from server.orders.brakes import hold_back
+from server.orders.letters import hold_back as hold_letters_back
 from server.orders.lifecycle import admit_monitored
 from server.orders.merchant_notices import (
     tell_of_bank,
@@ -547,7 +548,7 @@ def drain_letter() -> bool:
 
 
 def _hand_over(row: letters.Letter, printers: handover.Printers) -> None:
-    if handover.waits_for_service(row, now()):
+    if hold_letters_back([row]) or handover.waits_for_service(row, now()):
         db.session.commit()
         return
     act(row, lambda letter: handover.hand_over(letter, now(), printers))

@@ -12,7 +12,9 @@ from sqlalchemy import select
 
 from plugin_sdk import types as wire
 from server.db import db
+from server.jobs import drain_letter
 from server.letters.models import Letter
+from server.letters.services import save_service
 from server.mail.models import Mail
 from server.orders.brakes import STOPPED, release_stopped
 from server.orders.effects import shop_deregistered
@@ -495,3 +497,18 @@ def test_a_stranger_cancels_nothing(merchant, shop):
     with pytest.raises(NotPossible, match="letter_unknown"):
         cancel(stranger.merchant_id, letters(order)[0].id, actor=ANNA, at=LATER)
     assert db.session.scalar(select(Letter.status)) == "queued"
+
+
+@pytest.mark.feature("K66", "S47")
+def test_the_worker_holds_back_what_must_not_be_printed_and_prints_the_rest(merchant, shop):
+    save_service(merchant.id, "folder", {}, {}, "EUR", actor=ANNA, at=AT)
+    wishes(merchant, shop, letter_payment_information="always")
+    tried = make_shop(merchant, "Probe")
+    wishes(merchant, tried, letter_payment_information="always", mode="test")
+    (_, order), (_, test_order) = pushed(shop), pushed(tried)
+    for letter in (*letters(order), *letters(test_order)):
+        letter.due_at = AT
+    db.session.commit()
+    drain_letter()
+    assert [(one.status, one.delivery) for one in letters(order)] == [("done", "accepted")]
+    assert [(one.status, one.error) for one in letters(test_order)] == [("withheld", TEST_MODE)]
