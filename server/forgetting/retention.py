@@ -20,7 +20,8 @@ from server.banking.models import Posting, Statement
 from server.db import db
 from server.forgetting import files, rows
 from server.forgetting.rules import months_before
-from server.forgetting.service import ON_ITS_WAY, SETTLED_REFUNDS, asked_orders, erase_personal_data
+from server.forgetting.service import SETTLED_REFUNDS, asked_orders, erase_personal_data
+from server.forgetting.traces import NOBODY, ON_ITS_WAY, empty_relayed
 from server.letters.models import Letter
 from server.mail.models import Mail, Suppression
 from server.merchants.models import ApiKey, IdempotencyKey, Merchant, SettingChange
@@ -39,6 +40,7 @@ from server.orders.models import (
     Refund,
 )
 from server.refunds.models import RefundBatch
+from server.relay.models import RelayDelivery
 
 AT_ONCE: Final = 500
 FILES_AT_ONCE: Final = 20
@@ -168,7 +170,16 @@ def _forget_mails(merchant_id: int, before: datetime, went: Counter[str]) -> boo
     )
     ids = db.session.scalars(old.order_by(Mail.created_at).limit(AT_ONCE)).all()
     went["mails"] += rows.empty_mails(Mail.id.in_(ids), recipient="")
-    return len(ids) == AT_ONCE
+    relayed = select(RelayDelivery.id).where(
+        RelayDelivery.merchant_id == merchant_id,
+        RelayDelivery.created_at < before,
+        ~RelayDelivery.recipient.startswith(NOBODY),
+        RelayDelivery.status.not_in(ON_ITS_WAY),
+    )
+    relayed_ids = db.session.scalars(relayed.order_by(RelayDelivery.id).limit(AT_ONCE)).all()
+    empty_relayed(relayed_ids)
+    went["mails"] += len(relayed_ids)
+    return AT_ONCE in (len(ids), len(relayed_ids))
 
 
 def _forget_letters(merchant_id: int, before: datetime, went: Counter[str]) -> bool:

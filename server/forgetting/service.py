@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import func, or_, select, update
@@ -20,7 +20,7 @@ from plugin_sdk.errors import Temporary
 from server.banking.models import Posting, Statement, StatementPeriod
 from server.db import db
 from server.forgetting import files, rows
-from server.forgetting.traces import Traces, notices_quoting, sweep, traces_of
+from server.forgetting.traces import ON_ITS_WAY, Traces, notices_quoting, sweep, traces_of
 from server.letters.models import Letter
 from server.mail.models import Mail, Suppression
 from server.mail.suppression import address_hash
@@ -36,8 +36,9 @@ ASKED: Final = "erase_asked"
 SETTLED_REFUNDS: Final = ("processed", "cancelled")
 ARCHIVE_MARKS: Final = (b"PK\x03\x04", b"\x1f\x8b")
 """How packed files begin (ZIP, gzip): nobody sees from outside whom they name."""
+REPEATED_WITHIN: Final = timedelta(days=400)
+"""So long after it came in, a payment may stand in an export without days: those of a year."""
 FOLDER: Final = "folder"
-ON_ITS_WAY: Final = ("queued", "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,8 @@ def _later_files(posting: Posting) -> Any:
     return select(Statement.id).where(
         Statement.merchant_id == posting.merchant_id,
         Statement.id >= (posting.statement_id or 0),
+        Statement.created_at <= posting.created_at + REPEATED_WITHIN,
+        func.octet_length(Statement.content) > 0,
         (Statement.postings_known + Statement.postings_doubtful + Statement.postings_pending) > 0,
         ~has_days.exists(),
         is_packed | names if payer else is_packed,

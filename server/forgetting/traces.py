@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, update
+from sqlalchemy.orm import aliased
 
 from server.banking.models import (
     AccountMovement,
@@ -36,6 +37,10 @@ from server.shops.models import OrderRequest, PaymentUpdate, Shop, ShopConnectio
 SHORTEST_TRACE: Final = 4
 """A shorter word of a name would find half of all notices."""
 ERASED: Final = "personal data was removed"
+ON_ITS_WAY: Final = ("queued", "running")
+NOBODY: Final = "#"
+"""With its id, the recipient of a relayed mail whose address was removed; each is one of its
+own."""
 FORGOTTEN_ANSWER: Final = b"{}"
 
 QUOTING: Final[tuple[tuple[Any, str, Any], ...]] = (
@@ -202,31 +207,41 @@ def empty_reports(condition: ColumnElement[bool]) -> None:
 
 
 def _sweep_relay(merchant_ids: Collection[int], addresses: Collection[str]) -> None:
-    """Mails of other systems to him; how many there were, and when, stays."""
-    his = select(RelayDelivery.id, RelayDelivery.relay_message_id).where(
+    his = select(RelayDelivery.id).where(
         RelayDelivery.merchant_id.in_(merchant_ids),
         func.lower(RelayDelivery.recipient).in_(addresses),
-        RelayDelivery.status.not_in(("queued", "running")),
+        RelayDelivery.status.not_in(ON_ITS_WAY),
     )
-    rows = db.session.execute(his).all()
-    delivery_ids = [row[0] for row in rows]
+    empty_relayed(db.session.scalars(his).all())
+
+
+def empty_relayed(delivery_ids: Collection[int]) -> None:
+    """Mails of other systems; how many there were, and when, stays. What others are still to get
+    of the same mail keeps its content until then."""
+    of_these = RelayDelivery.id.in_(delivery_ids)
+    still_goes = aliased(RelayDelivery)
+    is_needed = select(still_goes.id).where(
+        still_goes.relay_message_id == RelayMessage.id, still_goes.status.in_(ON_ITS_WAY)
+    )
+    messages = select(RelayDelivery.relay_message_id).where(of_these)
     db.session.execute(
-        update(RelayDelivery)
-        .where(RelayDelivery.id.in_(delivery_ids))
-        .values(
-            recipient=func.concat("#", RelayDelivery.id),
-            smtp_response=None,
-            delivery_words=None,
-            error=ERASED,
-        )
+        update(RelayMessage)
+        .where(RelayMessage.id.in_(messages), ~is_needed.exists())
+        .values(subject="", content=None)
+        .execution_options(synchronize_session=False)
     )
     db.session.execute(
         update(RelayEvent).where(RelayEvent.delivery_id.in_(delivery_ids)).values(words="")
     )
     db.session.execute(
-        update(RelayMessage)
-        .where(RelayMessage.id.in_([row[1] for row in rows]))
-        .values(subject="", content=None)
+        update(RelayDelivery)
+        .where(of_these)
+        .values(
+            recipient=func.concat(NOBODY, RelayDelivery.id),
+            smtp_response=None,
+            delivery_words=None,
+            error=ERASED,
+        )
     )
 
 

@@ -31,9 +31,10 @@ from server.orders import lifecycle
 from server.orders.ledger import NotPossible
 from server.orders.models import CollectionCase, DeferralRequest, Order, Refund
 from server.orders.service import assign, request_match
+from server.relay.models import RelayDelivery, RelayMessage
 from tests.bank_files import Paid, camt, csv
 from tests.factories import make_merchant, make_order, make_posting, make_shop
-from tests.server.forgetting.life import EMAIL, NAME, NUMBER, PAYER_IBAN, WANTED, ordered
+from tests.server.forgetting.life import EMAIL, NAME, NUMBER, PAYER_IBAN, WANTED, ordered, relayed
 from tests.server.life.steps import ANNA, LATER, PAID_AT, events, mails, send_all
 
 LATER_STILL = PAID_AT + timedelta(days=9)
@@ -330,6 +331,28 @@ def test_an_address_alone_leaves_its_hash(merchant):
     row = db.session.query(Suppression).one()
     assert (row.address, row.evidence) == ("", "")
     assert WANTED.in_database() == {}
+
+
+@pytest.mark.feature("S86", "S89")
+def test_what_others_are_still_to_get_of_a_relayed_mail_is_kept(merchant):
+    relayed(merchant)
+    delivery = db.session.query(RelayDelivery).one()
+    values = {"merchant_id": merchant.id, "connection_id": delivery.connection_id}
+    bobs = RelayDelivery(
+        **values, relay_message_id=delivery.relay_message_id, recipient="bob@example.net"
+    )
+    db.session.add(bobs)
+    db.session.commit()
+    message = db.session.query(RelayMessage).one()
+    erase_address(merchant.id, EMAIL)
+    db.session.commit()
+    db.session.expire_all()
+    assert (delivery.recipient, bool(message.content)) == (f"#{delivery.id}", True)
+    bobs.status = "done"
+    erase_address(merchant.id, "BOB@example.net")
+    db.session.commit()
+    db.session.expire_all()
+    assert (bobs.recipient, message.content) == (f"#{bobs.id}", None)
 
 
 def test_the_history_keeps_what_says_nothing_of_the_person():

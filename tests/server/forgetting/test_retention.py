@@ -23,6 +23,7 @@ from server.merchants.settings import MerchantSettings
 from server.orders.models import Credit, DeferralRequest, Order, PaymentClaim, Proof, Refund
 from server.orders.service import assign, mark_as_paid
 from server.refunds.models import RefundBatch
+from server.relay.models import RelayDelivery
 from tests.factories import AT, make_key, make_merchant, make_posting, make_shop, make_user
 from tests.server.forgetting.life import EMAIL, NAME, PAYER_IBAN, lived, ordered
 from tests.server.life.steps import ANNA, PAID_AT, mails, send_all, wishes
@@ -97,6 +98,7 @@ def test_proofs_and_what_was_written_beside_them(merchant, order):
 def test_mails_lose_text_and_address_and_stay_in_the_log(merchant, order, place):
     before = len(mails(order))
     db.session.query(Mail).update({"created_at": AT})
+    db.session.query(RelayDelivery).update({"created_at": AT})
     db.session.commit()
     nights(merchant, AT + 4 * YEARS)
     after = mails(order)
@@ -106,7 +108,9 @@ def test_mails_lose_text_and_address_and_stay_in_the_log(merchant, order, place)
     assert {(row.kind, row.raw, row.words) for row in of_mails} == {("bounced", b"", "")}
     notice = db.session.query(Mail).filter_by(once="notice").one()
     assert (notice.recipient, notice.text) == ("", None)
-    assert told(merchant)["mails"] == before + 1
+    relayed = db.session.query(RelayDelivery).one()
+    assert (relayed.recipient, relayed.smtp_response) == (f"#{relayed.id}", None)
+    assert told(merchant)["mails"] == before + 2
     assert order.customer_email == EMAIL
 
 
