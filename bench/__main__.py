@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 
 PARTS = ("push", "compare", "latency", "mails", "agents", "visits")
-WITHOUT_SERVER = ("statements", "imports", "decisions", "matching", "dunning", "letters")
+WITHOUT_SERVER = ("statements", "imports", "decisions", "matching", "dunning", "letters", "refunds")
 
 
 def main(names: list[str]) -> int:

@@ -314,7 +314,7 @@ def _match(request: MatchRequest) -> bool:
     at = now()
     take_match_requests(request.merchant_id, at)
     waits = read_waiting(request.merchant_id, at)
-    recognise(request.merchant_id, at)
+    waits |= recognise(request.merchant_id, at)
     is_more = match_postings(request.merchant_id, at) or waits
     if is_more:
         request_match(request.merchant_id, now())  # behind whoever asked meanwhile

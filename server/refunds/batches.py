@@ -23,6 +23,7 @@ from server.banking.payments.pain001 import (
     MAX_PAYMENTS,
     CreditTransfer,
     Payer,
+    PaymentRefused,
     credit_transfer_file,
     refusal_of,
 )
@@ -144,10 +145,6 @@ def make_batch(
     if day < today or next_bank_day(day) != day or (day - today).days > 366:
         raise NotPossible("refund_day_impossible")
     refunds = _waiting(merchant_id, refund_ids, account.currency)
-    transfers = _transfers(merchant_id, refunds)
-    refunds = _without_refused(refunds, transfers, channel)
-    if not refunds:
-        raise NotPossible("refund_batch_empty")
     batch = RefundBatch(
         merchant_id=merchant_id,
         account_id=account.id,
@@ -155,18 +152,14 @@ def make_batch(
         status="made",
         message_id=_message_id(at),
         execution_date=day,
-        count=len(refunds),
-        total=_total(refunds),
         currency=account.currency,
-        content=b"",
         created_at=at,
         created_by=actor,
     )
-    chosen = [transfers[refund.id] for refund in refunds]
-    batch.content = _content(batch, account, chosen)
+    written = _write(batch, account, refunds)
     db.session.add(batch)
     db.session.flush()
-    for refund in refunds:
+    for refund in written:
         move(refund, "in_process", at)
         refund.batch_id = batch.id
     return batch
@@ -218,12 +211,29 @@ def _transfers(merchant_id: int, refunds: Collection[Refund]) -> dict[int, Credi
     }
 
 
+def _write(batch: RefundBatch, account: BankAccount, refunds: Sequence[Refund]) -> list[Refund]:
+    """Fill the batch with what can be written; returns that. Raises NotPossible if nothing can."""
+    transfers = _transfers(batch.merchant_id, refunds)
+    written = list(refunds)
+    try:
+        batch.content = _content(batch, account, list(transfers.values()))
+    except PaymentRefused:  # looked at one by one only where something is wrong: it takes as long
+        written = _without_refused(refunds, transfers)
+        batch.content = b""
+    if not written:
+        raise NotPossible("refund_batch_empty")
+    if not batch.content:
+        batch.content = _content(batch, account, [transfers[one.id] for one in written])
+    batch.count, batch.total = len(written), _total(written)
+    return written
+
+
 def _without_refused(
-    refunds: Sequence[Refund], transfers: dict[int, CreditTransfer], channel: Channel
+    refunds: Sequence[Refund], transfers: dict[int, CreditTransfer]
 ) -> list[Refund]:
     kept = []
     for refund in refunds:
-        why = refusal_of(transfers[refund.id]) if channel != "csv" else None
+        why = refusal_of(transfers[refund.id])
         refund.error = f"payment_refused.{why}" if why else None
         if why is None:
             kept.append(refund)

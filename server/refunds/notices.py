@@ -83,6 +83,8 @@ def tell_executed(refund: Refund, order: Order | None, at: datetime) -> bool:
 
 def withhold(refund: Refund) -> None:
     """What is not so any more, or was overtaken, is not sent."""
+    if refund.order_id is None:
+        return
     begins = f"refund:{refund.id}:"
     waiting = select(Mail).where(
         Mail.order_id == refund.order_id,

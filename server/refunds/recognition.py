@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from server.banking.models import Posting
 from server.db import db
@@ -28,31 +28,35 @@ ACTOR: Final = "Kontor"
 POSTINGS_AT_ONCE: Final = 500
 """More than the matcher takes at once, in the same order: it never sees one before us."""
 BATCHES_LOOKED_AT: Final = 200
-REFUNDS_LOOKED_AT: Final = 10_000
+CLOSED_AT_ONCE: Final = 200
 BANK_TAKES: Final = timedelta(days=10)
 """So many days after its day a batch may still be booked."""
 REFUND_BACK: Final = "refund_back"
 """Why such a posting is off the list (``Posting.ignored_because``)."""
 
 
-def recognise(merchant_id: int, at: datetime) -> int:
-    """Look at what is new on the accounts. Returns how many postings were about repayments."""
+def recognise(merchant_id: int, at: datetime) -> bool:
+    """Look at what is new on the accounts, and close and reopen what it is about.
+
+    True if more is to be closed: one debit may be for thousands.
+    """
     lock_merchant(merchant_id)
+    if not _has_refunds(merchant_id):
+        return False
     postings = _fresh(merchant_id)
-    if not postings or not _has_refunds(merchant_id):
-        return 0
     known = _named(merchant_id, postings)
-    found = 0
     for posting in postings:
         if posting.amount < 0:
-            found += _sent(posting, known.get(posting.id, ()), at)
+            _sent(posting, known.get(posting.id, ()), at)
+    db.session.flush()
+    has_more = _close(merchant_id, at)
     coming = [posting for posting in postings if posting.amount > 0 and not posting.is_assigned]
     came_back = own_outgoings(merchant_id, coming)
     for posting in coming:
         sent = came_back.get(posting.id)
-        found += _back(posting, known.get(posting.id, ()), sent, at)
+        _back(posting, known.get(posting.id, ()), sent, at)
     db.session.flush()
-    return found
+    return has_more
 
 
 def _fresh(merchant_id: int) -> Sequence[Posting]:
@@ -97,15 +101,40 @@ def _named(merchant_id: int, postings: Sequence[Posting]) -> dict[int, list[Refu
 # --- executed ----------------------------------------------------------------------------------
 
 
-def _sent(posting: Posting, named: Sequence[Refund], at: datetime) -> int:
-    """Close what this posting took off the account. 1 if it was about repayments."""
-    refunds = [one for one in named if _fits(one, posting)][:1]
-    if not refunds:
-        refunds = _of_batch_total(posting) or _of_batch(posting)
-    for refund in refunds:
+def _sent(posting: Posting, named: Sequence[Refund], at: datetime) -> None:
+    """Find what this posting took off the account. A debit for a whole batch only marks what it
+    is for, so that no step takes long; ``_close`` closes that."""
+    refund = next((one for one in named if _fits(one, posting)), None)
+    whole = _of_batch_total(posting) if refund is None else None
+    if whole is not None:
+        refunds = update(Refund).where(
+            Refund.merchant_id == posting.merchant_id,
+            Refund.batch_id == whole.id,
+            Refund.status == "in_process",
+        )
+        db.session.execute(refunds.values(sent_posting_id=posting.id))
+        if whole.status == "made":
+            mark_batch_sent(whole, actor=ACTOR, at=at)
+        return
+    refund = refund or _of_batch(posting)
+    if refund is not None:
         _batch_was_sent(refund, at)
         processed_now(refund, actor=ACTOR, at=at, sent_posting_id=posting.id)
-    return int(bool(refunds))
+
+
+def _close(merchant_id: int, at: datetime) -> bool:
+    """The next of those that a debit was found for. True if others remain."""
+    query = (
+        select(Refund)
+        .where(Refund.merchant_id == merchant_id, Refund.status == "in_process")
+        .where(Refund.sent_posting_id.is_not(None))
+        .order_by(Refund.id)
+        .limit(CLOSED_AT_ONCE + 1)
+    )
+    rows = db.session.scalars(query.execution_options(populate_existing=True)).all()
+    for row in rows[:CLOSED_AT_ONCE]:
+        processed_now(row, actor=ACTOR, at=at, sent_posting_id=row.sent_posting_id)
+    return len(rows) > CLOSED_AT_ONCE
 
 
 def _batch_was_sent(refund: Refund, at: datetime) -> None:
@@ -123,7 +152,7 @@ def _fits(refund: Refund, posting: Posting) -> bool:
     return same and may_move(refund.status, "processed")
 
 
-def _of_batch_total(posting: Posting) -> list[Refund]:
+def _of_batch_total(posting: Posting) -> RefundBatch | None:
     """One debit for a whole batch: its sum, from its account, in its days. Only if one batch fits,
     or if the posting names it."""
     fitting = [
@@ -134,14 +163,14 @@ def _of_batch_total(posting: Posting) -> list[Refund]:
     named = [batch for batch in fitting if _names(posting, batch)]
     chosen = named or fitting
     if len(chosen) != 1 or (not named and posting.counterparty_iban):
-        return []
-    query = select(Refund).where(
+        return None
+    inside = select(func.sum(Refund.amount)).where(
         Refund.merchant_id == posting.merchant_id,
         Refund.batch_id == chosen[0].id,
         Refund.status == "in_process",
+        Refund.sent_posting_id.is_(None),
     )
-    rows = db.session.scalars(query.order_by(Refund.id).limit(REFUNDS_LOOKED_AT)).all()
-    return list(rows) if sum(row.amount for row in rows) == -posting.amount else []
+    return chosen[0] if db.session.scalar(inside) == -posting.amount else None
 
 
 def _names(posting: Posting, batch: RefundBatch) -> bool:
@@ -152,22 +181,23 @@ def _names(posting: Posting, batch: RefundBatch) -> bool:
     return squashed(batch.message_id) in said
 
 
-def _of_batch(posting: Posting) -> list[Refund]:
+def _of_batch(posting: Posting) -> Refund | None:
     """The bank told no reference: the payee's account and the amount, in a batch of these days.
     Two that look the same are two: the first that is open is meant."""
     iban = "".join((posting.counterparty_iban or "").split()).upper()
     batches = {batch.id for batch in _batches_near(posting)}
     if not iban or not batches:
-        return []
+        return None
     query = select(Refund).where(
         Refund.merchant_id == posting.merchant_id,
         is_any(Refund.batch_id, batches),
         Refund.status == "in_process",
+        Refund.sent_posting_id.is_(None),
         Refund.payee_iban == iban,
         Refund.amount == -posting.amount,
         Refund.currency == posting.currency,
     )
-    return list(db.session.scalars(query.order_by(Refund.id).limit(1)))
+    return db.session.scalar(query.order_by(Refund.id).limit(1))
 
 
 def _batches_near(posting: Posting) -> list[RefundBatch]:
@@ -187,8 +217,8 @@ def _batches_near(posting: Posting) -> list[RefundBatch]:
 # --- come back ---------------------------------------------------------------------------------
 
 
-def _back(posting: Posting, named: Collection[Refund], sent: Posting | None, at: datetime) -> int:
-    """Reopen what came back with this posting. 1 if it was about a repayment."""
+def _back(posting: Posting, named: Collection[Refund], sent: Posting | None, at: datetime) -> None:
+    """Reopen what came back with this posting."""
     refund = next((one for one in named if _came_back(one, posting)), None)
     if refund is None and sent is not None:
         query = select(Refund).where(
@@ -197,10 +227,8 @@ def _back(posting: Posting, named: Collection[Refund], sent: Posting | None, at:
         rows = db.session.scalars(query.execution_options(populate_existing=True)).all()
         # A debit for a whole batch says nothing about which of its payments is back.
         refund = rows[0] if len(rows) == 1 and _has_amount(rows[0], posting) else None
-    if refund is None or refund.status not in ("in_process", "processed"):
-        return 0
-    _reopen(refund, posting, at)
-    return 1
+    if refund is not None and refund.status in ("in_process", "processed"):
+        _reopen(refund, posting, at)
 
 
 def _came_back(refund: Refund, posting: Posting) -> bool:
