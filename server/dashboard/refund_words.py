@@ -15,4 +15,6 @@ def why_failed(error: str | None) -> str:
     why = error.removeprefix(REFUSED)
     if why != error and words.has_text(f"payment_refused.{why}"):
         return str(words.t(f"payment_refused.{why}"))
+    if words.has_text(f"bank_said.{error}"):
+        return str(words.t(f"bank_said.{error}"))
     return sentences.say(error).text
