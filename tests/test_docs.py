@@ -382,7 +382,13 @@ def test_the_commands_of_compose_exist():
 
 def test_compose_starts_every_process():
     started = {" ".join(service["command"][3:]) for service in OURS.values()}
-    assert started == {"migrate", "web", "clock", "relay", *(f"worker {kind}" for kind in cli.WORKERS)}
+    assert started == {
+        "migrate",
+        "web",
+        "clock",
+        "relay",
+        *(f"worker {kind}" for kind in cli.WORKERS),
+    }
 
 
 def test_the_variables_of_compose_are_documented():

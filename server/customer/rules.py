@@ -91,7 +91,7 @@ def payto_link(*, creditor: str, iban: str, amount: Decimal, currency: str, refe
         "receiver-name": creditor,
         "message": reference,
     }
-    return f"payto://iban/{_compact(iban)}?{urlencode(options, quote_via=quote)}"
+    return f"payto://iban/{_compact(iban)}?{urlencode(options, quote_via=quote, safe='')}"
 
 
 def bezahlcode_link(*, creditor: str, iban: str, bic: str, amount: Decimal, reference: str) -> str:
@@ -104,7 +104,7 @@ def bezahlcode_link(*, creditor: str, iban: str, bic: str, amount: Decimal, refe
         "amount": f"{amount:.2f}".replace(".", ","),
         "currency": "EUR",
     }
-    return f"bank://singlepaymentsepa?{urlencode(options, quote_via=quote)}"
+    return f"bank://singlepaymentsepa?{urlencode(options, quote_via=quote, safe='')}"
 
 
 def copied_amount(amount: Decimal, edition: str) -> str:

@@ -37,6 +37,8 @@ from server.refunds.notices import masked
 from server.refunds.service import refunds_of_order, waiting_for_customer
 
 SHOWN_REFUNDS = ("new", "planned", "in_process", "processed")
+"""And those that the customer has confirmed, whatever the merchant still has to look at."""
+GONE = ("cancelled", "failed")
 EURO = "EUR"
 SENT_MAILS = ("done", "unknown")
 
@@ -226,7 +228,8 @@ def _refunds(shown: Shown) -> list[dict[str, Any]]:
     zone = zone_of(shown.order.merchant_id)
     found = []
     for refund in refunds_of_order(shown.order):
-        if refund.status not in SHOWN_REFUNDS or refund.amount <= ZERO or refund.id in waiting:
+        is_seen = refund.status in SHOWN_REFUNDS or refund.confirmed_at is not None
+        if not is_seen or refund.status in GONE or refund.amount <= ZERO or refund.id in waiting:
             continue
         processed = refund.processed_at.astimezone(zone).date() if refund.processed_at else None
         on = processed or refund.planned_for

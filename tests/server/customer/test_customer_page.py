@@ -102,7 +102,7 @@ def test_the_reference_is_of_the_kind_that_the_merchant_wants(client, merchant, 
     change_setting(merchant.id, "reference_kind", kind, actor=ACTOR, at=now())
     db.session.commit()
     page = client.get(path_of(order)).text
-    asked = re.search(r'id="reference" class="mono strong">([^<]+)</dd>', page)
+    asked = re.search(r'id="reference" class="mono strong">([^<]+)</span>', page)
     assert asked and (asked[1] == order.number if kind == "order_number" else asked[1][:2] == "RF")
 
 
