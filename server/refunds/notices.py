@@ -133,6 +133,8 @@ def _write(
     if mail is None:
         return False
     once = f"refund:{refund.id}:{kind}:{refund.reference}"
+    if kind == "refund_announced" and refund.details_at is not None:
+        once += f":{refund.details_at:%Y%m%d%H%M%S%f}"  # another account is news
     return insert_mail(mail | {"once": once, "created_at": at, "due_at": at})
 
 

@@ -210,12 +210,16 @@ def keep_money(merchant_id: int, order_id: int, *, reason: str, actor: str, at: 
     """Nothing goes back, and that is decided (C14): a repayment of 0, executed at once.
 
     What the customer paid too much is written off, so that nobody is asked about it again. The
-    customer is not written to. Raises NotPossible without a reason, or if nothing was paid.
+    customer is not written to. A double click is one. Raises NotPossible without a reason, or if
+    nothing was paid.
     """
     lock_merchant(merchant_id)
     case = case_of(merchant_id, order_id, None)
     order = case.order
     assert order is not None
+    again = _just_now(case, ZERO, actor, at)
+    if again is not None:
+        return again
     if not reason.strip():
         raise NotPossible("refund_reason_missing")
     if case.refused == "refund_nothing_paid":
@@ -468,8 +472,9 @@ def change(
     if payee is not None:
         details = checked_details(row.merchant_id, payee)
         if (details.name, details.iban) != (row.payee_name, row.payee_iban):
+            notices.withhold(row)
             row.requested_by = actor
-            row.approved_at = row.approved_by = row.confirmed_at = None
+            row.approved_at = row.approved_by = row.confirmed_at = row.announced_at = None
             write_details(row, details, "merchant", at)
     row.changed_at = at
     _note(row, "refund_changed", actor, at, reference=row.reference)
@@ -673,9 +678,11 @@ def _now(refund: Refund) -> Refund:
 
 
 def _check_not_in_file(row: Refund) -> None:
+    """An order by FinTS is looked through once more before it is sent; a file is out of reach."""
     if row.status != "in_process" or row.batch_id is None:
         return
-    if db.session.get_one(RefundBatch, row.batch_id).status == "made":
+    batch = db.session.get_one(RefundBatch, row.batch_id)
+    if batch.status == "made" and batch.channel != "fints":
         raise NotPossible("refund_in_unsent_batch", reference=row.reference)
 
 

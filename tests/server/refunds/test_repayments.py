@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from server.db import db
-from server.orders.credit import keep_as_credit
+from server.orders.credit import credit_of, keep_as_credit
 from server.orders.ledger import Ledger, NotPossible, taken_totals
 from server.orders.lifecycle import mark_as_unpaid
 from server.orders.models import Order, Refund
@@ -167,6 +167,8 @@ def test_money_is_kept_on_purpose(merchant, order):
     db.session.commit()
     assert (kept.amount, kept.status, status(order)) == (0, "processed", "paid")
     assert Ledger([order.id]).surplus(order) == 0
+    again = service.keep_money(merchant.id, order.id, reason="gift", actor=ANNA, at=AT)
+    assert again.id == kept.id
     assert "money_kept" in history(order) and mails(order, "refund_executed") == []
 
 
@@ -305,6 +307,26 @@ def test_what_may_be_told_twice_is_held(merchant, order, posting):
 def test_far_too_much_paid_is_looked_at(merchant, order):
     pay(make_posting(merchant, "500.00"), (order, "500.00"))
     assert repay(order, "460.00").holds == ["overpay_pattern"]
+
+
+@pytest.mark.feature("K58", "K33")
+def test_another_payee_is_announced_anew_and_the_old_mail_is_not_sent(order, posting):
+    refund = repay(order, "40.00")
+    family = BankDetails("Erika Mustermann-Gabler", PAYER.iban)
+    do(service.change, refund, payee=family, at=AT + timedelta(minutes=1))
+    assert (refund.status, refund.holds) == ("planned", [])
+    said = [mail.facts["refund_holder"] for mail in mails(order, "refund_announced")]
+    assert said == [family.name]
+
+
+@pytest.mark.feature("K55", "C12")
+def test_a_customers_credit_goes_back_as_well(merchant, order):
+    posting = make_posting(merchant, "50.00")
+    pay(posting, (order, "40.00"))
+    keep_as_credit(merchant.id, posting.id, order.id, actor=ANNA, at=AT)
+    db.session.commit()
+    send_back(posting, "10.00")
+    assert credit_of(order) == [] and status(order) == "paid"
 
 
 @pytest.mark.feature("K58")
