@@ -37,6 +37,7 @@ from server.letters.look import (
 from server.letters.models import Letter
 from server.letters.pdfs import PdfRefused
 from server.letters.rules import next_cutoff
+from server.mail.languages import money
 from server.mail.models import Picture
 from server.mail.pictures import PATH, picture_of
 from server.mail.theme import palette
@@ -44,7 +45,7 @@ from server.merchants.service import settings_of
 from server.merchants.settings import MerchantSettings
 from server.orders.brakes import STOPPED
 from server.orders.identity import Sender, identity_of
-from server.orders.ledger import NotPossible, note
+from server.orders.ledger import ZERO, Ledger, NotPossible, note
 from server.orders.models import OWING_STATUSES, Order
 from server.orders.notices import payee_for
 from server.orders.told import told_order, zone_of
@@ -137,7 +138,10 @@ def has_address(raw: Mapping[str, Any]) -> bool:
 
 
 def check_address(order: Order) -> None:
-    """Raises NotPossible where a letter has nowhere to go."""
+    """Raises NotPossible where a letter has nowhere to go, and in the shadow, where Kontor writes
+    to nobody (N3)."""
+    if settings_of(order.merchant_id, order.shop_id).assignment == "shadow":
+        raise NotPossible("reminder_shadow")
     if order.erased_at is not None or billed_to(told_order(order)) is None:
         raise NotPossible("letter_no_address", number=order.number)
 
@@ -418,6 +422,11 @@ def withhold_letters(order: Order, kinds: Collection[str], why: str) -> int:
     """In the transaction of its reason, as with mails: whoever is not asked for money by mail is
     not sent its form either. Returns how many."""
     wanted = [*kinds, "transfer_form"] if "payment_information" in kinds else list(kinds)
+    waiting = select(Letter.id).where(
+        Letter.order_id == order.id, Letter.kind.in_(wanted), is_waiting()
+    )
+    if db.session.scalar(waiting.limit(1)) is None:
+        return 0
     stopped = (
         update(Letter)
         .where(Letter.order_id == order.id, Letter.kind.in_(wanted), _is_stopped())
@@ -449,5 +458,19 @@ def _why_held(letter: Letter) -> str | None:
     order = db.session.get(Order, letter.order_id) if letter.order_id is not None else None
     if order is None or order.erased_at is not None:
         return ERASED
+    _drop_wrong_slip(letter, order)
     is_moot = letter.kind in ASKING_LETTERS and order.payment_status not in OWING_STATUSES
     return NOT_OWED if is_moot else None
+
+
+def _drop_wrong_slip(letter: Letter, order: Order) -> None:
+    """The invoice goes all the same; a slip that asks for what is not owed any more does not."""
+    asked = letter.facts.get("amount_due")
+    if not letter_kinds.KINDS[letter.kind].encloses or not asked:
+        return
+    rest = Ledger([order.id]).rest(order)
+    owes = order.payment_status in OWING_STATUSES and rest > ZERO
+    if not owes or asked != money(rest, order.currency, letter.language):
+        letter.facts = {
+            name: text for name, text in letter.facts.items() if name not in letter_kinds.TRANSFER
+        }

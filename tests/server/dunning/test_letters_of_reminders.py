@@ -13,11 +13,12 @@ from server.db import db
 from server.dunning.service import recount_fees, send_reminder
 from server.letters.models import Letter
 from server.mail.models import Mail
+from server.matching.service import tell_of_the_day
 from server.orders.brakes import STOPPED
 from server.orders.charges import count_charges, miscounted
 from server.orders.charges import reminders_of as levels_of
 from server.orders.ledger import NotPossible
-from server.orders.letter_actions import cancel, follow_failed_mails, mail_as_letter
+from server.orders.letter_actions import cancel, mail_as_letter
 from server.orders.lifecycle import block_reminders
 from server.orders.models import Order
 from server.orders.service import mark_as_paid
@@ -270,7 +271,7 @@ def test_a_lost_reminder_goes_by_letter_its_level_stays_and_its_charge_counts_ag
 
 
 @pytest.mark.feature("K35")
-def test_the_run_itself_follows_lost_reminders(merchant, shop):
+def test_what_is_done_once_a_day_follows_lost_reminders(merchant, shop):
     set_to(shop, letter_reminder="mail_failed", **OWN_FEES)
     order = order_of(shop, **INVOICE)
     run_at(merchant, day(21))
@@ -278,7 +279,7 @@ def test_the_run_itself_follows_lost_reminders(merchant, shop):
     (mail,) = mails_of(order, "reminder")
     mail.delivery = "bounced"
     db.session.commit()
-    follow_failed_mails(merchant.id, day(22))
+    tell_of_the_day(merchant.id, day(22))
     db.session.commit()
     assert [row.letter_id for row in reminders_of(order)] == [letters_of(order)[0].id]
     assert charged(order) == 2

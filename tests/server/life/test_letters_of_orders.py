@@ -373,6 +373,31 @@ def test_the_invoice_of_a_paid_order_or_on_wish_goes_without_a_slip(merchant, sh
 
 
 @pytest.mark.feature("S75")
+@pytest.mark.parametrize(("paid", "asks"), [(None, True), ("5.00", False), ("19.90", False)])
+def test_a_slip_that_is_wrong_when_the_invoice_goes_stays_behind(merchant, shop, paid, asks):
+    _, order = pushed(shop)
+    store_invoice(order, "R-7", pdf(), LATER)
+    send_invoice(merchant.id, order.id, actor=ANNA, at=LATER)
+    if paid is not None:
+        pay(merchant, order, paid)
+    (letter,) = letters(order)
+    assert hold_back([letter]) == []
+    assert ("amount_due" in letter.facts, letter.facts["invoice_number"]) == (asks, "R-7")
+
+
+@pytest.mark.feature("N3")
+def test_in_the_shadow_nobody_gets_a_letter_not_even_by_hand(merchant, shop):
+    wishes(merchant, assignment="shadow")
+    wishes(merchant, shop, letter_payment_information="always", letter_invoice="always")
+    _, order = pushed(shop)
+    store_invoice(order, "R-7", pdf(), LATER)
+    for send in (send_transfer_form, send_invoice):
+        with pytest.raises(NotPossible, match="reminder_shadow"):
+            send(merchant.id, order.id, actor=ANNA, at=LATER)
+    assert letters(order) == []
+
+
+@pytest.mark.feature("S75")
 def test_a_pdf_that_is_not_printed_is_kept_and_the_reason_is_said(merchant, shop):
     wishes(merchant, shop, letter_invoice="always")
     _, order = pushed(shop)
