@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-PARTS = ("push", "compare", "latency", "mails", "agents", "visits")
+PARTS = ("push", "compare", "latency", "mails", "agents", "visits", "customer_page")
 WITHOUT_SERVER = ("statements", "imports", "decisions", "matching", "dunning", "letters", "refunds")
 
 

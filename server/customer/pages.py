@@ -79,9 +79,10 @@ def order_of(token: str) -> Order:
     if order is None or order.monitor_at is not None:
         attempt_limits().count(UNKNOWN_PER_ADDRESS, client_network())
         abort(404)
-    settings = settings_of(order.merchant_id, order.shop_id)
+    g.shop = order.shop
+    g.settings = settings_of(order.merchant_id, order.shop_id)
     country = stored_country(order.wire)
-    g.language = edition_for(order.language, country, order.shop, settings)
+    g.language = edition_for(order.language, country, g.shop, g.settings)
     stop_at(LOOKS_PER_ORDER, str(order.id))
     attempt_limits().count(LOOKS_PER_ORDER, str(order.id))
     return order
@@ -93,7 +94,7 @@ def stop_at(limit: RateLimitItem, key: str) -> None:
 
 
 def looked_at(order: Order) -> Shown:
-    return look_at(order, g.language, now())
+    return look_at(order, g.language, g.settings, now())
 
 
 def page(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
@@ -23,7 +24,7 @@ from server.db import db
 from server.mail.kinds import KINDS
 from server.mail.languages import day, language_of, money
 from server.mail.models import Mail
-from server.merchants.service import settings_of
+from server.merchants.models import Merchant
 from server.merchants.settings import MerchantSettings
 from server.orders.asking import request_for
 from server.orders.claims import MAX_MESSAGE, MAX_PROOF_BYTES, claims_of
@@ -48,10 +49,12 @@ class Shown:
     """One look at an order: its state, and the values that most parts of the page need."""
 
     order: Order
+    merchant: Merchant
     state: State
     edition: str
     today: date
     settings: MerchantSettings
+    waiting: Sequence[Refund] = ()
 
     def money(self, amount: Decimal) -> str:
         return money(amount, self.order.currency, self.edition)
@@ -64,19 +67,21 @@ class Shown:
         return self.day(self.today + timedelta(days=self.settings.page_more_days))
 
 
-def look_at(order: Order, edition: str, at: datetime) -> Shown:
-    """The order as its customer may see it now."""
+def look_at(order: Order, edition: str, settings: MerchantSettings, at: datetime) -> Shown:
+    """The order as its customer may see it now; ``settings`` are those of its shop."""
+    merchant = db.session.get_one(Merchant, order.merchant_id)  # kept: much here asks for it
     state = rules.state_of(
         order.payment_status, order.payment_code, is_erased=order.erased_at is not None
     )
-    zone = zone_of(order.merchant_id)
+    zone = ZoneInfo(merchant.timezone)
     today = at.astimezone(zone).date()
-    if state not in ("owing", "over"):
+    waiting = waiting_for_customer(order) if state != "over" else ()
+    if state not in ("owing", "over") and not waiting:
         closed_at = _closed_at(order)
         closed_on = closed_at.astimezone(zone).date() if closed_at else None
-        if rules.has_faded(state, closed_on, today) and not waiting_for_customer(order):
+        if rules.has_faded(state, closed_on, today):
             state = "over"
-    return Shown(order, state, edition, today, settings_of(order.merchant_id, order.shop_id))
+    return Shown(order, merchant, state, edition, today, settings, waiting)
 
 
 def _closed_at(order: Order) -> datetime | None:
@@ -224,7 +229,7 @@ def _more_time(shown: Shown) -> dict[str, Any]:
 
 def _refunds(shown: Shown) -> list[dict[str, Any]]:
     """What goes back or went, without what still waits for the customer."""
-    waiting = {one.id for one in waiting_for_customer(shown.order)}
+    waiting = {one.id for one in shown.waiting}
     zone = zone_of(shown.order.merchant_id)
     found = []
     for refund in refunds_of_order(shown.order):
@@ -261,7 +266,7 @@ def _waiting(shown: Shown) -> list[dict[str, Any]]:
             "until": shown.day(until) if until else "",
         }
 
-    return [one(refund) for refund in waiting_for_customer(shown.order)]
+    return [one(refund) for refund in shown.waiting]
 
 
 # --- papers and mails ---------------------------------------------------------------------------
