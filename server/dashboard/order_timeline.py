@@ -15,11 +15,13 @@ from markupsafe import Markup
 
 from server.dashboard import mail_log_queries, order_queries, words
 from server.dashboard.pages import event_facts
+from server.dashboard.refund_words import why_failed
 from server.dashboard.status import Badge, mail_badge, order_badge, order_word, update_badge
 from server.dashboard.words import t
 from server.mail.rules import KINDS
 from server.orders.models import Order, OrderEvent, Reminder
 from server.orders.rules import LATE_CODES
+from server.refunds.rules import HOLDS
 
 GROUPS = ("payments", "mails", "shop")
 """What the timeline may be narrowed to."""
@@ -37,6 +39,21 @@ SAYS_STATUS = {
     "left_alone",
 }
 """What says by itself where the order stands from then on."""
+REFUND_EVENTS = (
+    "refund_arranged",
+    "refund_changed",
+    "refund_held",
+    "refund_approved",
+    "refund_confirmed",
+    "refund_released",
+    "refund_cancelled",
+    "refund_file_downloaded",
+    "refund_sent",
+    "refund_processed",
+    "refund_failed",
+    "refund_retried",
+)
+"""What happens to the repayments of an order (S78)."""
 _EVENT_GROUPS = {
     "payments": {
         "status_changed",
@@ -49,6 +66,8 @@ _EVENT_GROUPS = {
         "payment_returned",
         "return_undone",
         "marked_as_unpaid",
+        "money_kept",
+        *REFUND_EVENTS,
         "claimed_paid",
         "proof_received",
         "claim_settled",
@@ -86,6 +105,8 @@ _ICONS = {
     "assignment_undone": "refunded",
     "payment_returned": "refunded",
     "marked_as_unpaid": "refunded",
+    **dict.fromkeys(REFUND_EVENTS, "refunded"),
+    "money_kept": "refunded",
     "removed": "removed",
     "removal_held": "ask",
     "cancelled": "cancelled",
@@ -123,6 +144,8 @@ _ICONS = {
 _WARNS = {
     "letter_not_written": "warn",
     "removal_held": "warn",
+    "refund_held": "warn",
+    "refund_failed": "bad",
     "claimed_paid": "warn",
     "more_time_asked": "warn",
     "collection": "bad",
@@ -327,7 +350,20 @@ def _reminder_sent(facts: dict[str, Any], _: Order) -> Markup:
     return t("event.reminder_sent", level=level_word(int(facts.get("level", 1))))
 
 
+def _refund_held(facts: dict[str, Any], _: Order) -> Markup:
+    why = [one for one in str(facts.get("holds", "")).split(", ") if one]
+    named = [str(t(f"refund_hold_word.{one}")) for one in why if one in HOLDS]
+    return t("event.refund_held", why="; ".join(named))
+
+
+def _refund_failed(facts: dict[str, Any], _: Order) -> Markup:
+    reference, why = facts.get("reference", ""), why_failed(str(facts.get("reason", "")))
+    return t("event.refund_failed", reference=reference, why=why)
+
+
 _SENTENCES = {
+    "refund_held": _refund_held,
+    "refund_failed": _refund_failed,
     "status_changed": _status_changed,
     "base_date_set": _base_date_set,
     "claimed_paid": _claimed_paid,

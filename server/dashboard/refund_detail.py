@@ -36,6 +36,7 @@ class Act:
 
 
 ACTS = (
+    Act("approve", asks=True),
     Act("execute_now"),
     Act("try_again"),
     Act("change", asks=True),
@@ -45,6 +46,8 @@ ACTS = (
 )
 ASKING = {"mark_processed", "mark_failed", "cancel"}
 """Those of the pages here; what is changed has a form of its own."""
+DECIDE = {"approve", "cancel"}
+"""What stands with the reasons of one that is held."""
 _CHANGEABLE = {*REFUND_WAITING, "failed"}
 
 
@@ -53,6 +56,7 @@ def acts_of(refund: Refund) -> list[Act]:
     if not refund.amount:
         return []
     fits = {
+        "approve": refund.status == "held",
         "execute_now": refund.status == "planned",
         "try_again": refund.status == "failed",
         "change": refund.status in _CHANGEABLE,
@@ -114,7 +118,7 @@ def refund_page(refund_id: int, problem: NotPossible | None = None, code: int = 
         wrong="typed" if problem and "typed" in request.form else None,
         waits=_waits(refund),
         why_failed=why_failed(refund.error),
-        acts=[one for one in acts_of(refund) if refund.status != "held" or one.name != "cancel"],
+        acts=[one for one in acts_of(refund) if refund.status != "held" or one.name not in DECIDE],
         problem=problem,
     )
 

@@ -6,6 +6,8 @@ from server.dashboard import sentences, words
 
 REFUSED = "payment_refused."
 """How the reason begins for which a payment could not be written into a file."""
+RETURNED = "returned: "
+"""How the reason begins for which the bank sent it back."""
 
 
 def why_failed(error: str | None) -> str:
@@ -17,4 +19,6 @@ def why_failed(error: str | None) -> str:
         return str(words.t(f"payment_refused.{why}"))
     if words.has_text(f"bank_said.{error}"):
         return str(words.t(f"bank_said.{error}"))
+    if error.startswith(RETURNED):
+        return str(words.t("refund.returned", why=error.removeprefix(RETURNED)))
     return sentences.say(error).text

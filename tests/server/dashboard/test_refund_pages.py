@@ -268,17 +268,36 @@ def test_why_it_is_held_is_said_with_the_evidence(merchant, shop, anna):
     assert "Gehen soll es an Max Beispiel, DE75 5121 0800 1245 1261 99" in shown
 
 
+@pytest.mark.feature("N9", "S78")
+def test_the_history_of_the_order_says_it_in_plain_words(merchant, shop, anna):
+    row = held(merchant, shop)
+    shown = words(anna.get(f"/orders/{row.order_id}?show=payments"))
+    assert "Erstattung von 20,00 € veranlasst" in shown
+    assert "Erstattung angehalten: Empfänger ist nicht der Zahler; andere Bank" in shown
+    assert "Freigeben" in shown
+    refunds.approve(row, actor=BERT, at=now())
+    refunds.mark_processed(row, actor=ANNA, at=now())
+    refunds.mark_failed(row, "returned: AC04 closed", actor="Kontor", at=now())
+    db.session.commit()
+    shown = words(anna.get(f"/orders/{row.order_id}"))
+    assert "gescheitert: Das Geld kam zurück: AC04 closed" in shown
+
+
 @pytest.mark.feature("N9")
 @pytest.mark.parametrize("hold", HOLDS)
 def test_every_reason_to_hold_is_said_in_both_languages(merchant, shop, anna, hold):
     row = held(merchant, shop)
     row.holds = [hold]
+    event = db.session.query(OrderEvent).filter_by(kind="refund_held").one()
+    event.facts = {"holds": hold}
     db.session.commit()
     for language in ("de", "en"):
         db.session.query(User).one().language = language
         db.session.commit()
         page = anna.get(f"/repayments/{row.id}")
         assert page.status_code == 200 and hold not in page.text
+        history = anna.get(f"/orders/{row.order_id}")
+        assert history.status_code == 200 and hold not in history.text
 
 
 @pytest.mark.feature("C18")
