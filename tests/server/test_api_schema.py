@@ -69,6 +69,8 @@ OPERATIONS = (
     "POST /api/v1/orders/batch",
     "GET /api/v1/orders/{external_id}",
     "PUT /api/v1/orders/{external_id}/invoices/{number}",
+    "POST /api/v1/orders/{external_id}/refunds",
+    "GET /api/v1/orders/{external_id}/refunds",
     "POST /api/v1/orders/gone",
     "GET /api/v1/payment-updates",
     "POST /api/v1/payment-updates/{update_id}/acknowledgement",
