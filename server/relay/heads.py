@@ -25,7 +25,7 @@ NEVER_SENT = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 
 _END = re.compile(rb"\r\n\r\n|\A\r\n")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
-_MESSAGE_ID = re.compile(r"<[^<>\s]{1,988}>")
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,988}>")
 _BARE_ENDS = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
