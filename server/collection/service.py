@@ -501,7 +501,8 @@ def _become(case: CollectionCase, state: str, *, actor: str, at: datetime) -> No
         return
     order = db.session.get_one(Order, case.order_id, populate_existing=True)
     if order.payment_status == "collection":
-        mark_as_paid(case.merchant_id, case.order_id, actor=actor, at=at)
+        payer = _actor(case) if case.is_opened else actor  # he need not be told of it
+        mark_as_paid(case.merchant_id, case.order_id, actor=payer, at=at)
 
 
 def _follow_ledger(case: CollectionCase, at: datetime) -> None:

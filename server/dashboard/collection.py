@@ -28,6 +28,8 @@ from server.orders.service import NotPossible
 pages = Blueprint("collection", __name__)
 
 CASES_A_PAGE = 50
+LOOKED_AT = 1000
+"""So many of the newest cases are looked at for Today."""
 FILE_POLICY = "default-src 'none'; sandbox"
 """What strangers wrote is saved, never shown within our own pages."""
 LOOKS = {
@@ -340,6 +342,7 @@ def _waiting(merchant_id: int) -> dict[str, list[tuple[int, str]]]:
             CollectionCase.state.in_(("handed_over", "rejected", "closed")),
         )
         .order_by(CollectionCase.id.desc())
+        .limit(LOOKED_AT)
     )
     found: dict[str, list[tuple[int, str]]] = {"failed": [], "nobody": [], "ended": []}
     for case, number in db.session.execute(query):

@@ -332,6 +332,20 @@ def test_without_a_partner_the_merchant_does_it_himself(order, allowed):
     assert {row.actor for row in rows} == {ANNA}
 
 
+@pytest.mark.feature("K6", "K62")
+def test_what_he_said_on_the_phone_to_have_collected_is_not_told_him(order, by_http, partner):
+    hand_over(order)
+    work()
+    service.record_by_hand(
+        order.merchant_id, case_of(order).id, "paid", "by phone", actor=ANNA, at=LATER
+    )
+    db.session.commit()
+    work()
+    assert (order.payment_status, partner.only.payments) == ("paid", [])
+    recorded = db.session.query(CollectionEvent).filter_by(kind="state").one()
+    assert (recorded.state, recorded.actor) == ("paid", ANNA)
+
+
 @pytest.mark.parametrize(
     ("state", "words", "why"),
     [("cancelled", "", "no_state"), ("", "  ", "nothing_recorded"), ("won", "x", "no_state")],
