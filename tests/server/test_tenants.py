@@ -226,6 +226,7 @@ class Victim(Party):
         mail = self.sent_mail(at)
         refund_id, batch_id = self.repayments(order.id, at)
         letter_id = send_transfer_form(self.merchant.id, self.open_order.id, actor=MARK, at=at)
+        db.session.commit()
         self.posting, self.booked = posting, booked
         self.ids = {
             "relayed_id": relayed,
