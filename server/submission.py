@@ -365,6 +365,12 @@ class _Protocol(SMTP):
             self._writer.write(b"421 4.3.2 Going down, try again later\r\n")
             self.transport.close()
 
+    async def push(self, status: Any) -> None:
+        """Nothing to a connection that was closed: the library would read on, and fail at it."""
+        if self.transport is None or self.transport.is_closing():
+            raise asyncio.CancelledError
+        await super().push(status)
+
     # --- log-in
 
     async def auth_PLAIN(self, _: Any, args: list[str]) -> AuthResult:

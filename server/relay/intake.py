@@ -158,8 +158,8 @@ def accept(
         "received_at": at,
         "origin": origin.kind,
         "client_address": origin.client_address[:45],
-        "client_name": origin.client_name.encode("ascii", "replace").decode()[:255],
-        "sender": sender[:320],
+        "client_name": _storable(origin.client_name)[:255],
+        "sender": _storable(sender)[:320],
         "header_from": head.sender,
         "domain": head.domain,
         "subject": head.subject,
@@ -171,6 +171,11 @@ def accept(
     number = db.session.execute(_WRITE, {**values, "recipients": list(dict.fromkeys(recipients))})
     announce(RelayDelivery)
     return int(number.scalar_one())
+
+
+def _storable(said: str) -> str:
+    """A stranger's word as text of the database, which has no NUL; only for people to read."""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in said)
 
 
 def check_may_send(caller: Caller, head: Head) -> None:

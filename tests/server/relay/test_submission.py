@@ -289,3 +289,35 @@ def test_a_database_that_is_away_loses_nothing(app, port, system, monkeypatch):
             assert refused.value.smtp_code == 451
         assert smtp.sendmail(FROM, [TO], a_mail()) == {}
     assert len(messages()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sender"),
+    [("kas\0se", FROM), ("kas\x1b[31mse", FROM), ("kasse", f"a\0b@{DOMAIN}"), ("kasse", "")],
+)
+def test_what_a_client_calls_itself_cannot_keep_its_mail_out(port, system, name, sender):
+    with connect(port) as smtp:
+        smtp.helo_resp = smtp.docmd("EHLO", name)[1]
+        plain = base64.b64encode(f"\0{system.user}\0{system.password}".encode()).decode()
+        assert smtp.docmd("AUTH", f"PLAIN {plain}")[0] == 235
+        smtp.docmd(f"MAIL FROM:<{sender}>")
+        smtp.docmd(f"RCPT TO:<{TO}>")
+        assert smtp.docmd("DATA")[0] == 354
+        smtp.sock.sendall(a_mail() + b".\r\n")
+        assert smtp.getreply()[0] == 250
+    [row] = messages()
+    assert (row.client_name, row.sender) == tuple(
+        word.replace("\0", "?").replace("\x1b", "?") for word in (name, sender)
+    )
+
+
+def test_nonsense_ends_the_dialogue_and_nothing_is_said_of_it(port, caplog):
+    with connect(port) as smtp:
+        smtp.ehlo("kasse.example.org")
+        smtp.sock.sendall(b"LOREM\r\n" * 20)
+        codes = []
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            while True:
+                codes.append(smtp.getreply()[0])
+        assert codes == [500] * 4 + [502]
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
