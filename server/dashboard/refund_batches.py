@@ -33,6 +33,8 @@ SHOWN = 200
 """So many are ticked one by one; the others go together with one tick."""
 FILE_CHANNELS: tuple[Channel, ...] = ("pain001", "csv")
 MEDIA = {"pain001": ("application/xml; charset=utf-8", "xml"), "csv": ("text/csv", "csv")}
+HAS_FILE = ("made", "sent")
+"""What was dropped or refused is arranged anew: its file must not reach the bank any more."""
 FIELD_OF_PROBLEM = {
     "date_unreadable": "day",
     "refund_day_impossible": "day",
@@ -208,7 +210,7 @@ def download(batch_id: int) -> BaseResponse:
     """The file, for administrators; each time is noted, because a second one pays twice."""
     batch = batch_or_404(batch_id).batch
     require_administrator()
-    if batch.channel not in MEDIA or batch.status == "dropped":
+    if batch.channel not in MEDIA or batch.status not in HAS_FILE:
         abort(404)
     orders = refund_queries.orders_of_batch(batch)
     for order in orders:

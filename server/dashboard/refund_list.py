@@ -15,7 +15,7 @@ from server.dashboard.pages import asked_day, page, plain, typed_id
 from server.dashboard.refund_queries import RefundFilter, RefundRow
 from server.dashboard.status import REFUND_WORDS
 from server.orders.models import Order, Refund
-from server.refunds import batches, service
+from server.refunds import service
 
 FILTER_ARGUMENTS = ("status", "from", "to", "q")
 COLUMNS = (
@@ -47,6 +47,7 @@ def _list_page(problem: str | None = None) -> Response:
     wanted, before = _asked(), typed_id(request.args.get("before")) or None
     matching = _matching(wanted)
     rows, has_more = refund_queries.refund_page(matching, before)
+    waiting = refund_queries.waiting(g.merchant_id, "new")
     kept = _kept()
     return page(
         "refunds.html",
@@ -56,7 +57,7 @@ def _list_page(problem: str | None = None) -> Response:
         rows=rows,
         arrivals={row.refund.id: service.arrival(row.refund) for row in rows},
         sums=refund_queries.refund_sums(matching),
-        ready=sum(len(one.refunds) for one in batches.payable(g.merchant_id)),
+        ready=waiting.count if waiting else 0,
         kept=kept,
         start=url_for(".show_all", **kept) if before else None,
         more=url_for(".show_all", **kept, before=rows[-1].refund.id) if has_more else None,

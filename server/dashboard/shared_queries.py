@@ -17,6 +17,7 @@ from server.banking.models import AccountMovement, BankAccount, Posting
 from server.dashboard import queries
 from server.db import db
 from server.merchants.models import Merchant
+from server.orders.models import Refund
 
 NOBODYS_SHOWN = 50
 PASSED_ON_SHOWN = 12
@@ -27,7 +28,7 @@ ROWS_AT_ONCE = 1_000
 EARLIEST = date.min
 ZERO = Decimal(0)
 
-OWN_KINDS = ("received", "sent", "return")
+OWN_KINDS = ("received", "sent", "return", "refund")
 MEMBER_KINDS = ("received", "return", *sharing.KINDS)
 """What the list of movements can be narrowed to: an own account, and one shared with others."""
 
@@ -238,9 +239,10 @@ def _newest_first(
     balance: ColumnElement[Any] = literal(None)
     if account.shared_account_id is not None:
         balance = func.sum(rows.c.amount).over(order_by=[day, rows.c.source, rows.c.id])
-    told = select(rows, day.label("day"), balance.label("balance")).subquery()
+    is_refund = _is_refund(account, rows).label("is_refund")
+    told = select(rows, day.label("day"), balance.label("balance"), is_refund).subquery()
     place: list[ColumnElement[Any]] = [told.c.day, told.c.source, told.c.id]
-    query = select(told).where(*_conditions(told, wanted))
+    query = select(told).where(*_conditions(account, told, wanted))
     return query.order_by(*(column.desc() for column in place)), place
 
 
@@ -248,6 +250,7 @@ def _row(row: Row[Any]) -> MovementRow:
     kind = row.kind
     if kind == "posting":
         kind = "return" if row.is_return else "sent" if row.amount < 0 else "received"
+        kind = "refund" if row.is_refund else kind
     return MovementRow(
         row.id,
         row.id if row.kind == "posting" else None,
@@ -268,23 +271,35 @@ def movement_sums(account: BankAccount, wanted: MovementFilter) -> list[Movement
     sent = func.coalesce(func.sum(rows.c.amount).filter(rows.c.amount < 0), ZERO)
     found = db.session.execute(
         select(rows.c.currency, func.count(), received, sent, func.sum(rows.c.amount))
-        .where(*_conditions(rows, wanted))
+        .where(*_conditions(account, rows, wanted))
         .group_by(rows.c.currency)
         .order_by(rows.c.currency)
     )
     return [MovementSums(*row) for row in found]
 
 
-def _conditions(rows: Subquery, wanted: MovementFilter) -> list[ColumnElement[bool]]:
+def _is_refund(account: BankAccount, rows: Subquery) -> ColumnElement[bool]:
+    """Whether a posting executed repayments (S78); what a member got back is told otherwise."""
+    sent = select(Refund.sent_posting_id).where(
+        Refund.merchant_id == account.merchant_id, Refund.sent_posting_id.is_not(None)
+    )
+    return and_(rows.c.kind == "posting", rows.c.id.in_(sent))
+
+
+def _conditions(
+    account: BankAccount, rows: Subquery, wanted: MovementFilter
+) -> list[ColumnElement[bool]]:
     conditions = sharing.movement_conditions(
         rows, since=wanted.first_date, until=wanted.last_date, text=wanted.text
     )
-    is_posting = rows.c.kind == "posting"
+    is_posting, is_refund = rows.c.kind == "posting", _is_refund(account, rows)
     kinds = {
         "received": and_(is_posting, ~rows.c.is_return, rows.c.amount >= 0),
-        "sent": and_(is_posting, ~rows.c.is_return, rows.c.amount < 0),
-        "return": and_(is_posting, rows.c.is_return),
+        "sent": and_(is_posting, ~rows.c.is_return, ~is_refund, rows.c.amount < 0),
+        "return": and_(is_posting, ~is_refund, rows.c.is_return),
     }
+    if account.shared_account_id is None:
+        kinds["refund"] = is_refund
     if wanted.kind:
         conditions.append(kinds.get(wanted.kind, rows.c.kind == wanted.kind))
     return conditions

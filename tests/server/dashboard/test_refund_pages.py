@@ -551,6 +551,31 @@ def test_a_batch_is_handed_in_or_not_after_all_or_fails(merchant, shop, anna):
     assert "Eingereicht" in shown and "Nicht eingereicht" in shown and "Gescheitert" in shown
 
 
+@pytest.mark.feature("C15")
+def test_nobody_sends_the_repayments_of_another_merchant(app, merchant, shop, anna):
+    theirs = ready(merchant, shop)
+    (group,) = batches.payable(merchant.id)
+    bob = member(app, make_merchant("Bobs Laden"), "bob@example.com")
+    form = {"account": str(group.account.id), "group": str(group.account.id), "others": "yes",
+            "last": str(theirs.id), "refund": str(theirs.id), "channel": "pain001"}  # fmt: skip
+    answer = bob.post("/repayments/bank", form)
+    assert answer.status_code == 409 and "Erika" not in answer.text
+    assert again(theirs).status == "new" and db.session.query(RefundBatch).count() == 0
+
+
+@pytest.mark.feature("C15")
+def test_what_is_not_listed_goes_along_by_one_tick(merchant, shop, anna, monkeypatch):
+    monkeypatch.setattr("server.dashboard.refund_batches.SHOWN", 1)
+    rows = [ready(merchant, shop) for _ in range(3)]
+    assert "und 2 weitere, die hier nicht stehen" in words(anna.get("/repayments/bank"))
+    (group,) = batches.payable(merchant.id)
+    form = {"account": str(group.account.id), "group": str(group.account.id),
+            "last": str(rows[1].id), "refund": str(rows[0].id), "channel": "csv"}  # fmt: skip
+    assert anna.post("/repayments/bank", form | {"others": "yes"}).status_code == 303
+    # The third came after the page was shown.
+    assert [again(row).status for row in rows] == ["in_process", "in_process", "new"]
+
+
 def at_bank(merchant, shop, **step) -> RefundBatch:
     """A batch about which the bank asks something."""
     batch = made(merchant, ready(merchant, shop), channel="fints")
@@ -636,3 +661,22 @@ def test_today_reminds_of_a_file_that_nobody_handed_in(merchant, shop, anna):
     batch.created_at -= timedelta(days=3)
     db.session.commit()
     assert "Ein Auftrag mit 1 Erstattung ist noch nicht eingereicht" in words(anna.get("/"))
+
+
+# --- what the bank booked ---------------------------------------------------------------------
+
+
+@pytest.mark.feature("C15", "S78")
+def test_a_debit_that_was_a_repayment_is_called_one(merchant, shop, anna):
+    row = ready(merchant, shop)
+    debit = make_posting(merchant, "-30.00", row.reference, counterparty_name="Clara Beispiel")
+    make_posting(merchant, "-9.00", "Gebühren", counterparty_name="Musterbank")
+    refunds.mark_processed(row, actor="Kontor", at=now(), sent_posting_id=debit.id)
+    db.session.commit()
+    movements = f"/bank-accounts/{debit.account_id}/movements"
+    only = words(anna.get(f"{movements}?type=refund"))
+    assert "Clara Beispiel" in only and "Musterbank" not in only
+    others = words(anna.get(f"{movements}?type=sent"))
+    assert "Musterbank" in others and "Clara Beispiel" not in others
+    shown = words(anna.get(f"/postings/{debit.id}?state=all"))
+    assert "Diese Abbuchung ist eine Erstattung: 30,00 €, Erika Mustermann" in shown
