@@ -15,7 +15,7 @@ from server.db import db
 from server.mail.bounces import StillSending, mail_of, reason_to_suppress
 from server.mail.reports import Report, read_report
 from server.mail.suppression import suppress
-from server.relay.delivery import note
+from server.relay.delivery import add_event
 from server.relay.models import RelayDelivery, RelayEvent
 
 MOST_EVENTS: Final = 60
@@ -60,7 +60,7 @@ def _tell(row: RelayDelivery, report: Report, at: datetime) -> bool:
         row.delivered_at = at
     kind = _EVENTS.get(report.kind)
     if kind is not None:
-        note(row, kind, at, words=report.words, code=report.status_code, host=report.reporter)
+        add_event(row, kind, at, words=report.words, code=report.status_code, host=report.reporter)
     reason = reason_to_suppress(report)
     if reason is not None and row.recipient:
         suppress(row.merchant_id, row.recipient, reason, at=at, evidence=report.words)

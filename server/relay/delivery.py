@@ -83,7 +83,7 @@ class RelayDesk:
 
     def note_success(self, row: RelayDelivery, letter: Parcel, answer: str, host: str) -> None:
         row.smtp_response, row.sent_via, row.delivery, row.failure = answer, host, "accepted", None
-        note(row, "delivered", self.at, words=answer, host=host)
+        add_event(row, "delivered", self.at, words=answer, host=host)
 
     def note_failure(
         self, row: RelayDelivery, problem: NotSent, letter: Parcel | None = None
@@ -92,7 +92,7 @@ class RelayDesk:
         if letter is not None:
             row.smtp_response = str(problem)
         kind = "bounced" if isinstance(problem, NotEver) else "deferred"
-        note(row, kind, self.at, words=str(problem))
+        add_event(row, kind, self.at, words=str(problem))
 
     def suppress(self, row: RelayDelivery, evidence: str, at: datetime) -> None:
         suppress(row.merchant_id, row.recipient, "bounced", at=at, evidence=evidence)
@@ -167,7 +167,7 @@ def _senders(connection_ids: Iterable[int]) -> dict[tuple[int, str], _From]:
 # --- what is written down -----------------------------------------------------------------------
 
 
-def note(
+def add_event(
     row: RelayDelivery, kind: str, at: datetime, *, words: str = "", code: str = "", host: str = ""
 ) -> None:
     """One line of the delivery's path; counted a moment later."""
@@ -194,5 +194,5 @@ def withhold_suppressed(rows: Sequence[RelayDelivery], at: datetime) -> list[Rel
         words = words_of_block(blocks[row.id])
         row.withhold(words)
         row.failure = "blocked"
-        note(row, "suppressed", at, words=words)
+        add_event(row, "suppressed", at, words=words)
     return held
