@@ -15,6 +15,7 @@ from sqlalchemy import exists, func, select
 
 from server.banking.models import Posting
 from server.db import db
+from server.merchants.models import SettingChange
 from server.merchants.service import lock_merchant, settings_of
 from server.orders.credit import credit_of
 from server.orders.ledger import ZERO, Ledger, NotPossible, is_standing, order_now
@@ -37,14 +38,24 @@ def repay_surpluses(merchant_id: int, at: datetime) -> list[Refund]:
     A surplus that needs a second person is arranged and held; one that may be a payment told twice
     is not arranged at all, because it may be no money.
     """
-    shop_ids = select(Shop.id).where(Shop.merchant_id == merchant_id)
-    wanting = [shop_id for shop_id in db.session.scalars(shop_ids) if _wants(merchant_id, shop_id)]
+    wanting = _wanting(merchant_id)
     if not wanting:
         return []
     lock_merchant(merchant_id)
     doubles = [_repay_double(one, order, at) for one, order in _paid_twice(merchant_id, wanting)]
     rests = [_repay(order, at) for order in _overpaid(merchant_id, wanting, at)]
     return [refund for refund in (*doubles, *rests) if refund is not None]
+
+
+def _wanting(merchant_id: int) -> list[int]:
+    """The shops whose surpluses go back by themselves. One query where nobody ever set it."""
+    was_set = select(SettingChange.id).where(
+        SettingChange.merchant_id == merchant_id, SettingChange.name == "repay_surplus"
+    )
+    if not db.session.scalar(select(was_set.exists())):
+        return []
+    shop_ids = db.session.scalars(select(Shop.id).where(Shop.merchant_id == merchant_id))
+    return [shop_id for shop_id in shop_ids if _wants(merchant_id, shop_id)]
 
 
 def _wants(merchant_id: int, shop_id: int) -> bool:

@@ -6,12 +6,16 @@ from datetime import date, timedelta
 
 import pytest
 
-from server.db import db
+from server.banking.models import Posting
+from server.db import db, now
+from server.jobs import drain_match_request, drain_payment_update
 from server.matching.service import match_postings
-from server.orders.models import Suggestion
+from server.orders.models import Refund, Suggestion
+from server.orders.service import request_match
 from server.refunds import service
 from server.refunds.recognition import recognise
-from tests.factories import make_merchant, make_order, make_posting, make_shop
+from server.refunds.service import has_planned
+from tests.factories import make_merchant, make_order, make_posting, make_shop, today
 from tests.server.refunds.steps import (
     AT,
     OTHER_IBAN,
@@ -173,3 +177,31 @@ def test_the_next_return_of_an_order_is_not_mixed_up(merchant, order, posting):
     arrives(merchant, "11.00", is_return=True, counterparty_iban=PAYER.iban)
     assert (first.status, second.status) == ("processed", "failed")
     assert status(order) == "partially_refunded"
+
+
+@pytest.mark.feature("C16", "S78")
+def test_the_worker_looks_before_it_matches(merchant, order, posting):
+    refund = repay(order, "40.00", at=now())
+    hand_in(refund, at=now())
+    day = today()
+    make_posting(merchant, "-40.00", end_to_end_id=refund.reference, booking_date=day)
+    db.session.query(Posting).filter(Posting.amount < 0).update({"needs_match": True})
+    back = make_posting(
+        merchant, "40.00", order.number, end_to_end_id=refund.reference, is_return=True
+    )
+    request_match(merchant.id, now())
+    db.session.commit()
+    drain_match_request()
+    assert (refund.status, back.ignored_because) == ("failed", "refund_back")
+    assert status(order) == "paid"
+
+
+@pytest.mark.feature("K33")
+def test_the_worker_lets_go_what_was_planned_for_today(merchant, order, posting):
+    refund = repay(order, "40.00", at=now())
+    assert not has_planned(now())
+    refund.planned_for = now().date()
+    db.session.commit()
+    assert has_planned(now())
+    drain_payment_update()
+    assert db.session.get_one(Refund, refund.id).status == "new" and not has_planned(now())
