@@ -331,7 +331,7 @@ def look_of(shop: Sender, account: Payee | None) -> Look:
     identity = identity_of(shop)
     colours = palette(identity.theme)
     legal = [part for line in identity.legal_line.splitlines() for part in _cut(line)]
-    sender = identity.sender_name[:MAX_SENDER_LENGTH]
+    sender = identity.sender_name.strip()[:MAX_SENDER_LENGTH].strip() or "–"
     plain = Look(
         sender=sender,
         return_address=_return_address(sender, legal, account)[:MAX_RETURN_ADDRESS_LENGTH],

@@ -14,6 +14,7 @@ from plugin_sdk import types as wire
 from server.db import db
 from server.jobs import drain_letter
 from server.letters.models import Letter
+from server.letters.service import pdf_of
 from server.letters.services import save_service
 from server.mail.models import Mail
 from server.orders.brakes import STOPPED, release_stopped
@@ -191,6 +192,26 @@ def test_the_payment_information_goes_by_letter_beside_the_mail(merchant, shop):
     assert letter.due_at > letter.created_at, "so that it can be cancelled until then"
     assert letter.look["sender"] == "Laden"
     assert events(order).count("letter_written") == 1
+
+
+@pytest.mark.feature("S47")
+@pytest.mark.parametrize(
+    ("name", "look"),
+    [
+        (" ", {}),
+        ("ß" * 200, {"legal_line": "\n".join(["Registergericht " * 8] * 20)}),
+        ("\u202eLaden 🎁", {"primary": "#ffd400", "text": "#ffffff"}),
+        ("Laden", {"header_image": "https://shop.example.org/bilder/gone", "primary": "no colour"}),
+    ],
+)
+def test_whatever_a_shop_is_called_and_looks_like_its_orders_come_in_and_can_be_printed(
+    merchant, name, look
+):
+    shop = make_shop(merchant, name, look=look)
+    wishes(merchant, shop, letter_payment_information="always")
+    _, order = pushed(shop)
+    (letter,) = letters(order)
+    assert pdf_of(letter).startswith(b"%PDF-")
 
 
 @pytest.mark.feature("S47")
