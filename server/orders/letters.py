@@ -456,7 +456,9 @@ def _why_held(letter: Letter) -> str | None:
     if settings.mode == "test":
         return TEST_MODE
     order = db.session.get(Order, letter.order_id) if letter.order_id is not None else None
-    if order is None or order.erased_at is not None:
+    if order is None:
+        return None  # of no order, so nothing is owed or erased
+    if order.erased_at is not None:
         return ERASED
     _drop_wrong_slip(letter, order)
     is_moot = letter.kind in ASKING_LETTERS and order.payment_status not in OWING_STATUSES
