@@ -101,7 +101,7 @@ def _fill() -> tuple[int, int]:
             "amount": Decimal(500 + number % 9000).scaleb(-2),
             "currency": "EUR",
             "reference": f"R-{number:08d}-1",
-            "reason": "Größe passt nicht",
+            "reason": "Größe zu klein",
             "payee_name": "Erika Müller-Lüdenscheidt",
             "payee_iban": make_iban("DE", f"37040044{number:010d}"),
             "details_by": "bank",

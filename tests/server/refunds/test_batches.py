@@ -42,7 +42,7 @@ def two(merchant, **over):
 
 @pytest.mark.feature("C15", "S78")
 def test_a_batch_is_a_valid_file_with_what_the_bank_needs(merchant, order, posting):
-    refunds = [repay(order, "40.00", reason="Größe passt nicht"), *two(merchant)]
+    refunds = [repay(order, "40.00", reason="Größe zu klein"), *two(merchant)]
     batch = make(merchant, *refunds)
     assert (batch.status, batch.count, batch.total) == ("made", 3, 90)
     schema = Path(sepaxml.__file__).parent / "schemas/pain.001.001.09.xsd"
@@ -54,7 +54,7 @@ def test_a_batch_is_a_valid_file_with_what_the_bank_needs(merchant, order, posti
     assert root.xpath("//p:BtchBookg/text()", namespaces=ISO) == ["true"]
     assert root.xpath("//p:Cdtr/p:Nm/text()", namespaces=ISO)[0] == "Erika Mustermann"
     text = root.xpath("//p:Ustrd/text()", namespaces=ISO)[0]
-    assert text == f"{order.number} {refunds[0].reference} Groesse passt nicht"
+    assert text == f"{order.number} {refunds[0].reference} Groesse zu klein"
     assert not root.xpath("//p:PstlAdr", namespaces=ISO)
     assert {one.status for one in refunds} == {"in_process"}
 

@@ -182,7 +182,7 @@ def test_money_is_kept_on_purpose(merchant, order):
         ({"counterparty_iban": None}, "no_iban"),
         ({"counterparty_iban": "US123"}, "no_iban"),
         ({"counterparty_name": "PayPal (Europe) S.a.r.l. et Cie"}, "provider"),
-        ({"counterparty_name": "DHL Paket GmbH"}, "carrier"),
+        ({"counterparty_name": "DHL Express Germany GmbH"}, "carrier"),
         ({"counterparty_iban": "DE02120300000000202051"}, "own_account"),
         ({"remittance_information": "Bareinzahlung 05.03."}, "cash"),
         ({"counterparty_name": "Эрика"}, "no_name"),
