@@ -81,8 +81,11 @@ def _render(kind: str, form: str) -> str:
     jinja.filters["column"] = lambda mark: re.sub("labels|words", "columns", mark)
     texts = texts_of(MERCHANT_LANGUAGES[0])
     tone = TONES.get(KINDS[kind].tone, (_STAND_INS["link"], _STAND_INS["dark_link"]))
+    own = (TEMPLATES / "kinds" / f"{kind}.{form}").read_text("utf-8")
     return jinja.get_template(f"kinds/{kind}.{form}").render(
         kind=KINDS[kind],
+        # The link to the order's page stands in the foot where no button above leads there.
+        links_page="page_url" in KINDS[kind].optional and "page_" not in own,
         colour=_STAND_INS | {"tone": tone[0], "dark_tone": tone[1]},
         sender="{{ shop_name }}" if KINDS[kind].reader == "customer" else "Kontor",
         t=_marks("words", texts[kind]),

@@ -51,7 +51,7 @@ _OF_DEMAND = (
 )
 _PAYMENT = "shop_name order_number amount booked_on order_url posting_url"
 _NOTICE = _names("recipient_name stop_url")
-_OPTIONAL = _ANY | _names("unsubscribe_url")
+_OPTIONAL = _ANY | _names("unsubscribe_url page_url")
 
 
 def _notice(
@@ -77,7 +77,7 @@ KINDS: Mapping[str, Kind] = {
         required=_DEMANDED,
         optional=_ANY
         | _CODE
-        | _names("bic payable_until prepayment invoice_number due_on sent_again")
+        | _names("bic payable_until prepayment invoice_number due_on sent_again page_url")
         | _names("amount_changed previous_amount discount_amount discount_until"),
         is_important=True,
     ),
@@ -96,7 +96,7 @@ KINDS: Mapping[str, Kind] = {
         required=_names(
             "shop_name order_number order_date order_total received_total payments amount_due"
         ),
-        optional=_ANY | _TRANSFER | _names("settled_otherwise prepayment"),
+        optional=_ANY | _TRANSFER | _names("settled_otherwise prepayment page_url"),
         items=_names("received_on amount"),
     ),
     "overpaid": Kind(

@@ -12,8 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 from itsdangerous import BadData, URLSafeTimedSerializer
+from sqlalchemy import select
 
 from server.config import installed
+from server.db import db
 from server.mail.kinds import KINDS
 from server.mail.suppression import address_hash
 from server.orders.models import Order
@@ -31,10 +33,22 @@ def page_url(order: Order) -> str:
     return f"{installed().url}/pay/{_signer('order page').dumps(order.id)}"
 
 
+def page_url_of(shop_id: int, payment_reference: str) -> str:
+    """The same page, for a mail that is written together with its order, which has no id yet."""
+    return f"{installed().url}/pay/{_signer('order page').dumps([shop_id, payment_reference])}"
+
+
 def read_token(token: str) -> int | None:
     """The id of the order; None for a token that is forged, cut or two years old."""
-    order_id = _read("order page", token)
-    return order_id if isinstance(order_id, int) else None
+    match _read("order page", token):
+        case int(order_id):
+            return order_id
+        case [int(shop_id), str(reference)]:
+            named = select(Order.id).where(
+                Order.shop_id == shop_id, Order.payment_reference == reference
+            )
+            return db.session.scalar(named)
+    return None
 
 
 # --- what a customer does not want --------------------------------------------------------------

@@ -33,7 +33,7 @@ from server.orders.identity import (
     identity_of,
     stored_country,
 )
-from server.orders.links import help_url, unsubscribe_url
+from server.orders.links import help_url, page_url, page_url_of, unsubscribe_url
 from server.orders.models import Assignment, Order
 from server.orders.rules import creditor_reference, qr_reference
 from server.orders.slips import slip_facts
@@ -181,6 +181,7 @@ def facts_of_request(asked: Request, shop: Sender, language: str) -> dict[str, s
         "recipient_name": recipient_name(order),
         "prepayment": "yes" if asked.code is wire.PaymentCode.PREPAYMENT else "",
         "payable_until": day(until, language) if until else "",
+        "page_url": page_url_of(shop.id, asked.payment_reference),
         "help_url": help_url(shop.id, language),
         "legal_line": identity_of(shop).legal_line,
     }
@@ -385,6 +386,7 @@ def _queue_to_customer(
             "order_date": day(ordered_on, language),
             "recipient_name": order.customer_name,
             "prepayment": "yes" if order.payment_code == "prepayment" else "",
+            "page_url": page_url(order),
             "help_url": help_url(shop.id, language),
             "legal_line": identity_of(shop).legal_line,
             **_way_out(kind, order),

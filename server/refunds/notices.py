@@ -73,6 +73,7 @@ def tell_executed(refund: Refund, order: Order | None, at: datetime) -> bool:
     def facts(language: str) -> dict[str, str]:
         return {
             "refunded_on": day(on, language),
+            "page_url": page_url(order),
             "refund_iban": masked(refund.payee_iban or ""),
             "refund_holder": refund.payee_name or "",
             "reason": refund.reason,

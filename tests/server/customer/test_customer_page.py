@@ -21,7 +21,15 @@ from server.orders import lifecycle, service
 from server.orders.claims import claims_of, proofs_of
 from server.orders.links import page_url
 from server.orders.models import CollectionCase, DeferralRequest, PaymentClaim
-from tests.factories import AT, make_account, make_merchant, make_order, make_shop, today
+from tests.factories import (
+    AT,
+    make_account,
+    make_merchant,
+    make_order,
+    make_posting,
+    make_shop,
+    today,
+)
 
 ACTOR = "anna@example.org"
 PDF = b"%PDF-1.7\nein Kontoauszug"
@@ -117,8 +125,6 @@ def test_fees_are_asked_for_where_they_are_claimed(client, merchant, shop, claim
 
 
 def test_a_part_payment_leaves_the_rest(client, merchant, order):
-    from tests.factories import make_posting
-
     posting = make_posting(merchant, "1000.00", "Teil")
     part = [(order.id, posting.amount)]
     service.assign(merchant.id, posting.id, part, actor=ACTOR, at=AT)
@@ -393,3 +399,25 @@ def test_the_account_of_the_shop_is_named(client, shop, merchant):
     """The one that the payment information would name (S20)."""
     make_account(merchant, "DE89370400440532013000")
     assert "IBAN" in client.get(path_of(make_order(shop))).text
+
+
+@pytest.mark.feature("N8", "S61")
+def test_the_first_mail_of_an_order_has_the_link_before_the_order_has_an_id(client, shop, order):
+    """And whoever thanks or asks again leads to the same page."""
+    mail = db.session.query(Mail).filter_by(order_id=order.id, kind="payment_information").one()
+    link = "/pay/" + mail.facts["page_url"].rpartition("/pay/")[2]
+    assert order.number in client.get(link).text
+    other = make_order(shop)
+    assert other.number not in client.get(link).text
+    forged = link.replace("/pay/", "/pay/X")
+    assert client.get(forged).status_code == 404
+
+
+@pytest.mark.feature("N8")
+def test_a_thank_you_leads_to_the_page(client, merchant, order):
+    posting = make_posting(merchant, "1284.60", "danke")
+    service.assign(merchant.id, posting.id, [(order.id, posting.amount)], actor=ACTOR, at=now())
+    db.session.commit()
+    mail = db.session.query(Mail).filter_by(order_id=order.id, kind="payment_received").one()
+    link = "/pay/" + mail.facts["page_url"].rpartition("/pay/")[2]
+    assert "Diese Bestellung ist bezahlt" in client.get(link).text

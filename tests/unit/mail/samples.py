@@ -113,6 +113,7 @@ def facts_for(kind: str, language: str) -> Facts:
         **_of_events(language, payment),
         "payment_information": {
             **order,
+            "page_url": "https://kontor.example.org/o/7hC3mQ9xT5rB2kWd",
             **payment_facts(
                 language=language,
                 amount=total,
@@ -127,6 +128,7 @@ def facts_for(kind: str, language: str) -> Facts:
         },
         "payment_received": {
             **order,
+            "page_url": "https://kontor.example.org/o/7hC3mQ9xT5rB2kWd",
             "received_total": money(total, "EUR", language),
             "payments": [
                 {
@@ -142,6 +144,7 @@ def facts_for(kind: str, language: str) -> Facts:
         },
         "partially_paid": {
             **order,
+            "page_url": "https://kontor.example.org/o/7hC3mQ9xT5rB2kWd",
             "order_total": money(total, "EUR", language),
             "received_total": money(Decimal(1200), "EUR", language),
             "payments": [
@@ -167,6 +170,7 @@ def facts_for(kind: str, language: str) -> Facts:
         },
         "overpaid": {
             **order,
+            "page_url": "https://kontor.example.org/o/7hC3mQ9xT5rB2kWd",
             "order_total": money(total, "EUR", language),
             "received_total": money(Decimal(1300), "EUR", language),
             "received_on": day(date(2026, 11, 17), language),
