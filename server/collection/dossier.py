@@ -22,6 +22,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import typst
 
@@ -53,7 +54,7 @@ def write_dossier(papers: Papers) -> bytes:
     kept, left_out = _fitting(papers.enclosures)
     facts = {**papers.facts, "left_out": left_out}
     files: list[tuple[str, bytes]] = [
-        ("index.pdf", _index(facts, papers.language, [one.path for one in kept])),
+        ("index.pdf", _index(facts, papers, [one.path for one in kept])),
         ("case.json", json.dumps(facts, ensure_ascii=False, indent=2).encode() + b"\n"),
         ("postings.csv", _csv(POSTING_COLUMNS, facts["payments"])),
         ("timeline.csv", _csv(("at", "kind", "facts"), facts["timeline"])),
@@ -111,9 +112,9 @@ def _fonts() -> typst.Fonts:
     return typst.Fonts(include_system_fonts=False, font_paths=[FONTS])
 
 
-def _index(facts: Mapping[str, Any], language: str, paths: Sequence[str]) -> bytes:
+def _index(facts: Mapping[str, Any], papers: Papers, paths: Sequence[str]) -> bytes:
     """The PDF. No PDF/A: what our fonts have no letters for must not keep a case back."""
-    told = _Index(facts, language)
+    told = _Index(facts, papers.language, papers.zone)
     page = {
         "title": told.say("title", reference=facts["case"]["reference"]),
         "intro": told.say(
@@ -122,7 +123,7 @@ def _index(facts: Mapping[str, Any], language: str, paths: Sequence[str]) -> byt
             debtor=told.debtor or facts["order"]["number"],
         ),
         "none": told.say("none"),
-        "language": language[:2],
+        "language": papers.language[:2],
         "sections": [
             {"title": told.say(name), "rows": [_cut(row) for row in rows][:MAX_ROWS]}
             for name, rows in told.sections(paths)
@@ -142,9 +143,10 @@ def _cut(row: Row) -> Row:
 
 
 class _Index:
-    """The facts in the words of one language."""
+    """The facts in the words of one language; days are those of the merchant."""
 
-    def __init__(self, facts: Mapping[str, Any], language: str) -> None:
+    def __init__(self, facts: Mapping[str, Any], language: str, zone: ZoneInfo) -> None:
+        self.zone = zone
         self.facts, self.language = facts, "de" if language.startswith("de") else "en"
         self.words = words_for(language)
         self.currency: str = facts["claim"]["currency"]
@@ -188,11 +190,10 @@ class _Index:
         """A day or a moment, as a day."""
         if not text:
             return ""
-        moment = text.endswith("Z")
-        return day(
-            datetime.fromisoformat(text).date() if moment else date.fromisoformat(text),
-            self.language,
-        )
+        if not text.endswith("Z"):
+            return day(date.fromisoformat(text), self.language)
+        moment = datetime.fromisoformat(text)
+        return day(moment.astimezone(self.zone).date(), self.language)
 
     def _claim(self) -> Iterator[Row]:
         claim, case, order = (self.facts[name] for name in ("claim", "case", "order"))

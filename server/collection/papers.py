@@ -28,6 +28,7 @@ from server.mail.models import Mail
 from server.mail.rules import KINDS
 from server.mail.service import source_of
 from server.merchants.models import Merchant
+from server.orders.charges import reminders_of
 from server.orders.models import (
     Assignment,
     CollectionCase,
@@ -73,6 +74,7 @@ class Papers:
     facts: Mapping[str, Any]
     enclosures: tuple[Enclosure, ...]
     language: str
+    zone: ZoneInfo
 
 
 def papers_of(case: CollectionCase, partner: CollectionPartner | None) -> Papers:
@@ -106,7 +108,7 @@ class _Reading:
             "said_by_customer": list(self._said()),
             "timeline": list(self._timeline()),
         }
-        return Papers(facts, tuple(self.enclosures), self.merchant.language)
+        return Papers(facts, tuple(self.enclosures), self.merchant.language, self.zone)
 
     def _rows(self, table: Any, limit: int, *options: Any) -> Sequence[Any]:
         query = select(table).where(table.order_id == self.order.id).order_by(table.id)
@@ -185,9 +187,10 @@ class _Reading:
         }
 
     def _claim(self) -> dict[str, Any]:
-        """As it stood at the hand-over; what was paid since is among the payments."""
-        case = self.case
-        reminders = self._reminders()
+        """As it stood at the hand-over; what was paid since is among the payments. Reminders that
+        nobody got prove nothing."""
+        case, levels = self.case, reminders_of(self.order.id)
+        reminders = [row for level, row in levels.reached.items() if level not in levels.lost]
         charging = [row.sent_on for row in reminders if row.interest]
         return {
             "currency": case.currency,

@@ -21,6 +21,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo
 
 from urllib3.filepost import encode_multipart_formdata
 
@@ -85,6 +86,7 @@ class Handover:
     contact_name: str
     contact_phone: str
     partner_reference: str | None = None
+    timezone: str = "UTC"
     paid: Decimal = Decimal(0)
     payments: tuple[Payment, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -266,9 +268,9 @@ class ByMail:
         return Standing()
 
     def report(self, case: Handover, at: datetime) -> None:
-        words = words_for(case.language)
+        words, zone = words_for(case.language), ZoneInfo(case.timezone)
         lines = "".join(
-            f"{day(one.at.date(), _edition(case))}: {_money(case, one.amount)}\n"
+            f"{day(one.at.astimezone(zone).date(), _edition(case))}: {_money(case, one.amount)}\n"
             for one in case.payments
         )
         facts = _said(case) | {"total": _money(case, case.paid), "payments": lines}

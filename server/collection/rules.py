@@ -73,11 +73,11 @@ def next_act(case: CaseFacts, at: datetime) -> Act | None:
 
 
 def _first_act(case: CaseFacts) -> Act | None:
-    if case.state not in UNDER_WAY or not case.is_collected:
+    if case.state not in (*UNDER_WAY, "cancelled") or not case.is_collected:
         return None
     if not case.owes:
-        return "drop"
-    return "open" if case.has_partner else "wait"
+        return "drop" if case.state in UNDER_WAY else None
+    return "open" if case.has_partner else "wait"  # also what was settled and is owed again
 
 
 def _is_to_be_asked(case: CaseFacts, at: datetime) -> bool:

@@ -259,10 +259,18 @@ def errand_of(case_id: int, at: datetime) -> Errand | None:
         return None
     partner = partner_of(case.merchant_id)
     act = next_act(_facts(case, partner), at)
+    if act in ("open", "wait") and case.state == "cancelled":
+        _owed_again(case, at)
     if act is None or act in ("wait", "drop"):
         _rest(case, act, at)
         return None
     return _errand(case, act, partner)
+
+
+def _owed_again(case: CollectionCase, at: datetime) -> None:
+    """It was settled before anybody got the papers, and that was undone."""
+    case.state, case.ended_at = "handed_over", None
+    note_event(case, "state", actor="", at=at, state=case.state)
 
 
 def refresh_errand(case: CollectionCase) -> Errand:
@@ -303,6 +311,7 @@ def _handover(case: CollectionCase, partner: CollectionPartner | None) -> Handov
         contact_name=partner.contact_name if partner else "",
         contact_phone=partner.contact_phone if partner else "",
         partner_reference=case.partner_reference,
+        timezone=merchant.timezone,
         paid=sum((one.amount for one in payments), ZERO),
         payments=payments,
     )
@@ -343,7 +352,7 @@ def settle_errand(errand: Errand, outcome: Outcome, at: datetime) -> None:
         return
     _note_partner(case, None, at)
     if errand.act == "open":
-        _opened(case, outcome.standing, at)
+        _opened(case, outcome.standing, errand.handover.paid, at)
     elif errand.act == "report":
         case.told_paid = errand.handover.paid
         note_event(case, "payment_reported", actor="", at=at, amount=errand.handover.paid)
@@ -378,13 +387,13 @@ def _case_now(case_id: int) -> CollectionCase | None:
     return db.session.get(CollectionCase, case_id, with_for_update=True, populate_existing=True)
 
 
-def _opened(case: CollectionCase, standing: Standing, at: datetime) -> None:
+def _opened(case: CollectionCase, standing: Standing, told_paid: Decimal, at: datetime) -> None:
     partner = partner_of(case.merchant_id)
     case.is_opened = True
     case.adapter = partner.adapter if partner else None
     case.partner_name = partner.name if partner else ""
     case.partner_reference = standing.reference
-    case.told_paid = paid_since(case)  # the dossier says it
+    case.told_paid = told_paid  # the dossier says it, and nothing of what came since
     note_event(case, "opened", actor=case.partner_name, at=at)
 
 

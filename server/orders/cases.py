@@ -88,14 +88,23 @@ def note_event(
 
 
 def wake_case(order_id: int, at: datetime) -> None:
-    """The order's ledger has changed: what the partner knows is compared with it at once."""
+    """The order's ledger has changed: what the partner knows is compared with it at once.
+
+    Also a case that nobody has got and that waits for a person: paid it is over, and one that was
+    over because it was paid goes on when that is undone. Not what was taken back or erased.
+    """
+    is_known = CollectionCase.is_opened & ~CollectionCase.is_withdrawn
+    is_left = (
+        ~CollectionCase.is_opened
+        & CollectionCase.status.in_(("withheld", "failed"))
+        & (CollectionCase.error != TAKEN_BACK)
+    )
     woken = (
         update(CollectionCase)
         .where(
             CollectionCase.order_id == order_id,
-            CollectionCase.is_opened,
-            ~CollectionCase.is_withdrawn,
             CollectionCase.status != "running",
+            is_known | is_left,
         )
         .values(status="queued", due_at=at, attempts=0, error=None)
     )

@@ -415,3 +415,44 @@ def test_another_merchants_case_is_not_woken(order, by_http, partner):
     other = make_merchant("Bobs Laden")
     pay(make_order(make_shop(other)), "19.90")
     assert work() == 0
+
+
+@pytest.mark.feature("K62")
+def test_what_is_paid_while_the_dossier_is_on_its_way_is_told(order, by_http, partner):
+    """The dossier was written before it came, so it does not say it."""
+    hand_over(order)
+    (case,) = CollectionCase.claim(1, LATER)
+    errand = service.errand_of(case.id, LATER)
+    db.session.commit()
+    outcome = service.run_errand(errand, LATER)
+    pay(order, "119.00")
+    service.settle_errand(errand, outcome, LATER)
+    db.session.commit()
+    work()
+    assert [one["paid_total"] for one in partner.only.payments] == ["119.00"]
+    assert case_of(order).state == "paid"
+
+
+def test_a_payment_that_was_taken_back_before_anybody_got_the_papers(order, by_http, partner):
+    """The debt is there again, and so is the case: nobody else would think of it."""
+    hand_over(order)
+    row = pay(order, "119.00", HANDED + timedelta(minutes=1))
+    work()
+    assert case_of(order).state == "cancelled"
+    undo(order.merchant_id, row.id, actor=ANNA, at=LATER)
+    db.session.commit()
+    assert order.payment_status == "collection"
+    work()
+    case = case_of(order)
+    assert (case.is_opened, case.state, case.ended_at) == (True, "handed_over", None)
+    assert events_of(order)[1:4] == ["settled_first", "state", "opened"]
+
+
+def test_what_waits_for_a_partner_is_over_when_it_is_paid(order, allowed):
+    hand_over(order)
+    work()
+    assert case_of(order).error == service.NO_PARTNER
+    pay(order, "119.00")
+    work()
+    case = case_of(order)
+    assert (case.state, case.status, case.ended_at) == ("cancelled", "withheld", LATER)

@@ -22,7 +22,7 @@ from server.mail.delivery import Desk, keep, note_success, source_of, write_lett
 from server.mail.models import Mail
 from server.orders.claims import ProofFile, keep_proof
 from server.orders.models import DeferralRequest, PaymentClaim, Reminder
-from server.orders.service import assign
+from server.orders.service import assign, mark_as_paid
 from tests.factories import AT, make_order, make_posting
 from tests.server.collection.steps import (
     ANNA,
@@ -223,6 +223,29 @@ def test_hostile_names_stay_what_they_are(shop, allowed, name):
     for line in files["postings.csv"].decode("utf-8-sig").splitlines():
         assert not any(cell.startswith(("=", '"=')) for cell in line.split(";"))
     assert len(pypdf.PdfReader(io.BytesIO(files["index.pdf"])).pages) >= 1
+
+
+def test_days_are_those_of_the_merchant(order, merchant, allowed):
+    """Half past eleven at night in UTC is the next day where he lives."""
+    case = hand_over(order, HANDED.replace(hour=23, minute=30))
+    mark_as_paid(merchant.id, order.id, actor=ANNA, at=HANDED.replace(hour=23, minute=45))
+    db.session.commit()
+    assert (HANDED.day, HANDED.month) == (11, 4)
+    text = text_of(unpacked(case)["index.pdf"])
+    assert text.count("12.04.2026") == 2
+    assert "11.04.2026" not in text
+
+
+@pytest.mark.parametrize("fate", ["bounced", "withheld"])
+def test_a_reminder_that_nobody_got_is_not_claimed_as_one(order, merchant, allowed, fate):
+    furnish(order)
+    letter = db.session.query(Letter).filter_by(order_id=order.id).one()
+    letter.delivery = "returned" if fate == "bounced" else None
+    letter.status = "done" if fate == "bounced" else "withheld"
+    db.session.commit()
+    claim = json.loads(unpacked(hand_over(order))["case.json"])["claim"]
+    assert (claim["first_notice_on"], claim["last_notice_on"]) == ("2026-03-21", "2026-03-21")
+    assert claim["interest_until"] == "2026-03-21"
 
 
 def test_the_index_in_english(order, merchant, allowed):

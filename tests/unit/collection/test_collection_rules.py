@@ -44,7 +44,10 @@ OPENED = replace(NEW, is_opened=True, can_refresh=True, refreshed_at=NOW)
         (NEW, "open"),
         (replace(NEW, has_partner=False), "wait"),
         (replace(NEW, owes=False), "drop"),
-        (replace(NEW, state="cancelled"), None),
+        (replace(NEW, state="cancelled", owes=False), None),
+        (replace(NEW, state="cancelled"), "open"),
+        (replace(NEW, state="cancelled", is_collected=False), None),
+        (replace(NEW, state="rejected"), None),
         (replace(NEW, is_collected=False), None),
         (OPENED, None),
         (replace(OPENED, paid=Decimal(5)), "report"),
@@ -99,7 +102,7 @@ def test_nobody_is_told_of_what_he_never_got(case):
     act = next_act(case, NOW)
     assert case.is_opened == (act in ("report", "withdraw", "refresh")) or act is None
     if act == "open":
-        assert case.is_collected and case.owes and case.state in UNDER_WAY
+        assert case.is_collected and case.owes and case.state in (*UNDER_WAY, "cancelled")
 
 
 @pytest.mark.parametrize(
