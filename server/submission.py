@@ -50,6 +50,9 @@ MAX_CONNECTIONS_AN_ADDRESS = 60
 BYTES_AT_ONCE = 96 * 1024 * 1024
 """Of mails that are being taken in, over all connections: who comes later waits with his DATA."""
 LEAST_BYTES = 1024 * 1024
+UNANNOUNCED_AT_ONCE = 2
+"""Mails that turn out larger than MAIL said, or than LEAST_BYTES where it said nothing."""
+LARGE_BYTES = 2 * 1024 * 1024
 STORED_AT_ONCE = 8
 READ_AHEAD_BYTES = 256 * 1024
 SECONDS_AFTER_FAILURE = 1.0
@@ -168,6 +171,7 @@ class Door:
         self.host = self.settings.relay_host or "localhost"
         self.connections: set[_Protocol] = set()
         self.scale = Scale(BYTES_AT_ONCE)
+        self.unannounced = asyncio.Semaphore(UNANNOUNCED_AT_ONCE)
         self._storing = asyncio.Semaphore(STORED_AT_ONCE)
         self._known: dict[int, tuple[float, Caller | None]] = {}
         self._used: dict[int, float] = {}
@@ -237,6 +241,8 @@ class Door:
                 origin=origin,
                 at=now(),
             )
+            if len(raw) > LARGE_BYTES:  # what libpq needed for it, it would keep
+                db.session.connection().detach()
             if self._is_news(caller.connection_id):
                 intake.note_used(caller.connection_id, now())
             db.session.commit()
@@ -339,6 +345,7 @@ class _Protocol(SMTP):
         self.door, self._is_tls = door, is_tls
         self._auth_require_tls = not is_tls  # the library sees TLS only where STARTTLS began it
         self.address = ""
+        self._is_growing = False
 
     # --- coming and going
 
@@ -449,12 +456,15 @@ class _Protocol(SMTP):
             return
         weight = await self.door.scale.take(_announced(envelope))
         try:
-            await self.push(await self._take_in(envelope, session))
+            await self.push(await self._take_in(envelope, session, weight))
         finally:
             self.envelope = self._create_envelope()
+            if self._is_growing:
+                self.door.unannounced.release()
+            self._is_growing = False
             await self.door.scale.give_back(weight)
 
-    async def _take_in(self, envelope: Envelope, session: Session) -> str:
+    async def _take_in(self, envelope: Envelope, session: Session, weight: int) -> str:
         logged_in: Any = session.auth_data
         try:
             caller = await self.door.caller(logged_in.connection_id)
@@ -464,14 +474,17 @@ class _Protocol(SMTP):
             return "550 5.7.1 This connection was removed"
         await self.push("354 End with a dot on a line of its own")
         try:
-            raw = await self._content()
+            raw = await self._content(weight)
         except _TooMuch:
             return "552 5.3.4 The mail is larger than 30 MB"
         origin = Origin("smtp", self.address, session.host_name or "")
         return await self.door.keep(caller, raw, envelope, origin)
 
-    async def _content(self) -> bytes:
+    async def _content(self, weight: int) -> bytes:
         """The mail up to its end, which is CRLF, dot, CRLF and nothing else (RFC 5321, 4.1.1.4).
+
+        What is larger than ``weight`` waits for its turn, in another queue, so that nobody who
+        waits there is waited for here.
 
         A dot between other line ends ends nothing, so no second mail can be smuggled in. Raises
         _TooMuch when all of it was read.
@@ -488,6 +501,9 @@ class _Protocol(SMTP):
                 part, is_last = await self._reader.readexactly(overrun.consumed), False
             self._reset_timeout()
             size += len(part)
+            if size > weight + len(_END) and not self._is_growing:
+                await self.door.unannounced.acquire()
+                self._is_growing = True
             if size <= MAX_MESSAGE_BYTES + len(_END):
                 parts.append(part)
             else:
@@ -496,9 +512,10 @@ class _Protocol(SMTP):
                 break
         if size > MAX_MESSAGE_BYTES + len(_END):
             raise _TooMuch
+        parts[-1] = parts[-1].removesuffix(_END[2:])
         raw = b"".join(parts)
         parts.clear()
-        return raw[: -len(_END) + 2].replace(b"\r\n..", b"\r\n.")
+        return raw.replace(b"\r\n..", b"\r\n.")
 
     async def _reads_lines(self, parts: list[bytes]) -> bool:
         """Up to the first character from which the end can be looked for; True if it is over.

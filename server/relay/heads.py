@@ -70,7 +70,7 @@ def _has_bare_ends(raw: bytes) -> bool:
 
 def read_head(raw: bytes) -> Head:
     """Raises NotAccepted for a mail that nobody could answer for: no head, no single sender."""
-    fields = _fields(_split(raw)[0])
+    fields = _fields(_head(raw))
     senders = [field for name, field in fields if name == b"from"]
     if len(senders) != 1:
         how = "no From field" if not senders else "more than one From field"
@@ -86,15 +86,14 @@ def read_head(raw: bytes) -> Head:
     )
 
 
-def _split(raw: bytes) -> tuple[bytes, bytes]:
-    """(Head with its last CRLF, the empty line and all behind it)."""
+def _head(raw: bytes) -> bytes:
+    """With its last CRLF; the empty line and all behind it follow, and are not copied."""
     end = _END.search(raw, 0, MAX_HEAD_BYTES)
     if end is None:
         if len(raw) > MAX_HEAD_BYTES:
             raise NotAccepted(550, "5.6.0 The head of the mail is too long")
-        return (raw if raw.endswith(b"\r\n") else raw + b"\r\n"), b""
-    cut = end.start() if end.start() == 0 else end.start() + 2
-    return raw[:cut], raw[cut:]
+        return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
+    return raw[: end.start() if end.start() == 0 else end.start() + 2]
 
 
 def _fields(head: bytes) -> tuple[tuple[bytes, bytes], ...]:
@@ -164,7 +163,7 @@ def outgoing(
     if list_help and not head.has("List-Help"):
         added.append(_line("List-Help", f"<{list_help}>"))
     kept = [field for name, field in head.fields if not _is_dropped(name, head)]
-    return b"".join([*added, *kept, _split(raw)[1] or b"\r\n"])
+    return b"".join([*added, *kept, raw[len(_head(raw)) :] or b"\r\n"])
 
 
 def _is_dropped(name: bytes, head: Head) -> bool:
