@@ -41,12 +41,12 @@ def send_invoice(
     """
     lock_merchant(merchant_id)
     order = order_now(merchant_id, order_id)
-    before = written_just_now(order, "invoice", at)
-    if before is not None:
-        return before.id
     invoice = _invoice_of(order, number)
     if invoice is None or invoice.pdf is None:
         raise NotPossible("letter_no_invoice", number=order.number)
+    before = written_just_now(order, "invoice", at, about=f"{_invoice_once(invoice)}:")
+    if before is not None:
+        return before.id
     once = f"{_invoice_once(invoice)}:{at:%Y%m%d%H%M%S%f}"
     written = _write_invoice(order, invoice, once, actor, at)
     assert written is not None, "the key is new"

@@ -18,27 +18,30 @@ from server.letters import service as letters
 from server.letters.models import Letter
 from server.mail.models import Mail
 from server.merchants.service import lock_merchant, settings_of
-from server.orders.asking import request_for
+from server.orders.asking import REMINDERS, request_for
 from server.orders.charges import count_charges, follow_lettered, went_lost
 from server.orders.failed_mails import STILL_UNDER_WAY, did_get_lost, is_settled
 from server.orders.identity import country_of, edition_for
 from server.orders.ledger import ZERO, Ledger, NotPossible, note, order_now
 from server.orders.letters import (
+    ASKING_LETTERS,
     LETTER,
     OF_MAILS,
     Draft,
     account_of,
     check_address,
     due_of,
+    readdress_letters,
     try_letter,
     when_of,
     write_letter,
     written_just_now,
 )
-from server.orders.mail_actions import check_asks_what_is_owed, mail_of
+from server.orders.mail_actions import check_amount, check_asks_what_is_owed, mail_of
 from server.orders.models import OWING_STATUSES, Order, Reminder
 from server.orders.notices import facts_of_request
 from server.orders.settlement import settle
+from server.orders.told import zone_of
 from server.shops.models import Shop
 
 FOLLOWED_AT_ONCE: Final = 500
@@ -70,20 +73,26 @@ def cancel(merchant_id: int, letter_id: int, *, actor: str, at: datetime) -> Let
 
 
 def decide(merchant_id: int, letter_id: int, *, again: bool, actor: str, at: datetime) -> Letter:
-    """Nobody knows whether it was taken: hand it over once more, or let it rest."""
+    """Nobody knows whether it was taken: hand it over once more, or let it rest.
+
+    Raises NotPossible, once more also where it is not true any more.
+    """
     lock_merchant(merchant_id)
     letter = letters.letter_of(merchant_id, letter_id)
     if letter is None or letter.status != "unknown":
         raise NotPossible("letter_is_gone")
+    if again:
+        _check_true_still(letter)
     letters.decide_unknown(letter, again, actor=actor, at=at)
     _follow(letter, "letter_sent_again" if again else "letter_let_rest", actor, at)
     return letter
 
 
 def send_again(merchant_id: int, letter_id: int, *, actor: str, at: datetime) -> Letter:
-    """One that came back or was not taken: the same once more, at the next cut-off; what waits.
+    """One that came back or was not taken: the same once more, at the next cut-off, to where its
+    reader lives now; what waits.
 
-    Raises NotPossible.
+    Raises NotPossible, also where it asks for what is not owed any more.
     """
     lock_merchant(merchant_id)
     letter = letters.letter_of(merchant_id, letter_id)
@@ -91,8 +100,9 @@ def send_again(merchant_id: int, letter_id: int, *, actor: str, at: datetime) ->
         raise NotPossible("letter_unknown")
     if not can_go_again(letter):
         raise NotPossible("letter_not_again")
+    order = _check_true_still(letter)
     settings = settings_of(merchant_id, letter.shop_id)
-    due_at = due_of(merchant_id, settings, None, at)
+    due_at = due_of(merchant_id, settings, account_of(order), at)
     try:
         new_id = letters.send_again(letter, actor=actor, at=at, due_at=due_at)
     except letters.NotRepeatable:
@@ -100,10 +110,26 @@ def send_again(merchant_id: int, letter_id: int, *, actor: str, at: datetime) ->
     db.session.execute(
         update(Reminder).where(Reminder.letter_id == letter_id).values(letter_id=new_id)
     )
-    _follow(letter, "letter_sent_again", actor, at)
+    readdress_letters(order)
     new = letters.letter_of(merchant_id, new_id)
     assert new is not None, "just written"
+    if new.status != "queued":
+        raise NotPossible("letter_no_address", number=order.number)
+    _follow(letter, "letter_sent_again", actor, at)
     return new
+
+
+def _check_true_still(letter: Letter) -> Order:
+    """The order of a letter that is to go once more. Raises NotPossible where the worker would
+    withhold it, or where it asks for another amount than is owed now."""
+    assert letter.order_id is not None, "only a test is about none, and none is handed over"
+    order = order_now(letter.merchant_id, letter.order_id)
+    check_address(order)
+    if letter.kind in ASKING_LETTERS:
+        if order.payment_status not in OWING_STATUSES:
+            raise NotPossible("letter_not_owing", number=order.number)
+        check_amount(letter)
+    return order
 
 
 def can_go_again(letter: Letter) -> bool:
@@ -221,17 +247,21 @@ def follow_failed_mails(merchant_id: int, at: datetime) -> int:
     cut-off anyway.
     """
     wanted = _followed(merchant_id)
-    mails = db.session.scalars(_lost_mails(merchant_id, wanted, at)).all() if wanted else ()
-    if not mails:
+    if not wanted:
         return 0
-    lock_merchant(merchant_id)
-    return sum(_follow_lost(mail, at) for mail in mails)
+    lost = _lost_mails(merchant_id, wanted, at)
+    if db.session.scalar(lost.with_only_columns(Mail.id).limit(1)) is None:
+        return 0
+    lock_merchant(merchant_id)  # and asked again: somebody may have sent one once more meanwhile
+    return sum(_follow_lost(mail, at) for mail in db.session.scalars(lost).all())
 
 
 def _followed(merchant_id: int) -> dict[int, list[str]]:
-    """Shop to the kinds of which what got lost goes by letter."""
+    """Shop to the kinds of which what got lost goes by letter. Not the shops that are deregistered:
+    only a person asks for their money (K12)."""
     found: dict[int, list[str]] = {}
-    for shop_id in db.session.scalars(select(Shop.id).where(Shop.merchant_id == merchant_id)):
+    shops = select(Shop.id).where(Shop.merchant_id == merchant_id, Shop.status != "deregistered")
+    for shop_id in db.session.scalars(shops):
         settings = settings_of(merchant_id, shop_id)
         kinds = [kind for kind in OF_MAILS if when_of(kind, settings) != "never"]
         if kinds and settings.assignment != "shadow":
@@ -242,7 +272,8 @@ def _followed(merchant_id: int) -> dict[int, list[str]]:
 def _lost_mails(
     merchant_id: int, wanted: Mapping[int, Sequence[str]], at: datetime
 ) -> Select[Mail]:
-    """That nothing has replaced, by mail or by letter."""
+    """That nothing has replaced, by mail or by letter. The newest first, because one to whom no
+    letter can go stays among them and must not keep the others waiting."""
     theirs = aliased(Letter)
     lettered = select(theirs.id).where(
         theirs.order_id == Mail.order_id,
@@ -261,7 +292,7 @@ def _lost_mails(
         ~lettered.exists(),
         ~is_settled(),
     )
-    return query.order_by(Mail.id).limit(FOLLOWED_AT_ONCE)
+    return query.order_by(Mail.id.desc()).limit(FOLLOWED_AT_ONCE)
 
 
 def _follow_lost(mail: Mail, at: datetime) -> bool:
@@ -269,9 +300,18 @@ def _follow_lost(mail: Mail, at: datetime) -> bool:
         return False
     assert mail.order_id is not None, "asked for"
     order = order_now(mail.merchant_id, mail.order_id)
+    if mail.kind in REMINDERS and _do_reminders_rest(order, at):
+        return False
     try:
         check_address(order)
         check_asks_what_is_owed(mail)
     except NotPossible:
         return False
     return _write_for_mail(order, mail, "", at) is not None
+
+
+def _do_reminders_rest(order: Order, at: datetime) -> bool:
+    """Blocked, or paused because its customer says that he has paid or asks for time."""
+    today = at.astimezone(zone_of(order.merchant_id)).date()
+    is_paused = order.paused_until is not None and order.paused_until >= today
+    return is_paused or order.reminders_blocked_at is not None

@@ -46,7 +46,7 @@ from server.merchants.settings import MerchantSettings
 from server.orders.brakes import STOPPED
 from server.orders.identity import Sender, identity_of
 from server.orders.ledger import ZERO, Ledger, NotPossible, note
-from server.orders.models import OWING_STATUSES, Order
+from server.orders.models import OWING_STATUSES, Order, OrderEvent
 from server.orders.notices import payee_for
 from server.orders.told import told_order, zone_of
 
@@ -291,15 +291,27 @@ def try_letter(
     try:
         return write_letter(order, draft, shop, account, settings, actor=actor, at=at)
     except NotPossible as problem:
-        reason = str(problem.args[0])
-        note(order, "letter_not_written", actor, at, letter=draft.kind, reason=reason)
+        _note_unwritten(order, draft.kind, str(problem.args[0]), actor, at)
         return None
+
+
+def _note_unwritten(order: Order, kind: str, reason: str, actor: str, at: datetime) -> None:
+    """Once: it is tried again every day."""
+    known = select(OrderEvent.id).where(
+        OrderEvent.order_id == order.id,
+        OrderEvent.kind == "letter_not_written",
+        OrderEvent.facts["letter"].as_string() == kind,
+        OrderEvent.facts["reason"].as_string() == reason,
+    )
+    if db.session.scalar(known.limit(1)) is None:
+        note(order, "letter_not_written", actor, at, letter=kind, reason=reason)
 
 
 def _make_room(once: str, *, is_again: bool) -> None:
     """A letter that was withheld and never printed makes room for the one that is true now; what
-    a person has cancelled stays cancelled, unless it is wanted again."""
-    gone = select(Letter).where(Letter.once == once, Letter.status == "withheld")
+    a person has cancelled stays cancelled, unless it is wanted again. What is only stopped still
+    comes, so it stays the only one."""
+    gone = select(Letter).where(Letter.once == once, Letter.status == "withheld", ~_is_stopped())
     letter = db.session.scalar(gone)
     if letter is not None and (is_again or letter.cancelled_by is None):
         letter.once = f"{once}:{letter.id}"
@@ -378,11 +390,15 @@ def _return_address(sender: str, legal: Sequence[str], account: Payee | None) ->
     return first if sender in first else f"{sender} · {first}"
 
 
-def written_just_now(order: Order, kind: str, at: datetime) -> Letter | None:
-    """Who asks for the same again within a minute has clicked twice."""
+def written_just_now(
+    order: Order, kind: str, at: datetime, *, about: str | None = None
+) -> Letter | None:
+    """Who asks for the same again within a minute has clicked twice; ``about`` is what the keys of
+    the same begin with, where an order has several of a kind."""
     query = select(Letter).where(
         Letter.order_id == order.id,
         Letter.kind == kind,
+        Letter.once.startswith(about or "", autoescape=True),
         Letter.created_at > at - DOUBLE_CLICK,
         Letter.cancelled_by.is_(None),
     )
@@ -399,7 +415,7 @@ def readdress_letters(order: Order) -> None:
     told = told_order(order)
     billed, copy = billed_to(told), delivered_to(told)
     for letter in found:
-        recipient = copy if letter.once.endswith(COPY) else billed
+        recipient = copy if LETTER + COPY in letter.once else billed
         if recipient is None:
             letter.withhold(NO_ADDRESS)
         else:

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import select
 
 from server.db import db
+from server.letters.models import Letter
 from server.mail import service as mails
 from server.mail import suppression
 from server.mail.kinds import KINDS
@@ -203,6 +204,11 @@ def check_asks_what_is_owed(mail: Mail) -> None:
     reminder."""
     if no_longer_asked([mail]):
         raise NotPossible("mail_moot")
+    check_amount(mail)
+
+
+def check_amount(mail: Mail | Letter) -> None:
+    """The amount alone, of a mail or a letter. Raises NotPossible."""
     order = db.session.get(Order, mail.order_id) if mail.order_id is not None else None
     asked = mail.facts.get("amount_due")
     if order is None or not asked:
@@ -215,7 +221,7 @@ def check_asks_what_is_owed(mail: Mail) -> None:
         raise NotPossible("mail_other_amount")
 
 
-def _due_by_reminder(mail: Mail, order: Order) -> Decimal:
+def _due_by_reminder(mail: Mail | Letter, order: Order) -> Decimal:
     """What it asks for when it counts: its charges, those of the other levels, and the order."""
     level = int(mail.facts.get("level", "0")) + 1
     charged = reminders_of(order.id).when_told(level)
