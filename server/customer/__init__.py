@@ -15,6 +15,7 @@ from server.customer import (  # noqa: F401  the forms of ``answers`` belong to 
     looks,
     pages,
     pictures,
+    relay_help,
 )
 
 
@@ -24,3 +25,4 @@ def register(app: Flask) -> None:
     app.register_blueprint(choices.door)
     app.register_blueprint(pictures.door)
     app.register_blueprint(looks.door)
+    app.register_blueprint(relay_help.door)

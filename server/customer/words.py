@@ -39,7 +39,7 @@ def say(edition: str, key: str, **values: object) -> Markup:
 @cache
 def group_texts(group: str, language: str) -> Mapping[str, str]:
     """The sentences of the links of a mail's foot by their keys: for customers (``choices``) or
-    users (``notices``)."""
+    users (``notices``); and those of the relay's pages (``relay``)."""
     found: dict[str, str] = tomllib.loads((TEXTS / group / f"{language}.toml").read_text("utf-8"))
     return found
 

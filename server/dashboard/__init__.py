@@ -40,6 +40,10 @@ from server.dashboard import (
     print_service,
     proposals,
     refunds,
+    relay,
+    relay_log,
+    relay_plans,
+    relay_quota,
     removals,
     replay_pages,
     sending_domains,
@@ -86,7 +90,9 @@ def register(app: Flask) -> None:
         customers,
     )
     mails = (mail_look, mail_kinds, mail_log, notices, letters, print_service)
-    for module in (*work, *reminders, *sources, *operator, *settings, *mails, account, login):
+    relays = (relay, relay_log, relay_quota, relay_plans)
+    every = (*work, *reminders, *sources, *operator, *settings, *mails, *relays, account, login)
+    for module in every:
         door.register_blueprint(module.pages)
     pages.register(app)
     errors.register(app, door)

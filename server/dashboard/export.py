@@ -2,7 +2,7 @@
 
 What strangers wrote must stay text: a spreadsheet takes a cell that begins with ``=``, ``+``,
 ``-`` or ``@`` for a formula, so in CSV such texts get an apostrophe in front, and in XLSX they are
-written as strings. Amounts and dates are no texts and stay what they are.
+written as strings. Amounts, numbers and dates are no texts and stay what they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flask import Response, stream_with_context
 
 from server.dashboard import words
 
-Cell = str | Decimal | date | None
+Cell = str | Decimal | int | date | None
 
 MOST_ROWS = 100_000
 BOM = "\ufeff"
@@ -81,6 +81,8 @@ def _as_text(cell: Cell, *, decimal_comma: bool) -> str:
     if isinstance(cell, Decimal):
         amount = f"{cell:.2f}" if cell == cell.quantize(Decimal("0.01")) else f"{cell:f}"
         return amount.replace(".", ",") if decimal_comma else amount
+    if isinstance(cell, int):
+        return str(cell)
     if isinstance(cell, date):
         return cell.isoformat()
     return f"'{cell}" if cell.startswith(FORMULA_BEGINS) else cell
@@ -101,6 +103,8 @@ def xlsx_file(rows: Iterable[list[Cell]]) -> io.BytesIO:
             for column, cell in enumerate(row):
                 if isinstance(cell, Decimal):
                     sheet.write_number(at, column, cell, money)
+                elif isinstance(cell, int):
+                    sheet.write_number(at, column, cell)
                 elif isinstance(cell, date):
                     sheet.write_datetime(at, column, cell, day)
                 elif cell:

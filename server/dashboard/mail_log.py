@@ -10,8 +10,8 @@ from typing import Any
 from flask import Blueprint, Response, g, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from server.dashboard import export, mail_log_queries, order_mails, queries, words
-from server.dashboard.mail_log_queries import READERS, STATES, Cursor, DayOfMails, MailFilter
+from server.dashboard import charts, export, mail_log_queries, order_mails, queries, words
+from server.dashboard.mail_log_queries import READERS, STATES, Cursor, MailFilter
 from server.dashboard.pages import page, plain, typed_id
 from server.db import now
 from server.mail.kinds import KINDS
@@ -24,7 +24,6 @@ DEFAULT_PERIOD = "30"
 KEPT = ("q", "state", "kind", "reader", "shop", "period")
 EXPORT_SLICE = 1_000
 CHART_DAYS = 30
-CHART_WIDTH, CHART_HEIGHT = 720, 96
 LISTED_KINDS = tuple(name for name, kind in KINDS.items() if kind.footer != "account")
 COLUMNS = (
     "written_at",
@@ -118,32 +117,8 @@ def show_all() -> Response:
         kept=kept_arguments(),
         is_filtered=bool(kept_arguments()),
         days=days,
-        chart=_chart(days),
+        chart=charts.bars_of(days),
     )
-
-
-def _chart(days: list[DayOfMails]) -> dict[str, Any]:
-    """The bars in the units of the drawing: what is fine, and what went wrong on top of it."""
-    highest = max(day.count for day in days)
-    top = max(highest + highest % 2, 2)
-    step = CHART_WIDTH / len(days)
-    bars = []
-    for number, day in enumerate(days):
-        if not day.count:
-            continue
-        fine = round(day.sent / top * CHART_HEIGHT, 1)
-        wrong = round(day.wrong / top * CHART_HEIGHT, 1)
-        bars.append(
-            {
-                "day": day,
-                "x": round(number * step + step / 6, 1),
-                "width": round(step * 2 / 3, 1),
-                "fine": fine,
-                "wrong": wrong,
-            }
-        )
-    lines = (top, top // 2, 0)
-    return {"bars": bars, "lines": lines, "width": CHART_WIDTH, "height": CHART_HEIGHT}
 
 
 # --- export -------------------------------------------------------------------------------------

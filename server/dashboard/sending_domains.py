@@ -102,7 +102,7 @@ def add() -> BaseResponse:
         db.session.rollback()
         return _list_page(typed, str(refused.args[0]))
     db.session.commit()
-    _look_at(row)
+    look_at(row)
     return redirect(url_for(".show", domain_id=row.id, done="domain_added"), 303)
 
 
@@ -123,7 +123,7 @@ def _domain_page(row: SendingDomain, problem: str | None = None) -> Response:
         row=row,
         state=state,
         look=LOOKS[state],
-        steps=[_step(row, record) for record in domains.records_of(row)],
+        steps=[step_of(row, record) for record in domains.records_of(row)],
         keys=keys,
         next_key=_of_status(keys, "next"),
         retired_until=_retired_until(keys),
@@ -143,7 +143,8 @@ def _retired_until(keys: list[DkimKey]) -> datetime | None:
     return old.retired_at + domains.RETIRED_FOR if old and old.retired_at else None
 
 
-def _step(row: SendingDomain, record: Record) -> Step:
+def step_of(row: SendingDomain, record: Record) -> Step:
+    """How the record fared at the last look."""
     check = domains.report_of(row).of(record.key)
     state = check.state if check is not None else "new"
     colour, icon = CHECK_LOOKS[state]
@@ -178,11 +179,12 @@ def check(domain_id: int) -> BaseResponse:
     """Look now; a look that has just been is shown again."""
     row = _row_or_404(domain_id)
     if row.checked_at is None or now() - row.checked_at > AGAIN_AFTER:
-        _look_at(row)
+        look_at(row)
     return redirect(url_for(".show", domain_id=domain_id, done="domain_checked"), 303)
 
 
-def _look_at(row: SendingDomain) -> None:
+def look_at(row: SendingDomain) -> None:
+    """Ask the DNS and write what follows; commits before and after."""
     domain_id, asked = row.id, domains.question(row)
     db.session.commit()
     report = domains.observe(asked, resolver_of(installed()), domains.home())
@@ -196,7 +198,7 @@ def _look_at(row: SendingDomain) -> None:
 def change_keys(domain_id: int) -> BaseResponse:
     """The next key signs from now on, if the DNS has it."""
     row = _row_or_404(domain_id)
-    _look_at(row)
+    look_at(row)
     try:
         domains.rotate(_row_or_404(domain_id), now())
     except domains.NotReady:

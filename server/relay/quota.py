@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from server.db import db
+from server.merchants.models import Merchant
 from server.relay.connections import NotPossible
 from server.relay.models import RelayAccount, RelayEntry, RelayPlan
 
@@ -221,6 +222,29 @@ def entries_of(merchant_id: int, *, before: int | None = None, limit: int) -> li
     if before is not None:
         rows = rows.where(RelayEntry.id < before)
     return list(db.session.scalars(rows.order_by(RelayEntry.id.desc()).limit(limit)))
+
+
+def excess(*, before: int | None = None, limit: int) -> list[tuple[RelayEntry, str]]:
+    """What is to be billed beyond the blocks, with the merchant's name, the newest first (S99)."""
+    rows = (
+        select(RelayEntry, Merchant.name)
+        .join(Merchant, Merchant.id == RelayEntry.merchant_id)
+        .where(RelayEntry.kind == "excess")
+    )
+    if before is not None:
+        rows = rows.where(RelayEntry.id < before)
+    found = db.session.execute(rows.order_by(RelayEntry.id.desc()).limit(limit))
+    return [(row[0], row[1]) for row in found]
+
+
+def accounts(limit: int) -> list[tuple[RelayAccount, str]]:
+    """Whoever uses the relay, with his name; who has the least left comes first."""
+    rows = (
+        select(RelayAccount, Merchant.name)
+        .join(Merchant, Merchant.id == RelayAccount.merchant_id)
+        .order_by(RelayAccount.granted - RelayAccount.used, RelayAccount.merchant_id)
+    )
+    return [(row[0], row[1]) for row in db.session.execute(rows.limit(limit))]
 
 
 # --- plans --------------------------------------------------------------------------------------

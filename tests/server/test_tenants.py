@@ -85,6 +85,8 @@ PUBLIC = {
     ("customer_choices.ask_stop", "GET"),
     ("customer_choices.stop", "POST"),
     ("customer_pictures.show", "GET"),
+    ("relay_help.why", "GET"),
+    ("relay_help.refusals", "GET"),
     ("shop_webhooks.receive", "POST"),
     ("shop_webhooks.answer", "GET"),
     ("shop_webhooks.answer", "POST"),
@@ -229,6 +231,7 @@ class Victim(Party):
         db.session.commit()
         self.posting, self.booked = posting, booked
         self.ids = {
+            "relay_id": self.system.connection.id,
             "relayed_id": relayed,
             "order_id": order.id,
             "external_id": "77001",
@@ -472,6 +475,12 @@ def test_ids_in_forms_and_queries_are_scoped_as_well(app, anna, bob):
         ("GET", f"/postings/{posting.id}?undo={anna.posting.id}", {}),
         ("GET", f"/postings/{posting.id}?order={anna.open_order.id}", {}),
         ("POST", "/postings/bulk", {"act": "ignore", "posting": str(anna.posting.id)}),
+        ("GET", f"/relay/log?connection={anna.system.connection.id}&period=all", {}),
+        ("POST", f"/relay/{bob.system.connection.id}/domains",
+         {"domain": str(anna.ids["domain_id"])}),
+        ("POST", f"/relay/{bob.system.connection.id}/check",
+         {"domain": str(anna.ids["domain_id"])}),
+        ("POST", "/relay/plans/merchant", {"merchant": str(anna.merchant.id)}),
         ("GET", f"/postings?account={anna.posting.account_id}", {}),
         ("GET", f"/postings?statement={anna.ids['statement_id']}", {}),
         ("GET", f"/postings/export.csv?statement={anna.ids['statement_id']}", {}),

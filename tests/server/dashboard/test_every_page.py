@@ -26,10 +26,12 @@ from server.orders.letter_actions import send_transfer_form
 from server.orders.models import Order, Suggestion
 from server.refunds import batches
 from server.refunds import service as refunds
+from server.relay.intake import Origin, accept, caller_now
 from server.shops import connections
 from server.shops.models import Shop
 from tests.factories import AT, make_key, make_merchant, make_order, make_posting, make_shop
 from tests.server.dashboard.visitor import ORIGIN, Visitor, member
+from tests.server.relay.systems import a_mail, make_system
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -44,6 +46,8 @@ OWN_POLICY = {
     "dashboard.dunning_preview.content",
     "dashboard.letters.pdf",
     "dashboard.print_service.sample",
+    "dashboard.relay_log.content",
+    "dashboard.relay_log.source",
     "dashboard.settings_look.preview",
     "dashboard.settings_mail_kinds.content",
 }
@@ -135,9 +139,27 @@ def furnish(app) -> dict[str, object]:
         "message_id": message_id,
         "mail_id": mail,
         "letter_id": order_letter(order.id),
+        **relayed_mail(merchant),
         "token": "unknown",
         "filename": "app.css",
     }
+
+
+def relayed_mail(merchant: Merchant) -> dict[str, object]:
+    """A system that hands in mails, and one of them."""
+    system = make_system(merchant=merchant)
+    caller = caller_now(system.connection.id)
+    assert caller is not None
+    mail = accept(
+        caller,
+        a_mail(),
+        sender="",
+        recipients=["erika@example.com"],
+        origin=Origin("smtp"),
+        at=now(),
+    )
+    db.session.commit()
+    return {"relay_id": system.connection.id, "relayed_id": mail}
 
 
 def make_repayments(merchant: Merchant, order_id: int) -> tuple[int, int]:
