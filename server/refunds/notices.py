@@ -46,6 +46,7 @@ def announce(refund: Refund, order: Order | None, until: date | None, at: dateti
             "confirm_url": link,
             "change_url": link,
             "answer_until": day(until, language) if until is not None else "",
+            "page_url": page_url(order),
         }
 
     return _write("refund_announced", refund, order, facts, at)
