@@ -94,8 +94,26 @@ def set_partner(
     row.settings = vault.installed().seal(json.dumps(dict(settings)))
     row.changed_at, row.changed_by = at, actor
     row.error = row.error_since = None
+    _try_again(row, at)
     db.session.flush()
     return row
+
+
+def _try_again(row: CollectionPartner, at: datetime) -> None:
+    """What he could not be told before he was mended."""
+    untold = (
+        update(CollectionCase)
+        .where(
+            CollectionCase.merchant_id == row.merchant_id,
+            CollectionCase.adapter == row.adapter,
+            CollectionCase.partner_name == row.name,
+            CollectionCase.is_opened,
+            CollectionCase.status == "failed",
+        )
+        .values(status="queued", due_at=at, attempts=0)
+    )
+    if db.session.execute(untold).rowcount:  # type: ignore[attr-defined]
+        announce(CollectionCase)
 
 
 def _rename(row: CollectionPartner, name: str) -> None:
@@ -120,9 +138,13 @@ def remove_partner(merchant_id: int) -> None:
         db.session.delete(row)
 
 
-def check_partner(row: CollectionPartner) -> None:
-    """Whether he takes cases, asked now. Raises Temporary, Rejected or Misconfigured."""
-    _speaking(row).check()
+def speaking_with(row: CollectionPartner) -> Partner:
+    """Whom to ask, without a look at the database from here on. Raises Misconfigured."""
+    try:
+        settings = settings_of_partner(row)
+    except vault.VaultLocked as locked:
+        raise Misconfigured(str(locked)) from locked
+    return partners.partner_for(row.adapter, settings, installed())
 
 
 def note_check(row: CollectionPartner, problem: str | None, at: datetime) -> None:
@@ -137,14 +159,6 @@ def reseal_all(with_vault: vault.Vault) -> int:
     for row in rows:
         row.settings = with_vault.reseal(row.settings)
     return len(rows)
-
-
-def _speaking(row: CollectionPartner) -> Partner:
-    try:
-        settings = settings_of_partner(row)
-    except vault.VaultLocked as locked:
-        raise Misconfigured(str(locked)) from locked
-    return partners.partner_for(row.adapter, settings, installed())
 
 
 # --- cases -------------------------------------------------------------------------------------
@@ -284,7 +298,7 @@ def _errand(case: CollectionCase, act: Act, partner: CollectionPartner | None) -
     speaking, trouble = None, None
     if partner is not None and (act == "open" or _is_his(case, partner)):
         try:
-            speaking = _speaking(partner)
+            speaking = speaking_with(partner)
         except ConnectorError as problem:
             trouble = problem
     handover = _handover(case, partner)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from flask import Blueprint, Response, abort, g, redirect, request, send_file, url_for
 from markupsafe import Markup
 from sqlalchemy import Select, func, select
+from sqlalchemy.orm import aliased
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.collection import service
@@ -61,6 +62,10 @@ EVENT_ICONS = {
     "withdrawn": "cancelled",
     "settled_first": "cancelled",
 }
+
+UNTOLD = ("not_told", "report_refused", "withdraw_refused")
+SETTLING = ("noted", "payment_reported", "withdrawn")
+"""What happens to a case when he was not told, and what ends that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +330,7 @@ def lines(merchant_id: int, at: datetime) -> list[Attention]:
                 action=t("action.look"),
             )
         )
-    for key, cases in _waiting(merchant_id).items():
+    for key, cases in {**_waiting(merchant_id), "untold": _untold(merchant_id)}.items():
         if cases:
             found.append(_attention(key, cases))
     return found
@@ -352,10 +357,40 @@ def _waiting(merchant_id: int) -> dict[str, list[tuple[int, str]]]:
     return found
 
 
+def _untold(merchant_id: int) -> list[tuple[int, str]]:
+    """Case and number of the order of what the partner did not hear, be it paid or taken back,
+    until a person writes something down or he is told after all."""
+    newest = (
+        select(CollectionCase.id)
+        .where(CollectionCase.merchant_id == merchant_id, CollectionCase.is_opened)
+        .order_by(CollectionCase.id.desc())
+        .limit(LOOKED_AT)
+    )
+    later = aliased(CollectionEvent)
+    is_settled = select(later.id).where(
+        later.case_id == CollectionEvent.case_id,
+        later.id > CollectionEvent.id,
+        later.kind.in_(SETTLING),
+    )
+    query = (
+        select(CollectionEvent.case_id, Order.number)
+        .join(CollectionCase, CollectionCase.id == CollectionEvent.case_id)
+        .join(Order, Order.id == CollectionCase.order_id)
+        .where(
+            CollectionEvent.case_id.in_(newest),
+            CollectionEvent.kind.in_(UNTOLD),
+            ~is_settled.exists(),
+        )
+        .distinct()
+        .order_by(CollectionEvent.case_id.desc())
+    )
+    return [(case_id, number) for case_id, number in db.session.execute(query)]
+
+
 def _attention(key: str, cases: Sequence[tuple[int, str]]) -> Attention:
     return Attention(
         icon="collection",
-        colour="bad" if key == "failed" else "warn",
+        colour="bad" if key in ("failed", "untold") else "warn",
         title=t(f"today.collection_{key}", n=len(cases)),
         text=t(f"today.collection_{key}_text"),
         href=_href(cases[0][0]) if len(cases) == 1 else url_for("dashboard.collection.show_all"),

@@ -147,13 +147,16 @@ def check() -> BaseResponse:
     row = service.partner_of(g.merchant_id)
     if row is None:
         raise NotPossible("collection_no_partner")
-    db.session.commit()  # nothing stays open while he is asked
     problem = None
     try:
-        service.check_partner(row)
+        partner = service.speaking_with(row)
+        db.session.commit()  # nothing stays open while he is asked
+        partner.check()
     except ConnectorError as trouble:
         problem = str(trouble)
-    service.note_check(row, problem, now())
+    row = service.partner_of(g.merchant_id)
+    if row is not None:  # nobody has removed him meanwhile
+        service.note_check(row, problem, now())
     db.session.commit()
     if problem is not None:
         return _page(Form(_stored()), 409)

@@ -11,6 +11,7 @@ import email.policy
 import http.server
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,7 @@ class FakePartner:
         self.keys: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []
         self.faults: list[int | str] = []
+        self.on_request: Callable[[], None] = lambda: None
         self.link = "https://partner.example.com/cases/{reference}"
         self.released = threading.Event()
         self._lock = threading.Lock()
@@ -110,6 +112,7 @@ class FakePartner:
     # --- the contract
 
     def answer(self, method: str, path: str, headers: Any, raw: bytes) -> tuple[int, Any]:
+        self.on_request()
         with self._lock:
             self.asked.append((method, path))
             if headers.get("Authorization") != f"Bearer {TOKEN}":

@@ -156,15 +156,15 @@ def test_a_name_cannot_break_out_of_the_head(merchant, shop, order, by_mail, off
 def test_without_a_mail_server_nobody_is_promised_a_mail(merchant, allowed):
     row = name_partner(merchant, "mail", recipient="kanzlei@example.com")
     with pytest.raises(Misconfigured, match="SMTP_URL"):
-        service.check_partner(row)
+        service.speaking_with(row).check()
 
 
 def test_the_check_asks_the_partner(by_http, partner):
-    service.check_partner(by_http)
+    service.speaking_with(by_http).check()
     assert partner.asked == [("GET", "/api/status")]
     partner.faults = [401]
     with pytest.raises(Misconfigured):
-        service.check_partner(by_http)
+        service.speaking_with(by_http).check()
 
 
 @pytest.mark.parametrize(

@@ -280,7 +280,52 @@ def test_today_names_a_partner_who_takes_nothing(anna, order, by_http, partner):
     assert "konnte nicht übergeben werden" in words(anna.get("/"))
 
 
+@pytest.mark.feature("K62")
+@pytest.mark.parametrize("how", ["refused", "away"])
+def test_today_names_who_is_not_told_of_a_payment(anna, order, opened, partner, monkeypatch, how):
+    """Else he goes on collecting what was paid, and nobody knows."""
+    if how == "away":
+        monkeypatch.setattr(CollectionCase, "schedule", ())
+    partner.faults = [422 if how == "refused" else 503]
+    pay(order, "119.00", now())
+    work(now())
+    said = words(anna.get("/"))
+    assert "weiß etwas nicht, was er wissen muss" in said
+    service.record_by_hand(order.merchant_id, opened.id, "", "angerufen", actor="a", at=now())
+    db.session.commit()
+    assert "weiß etwas nicht" not in words(anna.get("/"))
+
+
+def test_what_could_not_be_told_is_told_once_the_partner_is_mended(
+    anna, order, opened, partner, monkeypatch
+):
+    monkeypatch.setattr(CollectionCase, "schedule", ())
+    partner.faults = [401]
+    pay(order, "19.00", now())
+    work(now())
+    assert case_of(order).status == "failed"
+    assert "weiß etwas nicht" in words(anna.get("/"))
+    answer = anna.post(PARTNER, FORM | {"url": partner.url, "token": TOKEN}, page=PARTNER)
+    assert answer.status_code == 303
+    work(now())
+    assert len([one for one in partner.asked if one[1].endswith("/payments")]) == 2
+    assert "weiß etwas nicht" not in words(anna.get("/"))
+
+
 # --- the partner -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["check", "refresh"])
+def test_nothing_stays_open_while_the_partner_thinks(anna, opened, partner, act):
+    seen = []
+    partner.on_request = lambda: seen.extend(
+        session.in_transaction() for session in db.session.registry.registry.values()
+    )
+    db.session.commit()
+    path, back = (f"{PARTNER}/check", PARTNER) if act == "check" else (
+        f"{page_of(opened)}/refresh", page_of(opened))  # fmt: skip
+    assert anna.post(path, page=back).status_code == 303
+    assert seen and not any(seen)
 
 
 @pytest.mark.feature("K61")
