@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from server.api import (
+    exports,
     heartbeat,
     order_requests,
     orders,
@@ -46,7 +47,7 @@ def register(app: Flask) -> None:
     problems.register(app)
     polls.register(app)
     for part in (
-        orders, refunds, updates, order_requests, statements, postings, heartbeat, relay
+        orders, refunds, updates, order_requests, statements, postings, heartbeat, relay, exports
     ):  # fmt: skip
         api.register_blueprint(part.blueprint)
     app.register_blueprint(shop_webhooks.blueprint)

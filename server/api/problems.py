@@ -13,7 +13,7 @@ from werkzeug.exceptions import UnprocessableEntity
 
 from server.db import db
 
-PREFIX = "/api/v1"
+PREFIX = ("/api/v1", "/export/")
 PROBLEM_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 
@@ -88,7 +88,7 @@ def in_words(errors: Any, path: str = "") -> str:
 
 
 def register(app: Flask) -> None:
-    """Only requests below /api/v1 get problems; pages have pages for their errors."""
+    """Only requests below PREFIX get problems; pages have pages for their errors."""
     from server.api import MAX_BODY_BYTES
 
     app.register_error_handler(Problem, _problem)

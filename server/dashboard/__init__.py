@@ -23,6 +23,7 @@ from server.dashboard import (
     dunning_coming,
     dunning_preview,
     errors,
+    export_keys,
     ignore_rules,
     letters,
     login,
@@ -86,6 +87,7 @@ def register(app: Flask) -> None:
         sending_domains,
         suppressions,
         callbacks,
+        export_keys,
         collection_partner,
         customers,
     )

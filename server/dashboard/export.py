@@ -7,9 +7,9 @@ written as strings. Amounts, numbers and dates are no texts and stay what they a
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -17,14 +17,13 @@ import xlsxwriter
 from flask import Response, stream_with_context
 
 from server.dashboard import words
+from server.orders import tables
+from server.orders.tables import Dialect
 
-Cell = str | Decimal | int | date | None
+Cell = tables.Cell
 
 MOST_ROWS = 100_000
-BOM = "\ufeff"
-DELIMITER = ";"
-CHUNK_CHARACTERS = 64 * 1024
-FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
+FOR_PEOPLE = Dialect(delimiter=";", has_bom=True)
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 XLSX_CELL_CHARACTERS = 32_767
 COLUMN_WIDTH = 16
@@ -53,18 +52,8 @@ COLUMNS = (
 
 
 def csv_lines(rows: Iterable[list[Cell]]) -> Iterator[str]:
-    """UTF-8 text with BOM, semicolons, CRLF (RFC 4180); amounts as the reader writes them."""
-    decimal_comma = words.language() == "de"
-    lines = io.StringIO()
-    lines.write(BOM)
-    writer = csv.writer(lines, delimiter=DELIMITER)
-    for row in rows:
-        writer.writerow([_as_text(cell, decimal_comma=decimal_comma) for cell in row])
-        if lines.tell() > CHUNK_CHARACTERS:
-            yield lines.getvalue()
-            lines.seek(0)
-            lines.truncate()
-    yield lines.getvalue()
+    """Amounts as the reader writes them."""
+    return tables.csv_lines(rows, replace(FOR_PEOPLE, decimal_comma=words.language() == "de"))
 
 
 def csv_download(rows: Iterable[list[Cell]], filename: str) -> Response:
@@ -73,19 +62,6 @@ def csv_download(rows: Iterable[list[Cell]], filename: str) -> Response:
     response = Response(lines, content_type="text/csv; charset=utf-8")
     response.headers.set("Content-Disposition", "attachment", filename=filename)
     return response
-
-
-def _as_text(cell: Cell, *, decimal_comma: bool) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, Decimal):
-        amount = f"{cell:.2f}" if cell == cell.quantize(Decimal("0.01")) else f"{cell:f}"
-        return amount.replace(".", ",") if decimal_comma else amount
-    if isinstance(cell, int):
-        return str(cell)
-    if isinstance(cell, date):
-        return cell.isoformat()
-    return f"'{cell}" if cell.startswith(FORMULA_BEGINS) else cell
 
 
 def xlsx_file(rows: Iterable[list[Cell]]) -> io.BytesIO:

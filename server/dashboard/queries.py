@@ -308,7 +308,10 @@ def waiting_updates(merchant_id: int) -> dict[int, int]:
 
 def api_keys(merchant_id: int, shop_id: int | None) -> list[ApiKey]:
     """The keys of a shop; of the bank if no shop is given. Working ones first."""
-    query = select(ApiKey).where(ApiKey.merchant_id == merchant_id, ApiKey.shop_id == shop_id)
+    scope = "bank" if shop_id is None else "shop"
+    query = select(ApiKey).where(
+        ApiKey.merchant_id == merchant_id, ApiKey.shop_id == shop_id, ApiKey.scope == scope
+    )
     return list(
         db.session.scalars(
             query.order_by(ApiKey.revoked_at.desc().nulls_first(), ApiKey.created_at)

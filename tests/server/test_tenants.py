@@ -110,6 +110,7 @@ class Party:
         self.keys = {
             "shop": bearer(make_key(self.merchant, "shop", self.shop)[1]),
             "bank": bearer(make_key(self.merchant, "bank")[1]),
+            "export": bearer(make_key(self.merchant, "export")[1]),
         }
         self.system = make_system(f"{mark.lower()}.example.org", merchant=self.merchant)
         log_in = f"{self.system.user}:{self.system.password}".encode()
@@ -126,7 +127,7 @@ class Party:
 
     def ask(self, app, rule, method, url, **form):
         """The answer to this party, with the key or session that the route wants."""
-        if rule.rule.startswith("/api/"):
+        if rule.rule.startswith(("/api/", "/export/")):
             view = app.view_functions[rule.endpoint]
             scope = getattr(view, "api_scope", None)
             assert scope in self.keys, f"{rule} has no scope"
@@ -350,6 +351,7 @@ class Victim(Party):
     def values(self, rule):
         """What to put into the parameters of a route."""
         ids = {**self.ids, "key_id": self.key_id(rule)}
+        ids["export_key_id"] = self.keys["export"]["Authorization"].split("_")[1]
         # A code is there as long as money is owed, and the proof is of the other order.
         is_open = {"dashboard.orders.qr_code", "dashboard.orders.proof"}
         if rule.endpoint in is_open or rule.endpoint.startswith("dashboard.dunning_preview."):
@@ -516,7 +518,8 @@ def test_a_key_of_one_shop_does_not_open_another_shop_of_the_same_merchant(app, 
 
 
 def test_a_key_of_the_other_scope_is_refused_everywhere(app, anna):
-    other = {"shop": anna.keys["bank"], "bank": anna.keys["shop"], "relay": anna.keys["shop"]}
+    other = dict.fromkeys(("bank", "relay", "export"), anna.keys["shop"])
+    other["shop"] = anna.keys["bank"]
     for with_id in (True, False):
         for rule, method in routes(app, with_id=with_id):
             scope = getattr(app.view_functions[rule.endpoint], "api_scope", None)
@@ -535,7 +538,7 @@ def test_nothing_answers_without_a_key_or_a_session(app, anna):
                 continue
             url = url_of(app, rule, anna.values(rule))
             answer = app.test_client().open(url, method=method)
-            wanted = 401 if url.startswith("/api/") else 303
+            wanted = 401 if url.startswith(("/api/", "/export/")) else 303
             assert answer.status_code == wanted, (method, url, answer.status_code)
             assert MARK.encode() not in answer.data
             if wanted == 303:

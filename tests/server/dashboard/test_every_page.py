@@ -121,6 +121,7 @@ def furnish(app) -> dict[str, object]:
         "invoice_id": invoice.id,
         "key_id": key.id,
         "bank_key_id": bank_key.id,
+        "export_key_id": make_key(merchant, "export")[0].id,
         "statement_id": statement.id,
         "account_id": posting.account_id,
         "connection_id": access.id,

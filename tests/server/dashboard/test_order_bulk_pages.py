@@ -15,6 +15,7 @@ from server.db import db, now
 from server.mail.models import Mail
 from server.orders import lifecycle, service
 from server.orders.models import Order
+from server.orders.tables import BOM
 from tests.factories import make_merchant, make_order, make_shop
 from tests.server.dashboard.test_order_pages import numbers, words
 from tests.server.dashboard.visitor import member
@@ -138,7 +139,7 @@ def test_the_export_is_what_the_filter_shows(merchant, shop, anna):
     one.customer_name = "=cmd"
     db.session.commit()
     answer = anna.get("/orders/export.csv?code=prepayment")
-    rows = list(csv.reader(io.StringIO(answer.text.removeprefix(export.BOM)), delimiter=";"))
+    rows = list(csv.reader(io.StringIO(answer.text.removeprefix(BOM)), delimiter=";"))
     assert len(rows) == 2 and len(rows[0]) == len(order_export.COLUMNS)
     found = dict(zip(rows[0], rows[1], strict=True))
     assert found["Nummer"] == one.number and found["Status"] == "Offen"
