@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Any, ClassVar, Self
 
 from sqlalchemy import (
@@ -26,15 +27,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, aliased, declared_attr, mapped_column
 
-from server.callbacks.rules import PAUSES
+from server.callbacks.rules import MAIL_KINDS, PAUSES
 from server.db import Base, Id, Ref, Time, db, now
 from server.work import LEASE, WorkItem, work_indexes
 
 CALLBACK_LIFETIME = timedelta(hours=168)
 KEPT = timedelta(days=30)
 """What ended is shown for so long."""
+MAILS_KEPT = timedelta(days=7)
+"""The same of what was told of mails: there are many of them, and they name the recipient."""
 AT_ONCE_A_URL = 4
 MAX_URL_LENGTH = 500
+MESSAGE_ID_BYTES = 18
 
 
 class CallbackUrl(Base):
@@ -71,15 +75,19 @@ class CallbackUrl(Base):
     off_because: Mapped[str | None] = mapped_column(String(8))
 
 
+def _new_message_id() -> str:
+    return f"msg_{token_hex(MESSAGE_ID_BYTES)}"
+
+
 class Callback(WorkItem, Base):
     """One message on its way to a callback address. Lives 168 h, however often it was tried.
 
     They count from ``queued_at``: when it was written, or when a person wanted it sent again.
 
-    ``kind`` is `order.payment_status_changed` or `callback.test`; ``body`` is the JSON exactly as
-    it is signed and sent. ``message_id`` is the webhook-id and stays the same however often it is
-    sent. ``outcome`` says how the last attempt ended (``rules.OUTCOMES``); ``answer_status`` and
-    ``answer`` are the HTTP status and the first words of the answer.
+    ``kind`` is one of ``rules.KINDS``; ``body`` is the JSON exactly as it is signed and sent.
+    ``message_id`` is the webhook-id and stays the same however often it is sent. ``outcome`` says
+    how the last attempt ended (``rules.OUTCOMES``); ``answer_status`` and ``answer`` are the HTTP
+    status and the first words of the answer.
     """
 
     __tablename__ = "callback"
@@ -110,7 +118,7 @@ class Callback(WorkItem, Base):
     number: Mapped[str] = mapped_column(String(64), default="")
     kind: Mapped[str] = mapped_column(String(48))
     payment_status: Mapped[str | None] = mapped_column(String(24))
-    message_id: Mapped[str] = mapped_column(String(48))
+    message_id: Mapped[str] = mapped_column(String(48), default=_new_message_id)
     body: Mapped[str] = mapped_column(Text)
     queued_at: Mapped[Time] = mapped_column(default=now)
     queued_by: Mapped[str] = mapped_column(String(320), default="")
@@ -130,7 +138,7 @@ class Callback(WorkItem, Base):
     def is_due(cls, at: datetime) -> bool:
         """Is anything to be sent, given up or forgotten?"""
         open_ones = select(cls.id).join(CallbackUrl, CallbackUrl.id == cls.url_id)
-        old = select(cls.id).where(cls.finished_at < at - KEPT)
+        old = select(cls.id).where(cls.is_old(at))
         is_any = or_(open_ones.where(or_(_may_go(at), cls.is_over(at))).exists(), old.exists())
         return bool(db.session.scalar(select(is_any)))
 
@@ -158,6 +166,12 @@ class Callback(WorkItem, Base):
     def is_over(cls, at: datetime) -> ColumnElement[bool]:
         """Nobody took it in its lifetime."""
         return (cls.status == "queued") & (cls.queued_at <= at - CALLBACK_LIFETIME)
+
+    @classmethod
+    def is_old(cls, at: datetime) -> ColumnElement[bool]:
+        """It ended so long ago that it is shown no more."""
+        of_mail = cls.kind.in_(MAIL_KINDS)
+        return (cls.finished_at < at - MAILS_KEPT) & (of_mail | (cls.finished_at < at - KEPT))
 
 
 def is_unfinished(table: type[Callback]) -> ColumnElement[bool]:

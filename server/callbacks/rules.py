@@ -16,7 +16,16 @@ from typing import Any, Final
 
 STATUS_CHANGED: Final = "order.payment_status_changed"
 TEST: Final = "callback.test"
-KINDS: Final = (STATUS_CHANGED, TEST)
+MAIL_PREFIX: Final = "relay."
+MAIL_KINDS: Final = tuple(
+    f"{MAIL_PREFIX}{event}"
+    for event in ("delivered", "deferred", "bounced", "complained", "suppressed")
+)
+"""What became of a mail that another system handed to the relay (S96)."""
+CHOICES: Final = (STATUS_CHANGED, *MAIL_KINDS)
+"""What an address may hear of, as its owner chooses."""
+FIRST_CHOICE: Final = (STATUS_CHANGED,)
+KINDS: Final = (*CHOICES, TEST)
 """The types of messages; each has the same fields for good."""
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  says what it is, is none

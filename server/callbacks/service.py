@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,8 @@ from sqlalchemy import delete, or_, select, update
 
 from server import egress, vault
 from server.callbacks import rules
-from server.callbacks.models import KEPT, Callback, CallbackUrl, is_unfinished
+from server.callbacks.choices import CallbackError, choose, hearing
+from server.callbacks.models import Callback, CallbackUrl, is_unfinished
 from server.callbacks.sending import Attempt, Parcel
 from server.config import installed
 from server.db import db
@@ -32,14 +33,9 @@ OLD_SECRET_LIVES = timedelta(hours=24)
 TELL_AFTER = timedelta(hours=6)
 """An address that fails for so long is told to the merchant."""
 ENDED_AT_ONCE = 500
-MESSAGE_ID_BYTES = 18
 
 SWITCHED_OFF = "the address is switched off"
 TOO_OLD = "nobody took it within 168 hours"
-
-
-class CallbackError(ValueError):
-    """An address that cannot be added; ``args[0]`` is the message key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +65,18 @@ def url_of(merchant_id: int, url_id: int) -> CallbackUrl | None:
 
 
 def add_url(
-    merchant_id: int, typed: str, *, shop_id: int | None, actor: str, at: datetime
+    merchant_id: int,
+    typed: str,
+    *,
+    shop_id: int | None,
+    actor: str,
+    at: datetime,
+    kinds: Collection[str] = rules.FIRST_CHOICE,
 ) -> tuple[CallbackUrl, str]:
     """A new address and its secret, which is told only this once.
 
     ``shop_id`` None: it hears of the orders of every shop. Raises AddressRefused, and
-    CallbackError `already_there` or `too_many`.
+    CallbackError `already_there`, `too_many` or, as ``choose`` does, `no_kind`.
     """
     url = egress.check_url(typed, installed())
     lock_merchant(merchant_id)
@@ -94,6 +96,7 @@ def add_url(
     )
     db.session.add(row)
     db.session.flush()
+    choose(row, kinds, actor=actor, at=at)
     return row, rules.secret_text(secret)
 
 
@@ -148,13 +151,15 @@ def reseal_all(with_vault: Vault) -> int:
 
 
 def listening(merchant_id: int, shop_id: int) -> list[int]:
-    """Ids of the addresses that hear of this shop's orders; none is removed before the commit."""
+    """Ids of the addresses that hear of this shop's payments; none is removed before the commit."""
     query = select(CallbackUrl.id).where(
         CallbackUrl.merchant_id == merchant_id,
         or_(CallbackUrl.shop_id.is_(None), CallbackUrl.shop_id == shop_id),
         CallbackUrl.off_at.is_(None),
     )
-    return list(db.session.scalars(query.with_for_update(read=True, key_share=True)))
+    ids = list(db.session.scalars(query.with_for_update(read=True, key_share=True)))
+    chosen = hearing(merchant_id, ids)
+    return [url_id for url_id in ids if rules.STATUS_CHANGED in chosen[url_id]]
 
 
 def tell_of_status(
@@ -175,7 +180,6 @@ def tell_of_status(
                 number=facts["number"],
                 kind=rules.STATUS_CHANGED,
                 payment_status=facts["payment_status"],
-                message_id=_message_id(),
                 body=rules.body_of(rules.STATUS_CHANGED, at, facts),
                 created_at=at,
                 queued_at=at,
@@ -198,7 +202,6 @@ def send_test(row: CallbackUrl, *, actor: str, at: datetime) -> Callback:
         merchant_id=row.merchant_id,
         url_id=row.id,
         kind=rules.TEST,
-        message_id=_message_id(),
         body=rules.body_of(rules.TEST, at, {"url": row.url}),
         created_at=at,
         queued_at=at,
@@ -230,10 +233,6 @@ def callback_of(merchant_id: int, callback_id: int) -> Callback | None:
     return db.session.scalar(
         select(Callback).where(Callback.merchant_id == merchant_id, Callback.id == callback_id)
     )
-
-
-def _message_id() -> str:
-    return f"msg_{secrets.token_hex(MESSAGE_ID_BYTES)}"
 
 
 # --- sending ------------------------------------------------------------------------------------
@@ -316,7 +315,7 @@ def end_what_is_over(at: datetime) -> int:
     rows = list(db.session.scalars(over.with_for_update(skip_locked=True)))
     for row in rows:
         row.give_up(row.error or TOO_OLD, at)
-    old = select(Callback.id).where(Callback.finished_at < at - KEPT).limit(ENDED_AT_ONCE)
+    old = select(Callback.id).where(Callback.is_old(at)).limit(ENDED_AT_ONCE)
     gone = db.session.execute(
         delete(Callback).where(Callback.id.in_(old)).execution_options(synchronize_session=False)
     )

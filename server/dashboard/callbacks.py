@@ -1,6 +1,6 @@
-"""Callback addresses: which programs of the merchant hear of his orders, and how that fares (K79).
+"""Callback addresses: which programs of the merchant hear of what, and how that fares (K79, S96).
 
-For administrators: whoever names an address decides where the shop's orders are told.
+For administrators: whoever names an address decides where orders and mails are told.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response as BaseResponse
 
-from server.callbacks import rules, service
+from server.callbacks import mails, rules, service
+from server.callbacks.choices import CallbackError, choose, hearing
 from server.callbacks.models import CALLBACK_LIFETIME, Callback, CallbackUrl
-from server.callbacks.service import CallbackError
 from server.dashboard import access, queries, status, words
 from server.dashboard.attention import Attention
 from server.dashboard.pages import asked_shop, page
@@ -77,10 +77,14 @@ def show_all() -> Response:
 
 def _list_page(typed: str = "", problem: str | None = None) -> Response:
     shops = queries.shops(g.merchant_id)
+    rows = service.urls_of(g.merchant_id)
     return page(
         "callbacks.html",
         422 if problem else 200,
-        rows=[(row, service.state_of(row)) for row in service.urls_of(g.merchant_id)],
+        rows=[(row, service.state_of(row)) for row in rows],
+        hearing=hearing(g.merchant_id, [row.id for row in rows]),
+        choices=rules.CHOICES,
+        chosen=request.form.getlist("kind") if problem else rules.FIRST_CHOICE,
         shops=shops,
         shop_names={shop.id: shop.name for shop in shops},
         looks=LOOKS,
@@ -103,6 +107,7 @@ def add() -> Response:
             shop_id=shop.id if shop else None,
             actor=g.user.email,
             at=now(),
+            kinds=request.form.getlist("kind"),
         )
     except AddressRefused as refused:
         db.session.rollback()
@@ -122,12 +127,19 @@ def show(url_id: int) -> Response:
     return _url_page(_url_or_404(url_id))
 
 
-def _url_page(row: CallbackUrl, new_secret: str | None = None) -> Response:
+def _url_page(
+    row: CallbackUrl, new_secret: str | None = None, problem: str | None = None
+) -> Response:
     state, at = service.state_of(row), now()
     is_rotating = row.old_secret_until is not None and row.old_secret_until > at
     return page(
         "callback.html",
+        422 if problem else 200,
         row=row,
+        choices=rules.CHOICES,
+        chosen=hearing(g.merchant_id, [row.id])[row.id],
+        problem=problem,
+        is_full=mails.waiting(row.id) >= mails.MAX_WAITING,
         state=state,
         look=LOOKS[state],
         lines=[_line(one, row, at) for one in service.callbacks_of(row.id, SHOWN)],
@@ -143,15 +155,12 @@ def _line(row: Callback, url: CallbackUrl, at: datetime) -> Line:
     waits = row.status == "queued"
     state = "again" if waits and row.outcome and row.attempts else row.status
     colour, icon = MESSAGE_LOOKS[state]
-    is_test = row.kind == rules.TEST
     return Line(
         row=row,
         state=state,
         colour=colour,
         icon=icon,
-        title=t("callback.test_message")
-        if is_test
-        else t("callback.message_of", number=row.number),
+        title=_title(row),
         told=_told(row),
         answer=_answer(row),
         comes_again_at=max(row.due_at, url.paused_until or row.due_at)
@@ -161,8 +170,18 @@ def _line(row: Callback, url: CallbackUrl, at: datetime) -> Line:
     )
 
 
+def _title(row: Callback) -> Markup:
+    if row.kind == rules.TEST:
+        return t("callback.test_message")
+    if row.kind in rules.MAIL_KINDS:
+        return t("callback.message_of_mail", to=json.loads(row.body)["data"]["recipient"])
+    return t("callback.message_of", number=row.number)
+
+
 def _told(row: Callback) -> Markup | None:
-    """The payment status that it tells."""
+    """The payment status that it tells, or what became of the mail."""
+    if row.kind in rules.MAIL_KINDS:
+        return t(f"callback.told_{row.kind.removeprefix(rules.MAIL_PREFIX)}")
     if row.payment_status is None:
         return None
     code = json.loads(row.body)["data"]["payment_code"]
@@ -174,6 +193,19 @@ def _answer(row: Callback) -> Markup | None:
     if row.outcome is None:
         return None
     return t(f"callback.outcome_{row.outcome}", status=str(row.answer_status or ""))
+
+
+@pages.post("/settings/callbacks/<int:url_id>/kinds")
+def choose_kinds(url_id: int) -> BaseResponse:
+    """What it hears of from now on; what is on its way stays so."""
+    row = _url_or_404(url_id)
+    try:
+        choose(row, request.form.getlist("kind"), actor=g.user.email, at=now())
+    except CallbackError as refused:
+        db.session.rollback()
+        return _url_page(row, problem=str(refused.args[0]))
+    db.session.commit()
+    return redirect(url_for(".show", url_id=url_id, done="callback_kinds"), 303)
 
 
 @pages.post("/settings/callbacks/<int:url_id>/test")

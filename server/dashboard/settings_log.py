@@ -10,6 +10,8 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from server.callbacks.choices import PREFIX as CALLBACKS
+from server.callbacks.rules import FIRST_CHOICE
 from server.dashboard import queries, settings_queries
 from server.dashboard.pages import page, typed_id
 from server.dashboard.settings_form import name_of, said
@@ -17,10 +19,13 @@ from server.dashboard.words import t
 from server.db import db, now
 from server.forgetting.retention import LOG_NAME
 from server.merchants import service as merchants
+from server.merchants.service import EXPORT_KEYS
 from server.merchants.settings import SCHEMA
 from server.orders.effects import settings_changed
 
 pages = Blueprint("settings_log", __name__)
+
+FIRST = {"kinds": FIRST_CHOICE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,13 @@ def _in_words(change: settings_queries.Change) -> tuple[str, str | None, str | N
     row = change.row
     if row.name == LOG_NAME:
         return str(t("privacy_log.title")), "", _said_of_forgetting(row.value)
+    if row.name.startswith(CALLBACKS):
+        name = f"{t('callback.title')}: {row.value['url']}"
+        return name, _said_of_kinds(change.before or FIRST), _said_of_kinds(row.value)
+    if row.name.startswith(EXPORT_KEYS):
+        name = f"{t('export_key.title')}: {row.value['name']}"
+        word = "works" if row.value["is_valid"] else "revoked"
+        return name, "", str(t(f"export_key.{word}"))
     of_shop, _, part = row.name.partition(".")
     if of_shop not in ("shop", "mapping"):
         return name_of(row.name), said(row.name, change.before), said(row.name, row.value)
@@ -144,6 +156,10 @@ def _in_words(change: settings_queries.Change) -> tuple[str, str | None, str | N
 def _said_of_forgetting(counts: dict[str, int]) -> str:
     """How many of which kind went; a line of its own, because nothing was set."""
     return ", ".join(str(t(f"privacy_log.{kind}", n=n)) for kind, n in sorted(counts.items()))
+
+
+def _said_of_kinds(value: dict[str, Any]) -> str:
+    return ", ".join(str(t(f"callback.kind_{kind.rpartition('.')[2]}")) for kind in value["kinds"])
 
 
 def _said_of_shop(value: Any) -> str:

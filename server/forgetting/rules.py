@@ -103,7 +103,8 @@ TABLES: Final[Mapping[str, TableRule]] = {
     "posting_alias": _rule(stays="fingerprint"),
     "ignore_rule": _rule(goes="value", stays="kind created_by"),
     "account_movement": _rule(goes="reference", stays="kind created_by"),
-    # callbacks: their bodies name numbers, amounts and statuses, never a person
+    # callbacks: of orders they name numbers, amounts and statuses, never a person; those that
+    # tell of a mail to a person go as a whole
     "callback_url": _rule(stays="url secret old_secret created_by off_because"),
     "callback": _rule(
         goes="answer error",

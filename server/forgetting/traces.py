@@ -22,6 +22,7 @@ from server.banking.models import (
     Statement,
 )
 from server.callbacks.models import Callback
+from server.callbacks.rules import MAIL_KINDS
 from server.collection.models import CollectionPartner
 from server.db import db
 from server.dunning.models import DunningRun
@@ -213,6 +214,14 @@ def _sweep_relay(merchant_ids: Collection[int], addresses: Collection[str]) -> N
         RelayDelivery.status.not_in(ON_ITS_WAY),
     )
     empty_relayed(db.session.scalars(his).all())
+    told = func.lower(Callback.body)
+    db.session.execute(
+        delete(Callback).where(
+            Callback.merchant_id.in_(merchant_ids),
+            Callback.kind.in_(MAIL_KINDS),
+            _contains(told, (json.dumps(address) for address in addresses)),
+        )
+    )
 
 
 def empty_relayed(delivery_ids: Collection[int]) -> None:

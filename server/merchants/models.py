@@ -82,7 +82,8 @@ class OneTimeLink(Base):
 
 
 class ApiKey(Base):
-    """A key with one scope: `shop` (that shop's orders) or `bank` (statements and postings)."""
+    """A key with one scope: `shop` (that shop's orders), `bank` (statements and postings) or
+    `export` (tables to fetch, nothing else: K34)."""
 
     __tablename__ = "api_key"
     __table_args__ = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import string
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,6 +38,12 @@ from server.merchants.settings import SCHEMA, MerchantSettings, checked, in_forc
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _DUMMY_HASH = _HASHER.hash("nobody has this password")
 TOUCH_AFTER = timedelta(minutes=1)
+EXPORT = "export"
+"""The scope of keys that fetch tables."""
+EXPORT_KEYS = "export_key."
+"""Of their names in the log of changes; the key's id follows."""
+MAX_EXPORT_KEYS = 20
+"""That work, of one merchant."""
 
 
 class WrongPassword(ValueError):
@@ -45,6 +52,10 @@ class WrongPassword(ValueError):
 
 class InvalidLink(ValueError):
     """The one-time link is unknown, used or too old."""
+
+
+class TooManyKeys(ValueError):
+    """As many as there may be work already."""
 
 
 class AlreadyThere(ValueError):
@@ -185,7 +196,7 @@ def create_api_key(
     merchant_id: int, *, scope: str, name: str, shop_id: int | None
 ) -> tuple[ApiKey, str]:
     """The stored key and the text to show once. A `shop` key belongs to exactly one shop."""
-    assert (scope == "shop") == (shop_id is not None), "a shop key has a shop, a bank key none"
+    assert (scope == "shop") == (shop_id is not None), "a shop key has a shop, others none"
     alphabet = string.ascii_lowercase + string.digits
     key_id = "".join(secrets.choice(alphabet) for _ in range(12))
     secret = secrets.token_urlsafe(32)
@@ -209,6 +220,39 @@ def revoke_api_key(merchant_id: int, key_id: str, at: datetime) -> bool:
         .values(revoked_at=at)
     )
     return bool(revoked.rowcount)  # type: ignore[attr-defined]
+
+
+def create_export_key(
+    merchant_id: int, name: str, *, actor: str, at: datetime
+) -> tuple[ApiKey, str]:
+    """A key that fetches tables and can do nothing else (K34), and the text to show once.
+
+    Raises TooManyKeys.
+    """
+    lock_merchant(merchant_id)
+    if sum(key.revoked_at is None for key in export_keys(merchant_id)) >= MAX_EXPORT_KEYS:
+        raise TooManyKeys
+    created = create_api_key(merchant_id, scope=EXPORT, name=name, shop_id=None)
+    _log_export_key(created[0], is_valid=True, actor=actor, at=at)
+    return created
+
+
+def revoke_export_key(key: ApiKey, *, actor: str, at: datetime) -> None:
+    """Whatever uses it is refused from now on; what is revoked already stays so."""
+    if revoke_api_key(key.merchant_id, key.id, at):
+        _log_export_key(key, is_valid=False, actor=actor, at=at)
+
+
+def export_keys(merchant_id: int) -> list[ApiKey]:
+    """Working ones first."""
+    query = select(ApiKey).where(ApiKey.merchant_id == merchant_id, ApiKey.scope == EXPORT)
+    newest = query.order_by(ApiKey.revoked_at.desc().nulls_first(), ApiKey.created_at)
+    return list(db.session.scalars(newest))
+
+
+def _log_export_key(key: ApiKey, *, is_valid: bool, actor: str, at: datetime) -> None:
+    value = {"name": key.name, "is_valid": is_valid}
+    set_of_thing(key.merchant_id, f"{EXPORT_KEYS}{key.id}", value, actor=actor, at=at)
 
 
 def revoke_shop_keys(merchant_id: int, shop_id: int, at: datetime) -> None:
@@ -421,3 +465,29 @@ def log_shop_change(
             changed_by=actor,
         )
     )
+
+
+def set_of_thing(merchant_id: int, name: str, value: Any, *, actor: str, at: datetime) -> None:
+    """What is in force for one thing of the merchant's, in the same log as his settings.
+
+    ``name`` is a prefix with the thing's id (``callback.7``), so that it is no name of a setting.
+    """
+    assert name not in SCHEMA, "a setting goes through change_setting"
+    db.session.add(
+        SettingChange(
+            merchant_id=merchant_id, name=name, value=value, changed_at=at, changed_by=actor
+        )
+    )
+    db.session.flush()
+
+
+def values_of_things(merchant_id: int, names: Collection[str]) -> dict[str, Any]:
+    """Name to the value in force, of those of which one was set."""
+    newest = (
+        select(SettingChange.name, SettingChange.value)
+        .where(SettingChange.merchant_id == merchant_id, SettingChange.shop_id.is_(None))
+        .where(SettingChange.name.in_(names))
+        .ext(distinct_on(SettingChange.name))
+        .order_by(SettingChange.name, SettingChange.id.desc())
+    )
+    return {row.name: row.value for row in db.session.execute(newest)} if names else {}

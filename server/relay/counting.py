@@ -1,4 +1,4 @@
-"""Statistics and use, from the events that were not counted yet (S96, S98). Never commits.
+"""Statistics, use and callbacks, from the events not counted yet (S96, S98). Never commits.
 
 A file of its own because counting comes a moment after the events: who takes in or delivers a mail
 writes no row that all others write too. One slice a transaction, each event once.
@@ -23,6 +23,7 @@ from server.relay.models import (
     RelayStat,
 )
 from server.relay.quota import Crossing, use
+from server.relay.telling import tell
 
 COUNTED_AT_ONCE: Final = 5_000
 FORGOTTEN_AT_ONCE: Final = 500
@@ -49,6 +50,7 @@ def count(at: datetime) -> tuple[int, list[Crossing]]:
         .where(RelayEvent.id.in_(select(waiting.c.id)))
         .values(is_counted=True)
         .returning(
+            RelayEvent.id,
             RelayEvent.merchant_id,
             RelayEvent.connection_id,
             RelayEvent.delivery_id,
@@ -61,6 +63,7 @@ def count(at: datetime) -> tuple[int, list[Crossing]]:
     if not events:
         return 0, []
     _add_to_statistics(events)
+    tell(events, at)
     return len(events), _use(events, at)
 
 

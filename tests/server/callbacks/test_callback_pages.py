@@ -48,12 +48,17 @@ def paid_order(merchant, shop):
     return order
 
 
+def typed_in(url: str, shop_id: int | str = "") -> dict[str, str]:
+    """The form as it is shown at first."""
+    return {"url": url, "shop": str(shop_id), "kind": rules.STATUS_CHANGED}
+
+
 def newest() -> Callback:
     return db.session.scalars(select(Callback).order_by(Callback.id.desc())).first()
 
 
 def test_the_secret_is_shown_once_and_signs_what_comes(anna, merchant, shop, receiver):
-    answer = anna.post(PAGE, {"url": receiver.url, "shop": ""}, page=PAGE)
+    answer = anna.post(PAGE, typed_in(receiver.url), page=PAGE)
     (secret,) = set(SECRET.findall(answer.text))
     row = db.session.scalar(select(CallbackUrl))
     assert (row.created_by, row.shop_id) == ("anna@example.org", None)
@@ -73,14 +78,14 @@ def test_the_secret_is_shown_once_and_signs_what_comes(anna, merchant, shop, rec
 
 
 def test_an_address_of_one_shop(anna, shop, receiver):
-    anna.post(PAGE, {"url": receiver.url, "shop": str(shop.id)}, page=PAGE)
+    anna.post(PAGE, typed_in(receiver.url, shop.id), page=PAGE)
     assert db.session.scalar(select(CallbackUrl.shop_id)) == shop.id
     assert "Laden" in words(anna.get(PAGE))
 
 
 def test_a_shop_of_somebody_else_is_none(anna, receiver):
     other = make_shop(make_merchant("Bobs Basar"), "Basar")
-    answer = anna.post(PAGE, {"url": receiver.url, "shop": str(other.id)}, page=PAGE)
+    answer = anna.post(PAGE, typed_in(receiver.url, other.id), page=PAGE)
     assert answer.status_code == 404
     assert db.session.scalar(select(CallbackUrl)) is None
 
@@ -98,7 +103,7 @@ def test_a_shop_of_somebody_else_is_none(anna, receiver):
     ],
 )
 def test_what_cannot_be_called_is_refused_with_a_reason(anna, typed, said):
-    answer = anna.post(PAGE, {"url": typed}, page=PAGE)
+    answer = anna.post(PAGE, typed_in(typed), page=PAGE)
     if said is None:
         assert answer.status_code == 200
         return
@@ -110,15 +115,15 @@ def test_what_cannot_be_called_is_refused_with_a_reason(anna, typed, said):
 
 def test_without_leave_of_the_operator_only_https(app, merchant):
     visitor = member(app, merchant)
-    answer = visitor.post(PAGE, {"url": "http://erp.example/"}, page=PAGE)
+    answer = visitor.post(PAGE, typed_in("http://erp.example/"), page=PAGE)
     assert "muss mit https:// beginnen" in words(answer)
 
 
 def test_the_same_address_twice_and_too_many(anna, merchant, url):
-    assert "haben Sie schon" in anna.post(PAGE, {"url": url.url}, page=PAGE).text
+    assert "haben Sie schon" in anna.post(PAGE, typed_in(url.url), page=PAGE).text
     for number in range(service.MAX_URLS - 1):
-        anna.post(PAGE, {"url": f"https://a{number}.example/"}, page=PAGE)
-    answer = anna.post(PAGE, {"url": "https://last.example/"}, page=PAGE)
+        anna.post(PAGE, typed_in(f"https://a{number}.example/"), page=PAGE)
+    answer = anna.post(PAGE, typed_in("https://last.example/"), page=PAGE)
     assert "Mehr Adressen sind nicht möglich" in answer.text
 
 
@@ -188,7 +193,7 @@ def test_only_administrators(app, anna, url):
     db.session.commit()
     for path in (PAGE, f"{PAGE}/{url.id}"):
         assert anna.get(path).status_code == 403
-    assert anna.post(PAGE, {"url": "https://erp.example/"}).status_code == 403
+    assert anna.post(PAGE, typed_in("https://erp.example/")).status_code == 403
     assert db.session.query(CallbackUrl).count() == 1
 
 
