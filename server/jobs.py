@@ -548,7 +548,7 @@ def drain_letter() -> bool:
 
 
 def _hand_over(row: letters.Letter, printers: handover.Printers) -> None:
-    if hold_letters_back([row]) or handover.waits_for_service(row, now()):
+    if hold_letters_back([row]) or handover.waits_for_service(row, now(), printers):
         db.session.commit()
         return
     act(row, lambda letter: handover.hand_over(letter, now(), printers))

@@ -29,7 +29,7 @@ from server.db import db, now
 from server.egress import AddressRefused
 from server.letters import services
 from server.letters.adapters.folder import Folder
-from server.letters.handover import NO_SERVICE
+from server.letters.handover import NO_SERVICE, note_trouble
 from server.letters.kinds import KINDS
 from server.letters.models import Letter, PrintService
 from server.letters.rules import SHEETS_OF_PRICES, PriceError
@@ -197,11 +197,12 @@ def check() -> BaseResponse:
     if row is None:
         return redirect(url_for(".show"), 303)
     try:
-        said = services.check_service(row)
+        said = services.check_service(row, db.session.commit)
     except (ConnectorError, VaultLocked) as error:
         return _service_page(409, check_error=" ".join(str(error).split())[:MAX_TYPED])
-    row.error = row.error_since = None
+    note_trouble(g.merchant_id, None, now())
     db.session.commit()
+    db.session.expire_all()  # whoever removed it meanwhile has removed it
     return _service_page(checked=said)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, func, select, update
 
-from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected
+from plugin_sdk.errors import ConnectorError, Misconfigured, Rejected, Temporary
 from server.db import db
 from server.letters.adapters import HandoverInDoubt, Parcel, PrintAdapter, Receipt
 from server.letters.compose import ComposeError
@@ -27,6 +27,8 @@ from server.vault import VaultLocked
 
 NO_SERVICE: Final = "nobody is named who prints the letters"
 NO_SERVICE_PAUSE: Final = timedelta(hours=1)
+TROUBLE: Final = "waits, because the print service had trouble with the letter before it: {why}"
+TROUBLE_PAUSE: Final = timedelta(minutes=5)
 ASK_EVERY: Final = timedelta(hours=6)
 ASK_FOR: Final = timedelta(days=30)
 """A service that has not said `sent` by then never will."""
@@ -45,6 +47,7 @@ class Printers:
     def __init__(self, commit: Callable[[], None]) -> None:
         self.commit = commit
         self._open: dict[int, PrintAdapter] = {}
+        self._troubles: dict[int, str] = {}
 
     def __enter__(self) -> Printers:
         return self
@@ -59,18 +62,41 @@ class Printers:
             self._open[service.merchant_id] = adapter_of(service)
         return self._open[service.merchant_id]
 
+    def rest(self, merchant_id: int, why: str) -> None:
+        """This merchant's printer takes nothing more in this round: it would fail for each of his
+        letters, each for as long as a time limit, and the others' letters would wait for it."""
+        self._troubles[merchant_id] = why
+
+    def trouble_of(self, merchant_id: int) -> str | None:
+        """Why his letters wait for the next round."""
+        return self._troubles.get(merchant_id)
+
     def finish(self) -> None:
-        """After the last letter: put together what belongs together. Raises ConnectorError."""
+        """After the last letter: put together what belongs together, everybody's. Raises
+        Temporary if one could not."""
+        trouble: Temporary | None = None
         for adapter in self._open.values():
-            adapter.finish()
+            try:
+                adapter.finish()
+            except Temporary as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
 
 
-def waits_for_service(letter: Letter, at: datetime) -> bool:
-    """Put the letter back where nobody prints: it waits, and no attempt is counted."""
-    if letter.is_test or service_of(letter.merchant_id) is not None:
+def waits_for_service(letter: Letter, at: datetime, printers: Printers) -> bool:
+    """Put the letter back where nobody prints, or has just had trouble: it waits, and no attempt
+    is counted."""
+    if letter.is_test:
         return False
-    letter.put_back(at + NO_SERVICE_PAUSE)
-    letter.error = NO_SERVICE
+    why, pause = NO_SERVICE, NO_SERVICE_PAUSE
+    if service_of(letter.merchant_id) is not None:
+        trouble = printers.trouble_of(letter.merchant_id)
+        if trouble is None:
+            return False
+        why, pause = TROUBLE.format(why=trouble), TROUBLE_PAUSE
+    letter.put_back(at + pause)
+    letter.error = why
     return True
 
 
@@ -91,13 +117,17 @@ def hand_over(letter: Letter, at: datetime, printers: Printers) -> None:
     try:
         receipt = _taken(letter, drawn, service, at, printers)
     except Misconfigured as error:
-        _note_trouble(merchant_id, str(error), at)
+        printers.rest(merchant_id, str(error))
+        note_trouble(merchant_id, str(error), at)
         raise
-    _note_trouble(merchant_id, None, at)
+    except Temporary as error:
+        printers.rest(merchant_id, str(error))
+        raise
+    note_trouble(merchant_id, None, at)
     _note(letter, drawn, name, receipt, at)
 
 
-def _note_trouble(merchant_id: int, why: str | None, at: datetime) -> None:
+def note_trouble(merchant_id: int, why: str | None, at: datetime) -> None:
     """Whether a person must act. By a statement: somebody may have forgotten the service by now,
     and after a letter has gone nothing may fail, or it would go a second time.
     """

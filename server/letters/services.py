@@ -73,7 +73,8 @@ def save_service(
     actor: str,
     at: datetime,
 ) -> PrintService:
-    """The service that prints from now on. A secret that is left empty stays as it was.
+    """The service that prints from now on. A secret that is left empty stays as it was, as long as
+    it goes to the same address.
 
     Raises ServiceError `adapter_unknown` `setting_missing` `setting_invalid` `currency_unknown`,
     PriceError, and AddressRefused for a URL that must not be called.
@@ -84,7 +85,9 @@ def save_service(
     if currency not in CURRENCIES:
         raise ServiceError("currency_unknown", currency)
     row = service_of(merchant_id)
-    before = settings_of(row) if row is not None and row.adapter == adapter else {}
+    before = _opened(row) if row is not None and row.adapter == adapter else {}
+    if before.get("url", "") != settings.get("url", "").strip():
+        before = {}
     wanted = _checked(known, settings, before)
     known.make(merchant_id, wanted)  # says what is wrong with them
     if row is None:
@@ -97,6 +100,14 @@ def save_service(
     row.error = row.error_since = None
     db.session.flush()
     return row
+
+
+def _opened(row: PrintService) -> dict[str, str]:
+    """None where no key opens them any more: then every secret is entered anew."""
+    try:
+        return settings_of(row)
+    except vault.VaultLocked:
+        return {}
 
 
 def _checked(
@@ -152,9 +163,14 @@ def adapter_of(row: PrintService) -> PrintAdapter:
     return ADAPTERS[row.adapter].make(row.merchant_id, settings_of(row))
 
 
-def check_service(row: PrintService) -> str:
-    """What the service says when it is asked, in plain words. Raises ConnectorError."""
+def check_service(row: PrintService, commit: Callable[[], None]) -> str:
+    """What the service says when it is asked, in plain words.
+
+    ``commit`` is called before, so that nothing stays open meanwhile. Raises VaultLocked and
+    ConnectorError.
+    """
     adapter = adapter_of(row)
+    commit()
     try:
         return adapter.check()
     finally:

@@ -14,9 +14,10 @@ from pypdf import PdfReader
 
 from server.config import installed
 from server.db import db, now
+from server.letters.adapters.folder import Folder
 from server.letters.handover import NO_SERVICE
 from server.letters.models import Letter, PrintService
-from server.letters.services import save_service
+from server.letters.services import forget_service, save_service
 from server.mail.models import Mail
 from server.merchants.models import User
 from server.merchants.service import change_setting
@@ -396,6 +397,35 @@ def test_what_cannot_be_is_said_at_its_field_and_nothing_is_kept(anna, over, wor
     assert words in words_of(answer)
     assert "geheim-4711" not in answer.text
     assert db.session.query(PrintService).all() == []
+
+
+def test_while_the_service_is_asked_nothing_stays_open_and_it_may_be_removed(
+    anna, merchant, monkeypatch
+):
+    prints(merchant).error_since = now()
+    db.session.commit()
+    is_open: list[bool] = []
+
+    def check(self, asked=Folder.check):
+        is_open.append(db.session().in_transaction())
+        forget_service(merchant.id)
+        db.session.commit()
+        return asked(self)
+
+    monkeypatch.setattr(Folder, "check", check)
+    assert anna.post("/letters/service/check").status_code == 200
+    assert is_open == [False]
+
+
+def test_a_service_whose_settings_no_key_opens_can_be_entered_anew(anna, merchant):
+    assert anna.post("/letters/service", LETTERXPRESS).status_code == 303
+    db.session.query(PrintService).one().settings = b"sealed with a key that is gone"
+    db.session.commit()
+    assert anna.get("/letters/service").status_code == 200
+    without = anna.post("/letters/service", LETTERXPRESS | {"apikey": ""})
+    assert without.status_code == 422
+    assert "Das fehlt." in words_of(without)
+    assert anna.post("/letters/service", LETTERXPRESS).status_code == 303
 
 
 def test_an_unknown_service_or_currency_is_refused(anna):

@@ -16,6 +16,7 @@ from server.letters import handover, services
 from server.letters.adapters import HandoverInDoubt, Parcel, letterxpress
 from server.letters.adapters.letterxpress import LetterXpress
 from server.letters.models import Letter
+from tests.factories import make_merchant
 from tests.unit.letters import samples
 
 pytestmark = pytest.mark.feature("S47", "K60")
@@ -131,9 +132,9 @@ def test_without_money_the_service_holds_letters(printer, queue, by_letterxpress
     assert (letter.status, letter.delivery) == ("done", "accepted")
     assert "balance" in letter.delivery_words
     with pytest.raises(Misconfigured, match="used up"):
-        services.check_service(by_letterxpress)
+        services.check_service(by_letterxpress, db.session.commit)
     printer.balance = 12.5
-    assert services.check_service(by_letterxpress) == "12.5 EUR"
+    assert services.check_service(by_letterxpress, db.session.commit) == "12.5 EUR"
 
 
 @pytest.mark.parametrize(
@@ -231,3 +232,40 @@ def test_errors_are_named_by_what_happens_next(allowed, printer) -> None:
         adapter.status("1")
     assert not isinstance(asked.value, HandoverInDoubt)
     adapter.close()
+
+
+def test_one_silent_service_is_asked_once_a_round_and_the_others_wait_their_turn(
+    printer, queue, by_letterxpress, monkeypatch
+) -> None:
+    monkeypatch.setattr(letterxpress, "READ_SECONDS", 0.2)
+    printer.faults.append("hang")
+    first, *others = [queue(once) for once in "abc"]
+    drained()
+    assert first.status == "unknown"
+    assert [(one.status, one.attempts) for one in others] == [("queued", 0), ("queued", 0)]
+    assert all("did not answer" in one.error and one.due_at > now() for one in others)
+    assert len(printer.jobs) == 1
+    for one in others:
+        one.due_at = now()
+    db.session.commit()
+    drained()
+    assert [(one.status, one.error) for one in others] == [("done", None), ("done", None)]
+
+
+def test_a_service_that_takes_nothing_leaves_other_merchants_alone(
+    printer, queue, by_letterxpress
+) -> None:
+    other = make_merchant("Bobs Laden")
+    services.save_service(other.id, "folder", {}, {}, "EUR", actor="bob", at=now())
+    printer.faults.append("503")
+    queue("a")
+    theirs = queue("b", merchant_id=other.id, order_id=2)
+    drained()
+    assert theirs.status == "done"
+
+
+def test_a_letter_that_is_refused_holds_nobody_up(printer, queue, by_letterxpress) -> None:
+    printer.faults.append("422")
+    refused, fine = queue("a"), queue("b")
+    drained()
+    assert (refused.status, fine.status) == ("failed", "done")

@@ -67,6 +67,16 @@ def test_settings_move_to_the_newest_key(merchant, allowed) -> None:
     assert "very secret" in vault.Vault((new,)).open(row.settings)
 
 
+def test_a_secret_goes_to_no_other_address_by_itself(merchant) -> None:
+    there = "https://print.example.org/v3"
+    _save(merchant, username="anna", apikey="very secret", url=there)
+    kept = _save(merchant, username="anna", apikey="", url=there)
+    assert services.settings_of(kept)["apikey"] == "very secret"
+    for other in ("https://print.example.com/v3", ""):
+        with pytest.raises(services.ServiceError, match="setting_missing"):
+            _save(merchant, username="anna", apikey="", url=other)
+
+
 def test_another_adapter_inherits_no_secret(merchant) -> None:
     _save(merchant, username="anna", apikey="very secret")
     row = _save(merchant, "folder")
@@ -95,7 +105,8 @@ def test_settings_that_no_adapter_can_work_with(merchant) -> None:
 
 
 def test_a_service_can_be_forgotten(merchant, in_folder) -> None:
-    assert services.check_service(in_folder).endswith(f"letters/{merchant.id}")
+    said = services.check_service(in_folder, db.session.commit)
+    assert said.endswith(f"letters/{merchant.id}")
     assert services.forget_service(merchant.id) is True
     assert services.forget_service(merchant.id) is False
     assert services.service_of(merchant.id) is None
