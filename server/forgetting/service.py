@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import false, func, or_, select, update
 
 from plugin_sdk.errors import Temporary
 from server.banking.models import Posting, Statement, StatementPeriod
@@ -199,8 +199,12 @@ def _named_by(posting_ids: Collection[int], column: Any) -> Any:
 
 def _shared_with_others(order: Order, posting_ids: Collection[int]) -> set[int]:
     """Those that also pay an order of somebody else, and say nothing of this customer."""
-    is_somebody_else = (func.lower(Order.customer_name) != order.customer_name.lower()) & (
-        func.coalesce(func.lower(Order.customer_email), "") != (order.customer_email or "").lower()
+    known = (
+        (Order.customer_name, order.customer_name),
+        (Order.customer_email, order.customer_email),
+    )  # two who are not known by name or address are not one for that
+    is_same = or_(
+        false(), *(func.coalesce(func.lower(of), "") == own.lower() for of, own in known if own)
     )
     shared = (
         select(Assignment.posting_id)
@@ -209,17 +213,17 @@ def _shared_with_others(order: Order, posting_ids: Collection[int]) -> set[int]:
             Assignment.posting_id.in_(posting_ids),
             Assignment.order_id != order.id,
             Order.erased_at.is_(None),
-            is_somebody_else,
+            ~is_same,
         )
     )
+    several = {one for one in db.session.scalars(shared) if one is not None}
     his = traces_of(order, [], [])
-    if not his.words:
-        return set()
+    if not his.words:  # all too short to be looked for
+        return several
     named = select(Posting.id).where(
         Posting.id.in_(posting_ids),
         or_(*(his.in_text(getattr(Posting, name)) for name in rows.PRINTED_FIELDS)),
     )
-    several = {one for one in db.session.scalars(shared) if one is not None}
     return several - set(db.session.scalars(named))
 
 

@@ -21,6 +21,7 @@ from server.forgetting.service import (
     erase_customer,
     erase_orders,
     erase_personal_data,
+    own_postings,
 )
 from server.letters.models import Letter
 from server.mail.models import Mail, Suppression
@@ -234,6 +235,28 @@ def test_a_payout_for_many_keeps_what_the_bank_wrote(merchant, shop):
     )
     erase(other)
     assert payout.counterparty_name is None, "nobody else is left"
+
+
+@pytest.mark.feature("S86")
+@pytest.mark.parametrize(
+    "his_name", [{"first_name": "Erika", "last_name": "Mustermann"}, {"last_name": "Ott"}]
+)
+def test_a_payout_is_nobodys_own_also_without_addresses_and_with_short_names(
+    merchant, shop, his_name
+):
+    nobody = {"email": None}
+    his = make_order(shop, total="34.90", customer=nobody, billing_address=his_name)
+    other = make_order(shop, total="10.00", customer=nobody,
+                       billing_address={"first_name": "Bob", "last_name": "Baum"})  # fmt: skip
+    payout = make_posting(
+        merchant, "44.90", "AUSZAHLUNG 4711", counterparty_name="Marktplatz", counterparty_iban=None
+    )
+    shares = [(his.id, Decimal("34.90")), (other.id, Decimal("10.00"))]
+    assign(merchant.id, payout.id, shares, actor=ANNA, at=PAID_AT)
+    db.session.commit()
+    assert own_postings(his) == []
+    erase(his)
+    assert payout.remittance_information == "AUSZAHLUNG 4711"
 
 
 @pytest.mark.feature("S86")
