@@ -26,7 +26,7 @@ from server.mail.rules import grouped_iban
 from server.mail.service import insert_mail
 from server.orders.identity import country_of, edition_for, identity_of
 from server.orders.ledger import ZERO
-from server.orders.letters import Draft, try_letter, wants_letter
+from server.orders.letters import Draft, try_letter, wants_letter, write_letter
 from server.orders.links import help_url, page_url
 from server.orders.merchant_notices import tell_people
 from server.orders.models import Order
@@ -95,7 +95,8 @@ def write_reminder(
 ) -> Written | None:
     """The mail of a reminder, its letter or both: ``ways``, or as the merchant's settings say.
 
-    None without an account, without any address, or if it was written before.
+    None without an account, without any address, or if it was written before. Raises NotPossible
+    for a letter by ``ways`` that cannot be printed.
     """
     told = told_order(order)
     account = payee_for(told, order.shop_id, here.payees)
@@ -121,11 +122,15 @@ def write_reminder(
     by_mail = ways is None or "mail" in ways
     by_letter = wants_letter(order, kind, settings) if ways is None else "letter" in ways
     mail_id = _write(kind, order, once, here, facts) if by_mail else None
-    letter_id = _write_letter(order, claim, asked, once, here, facts, actor) if by_letter else None
+    letter_id = None
+    if by_letter:
+        write = try_letter if ways is None else write_letter  # a person hears why not
+        letter_id = _write_letter(write, order, claim, asked, once, here, facts, actor)
     return Written(mail_id, letter_id) if mail_id or letter_id else None
 
 
 def _write_letter(
+    write: Callable[..., int | None],
     order: Order,
     claim: Claim,
     asked: Request,
@@ -146,7 +151,7 @@ def _write_letter(
         is_registered=is_registered,
         is_again=True,  # a level of which nothing went is not reached, so it comes again (N4)
     )
-    return try_letter(order, draft, shop, asked.account, settings, actor=actor, at=here.at)
+    return write(order, draft, shop, asked.account, settings, actor=actor, at=here.at)
 
 
 def _facts_of_claim(

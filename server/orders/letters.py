@@ -471,7 +471,9 @@ def _why_held(letter: Letter) -> str | None:
         return STOPPED
     if settings.mode == "test":
         return TEST_MODE
-    order = db.session.get(Order, letter.order_id) if letter.order_id is not None else None
+    order = None
+    if letter.order_id is not None:
+        order = db.session.get(Order, letter.order_id, populate_existing=True)  # as it is now
     if order is None:
         return None  # of no order, so nothing is owed or erased
     if order.erased_at is not None:

@@ -334,3 +334,12 @@ def test_the_step_after_a_reminder_by_letter_counts_from_it(merchant, shop):
     db.session.commit()
     print_letters(day(4))
     assert first_on(plan_of(order, day(5)), "reminder") == (day(4) + timedelta(days=7)).date()
+
+
+@pytest.mark.feature("S83")
+def test_by_hand_an_address_that_cannot_be_printed_is_named_as_the_reason(merchant, shop):
+    address = {"last_name": "王", "street": "Am Markt 1", "postcode": "10115", "city": "Berlin"}
+    order = order_of(shop, billing_address=address, **NO_EMAIL)
+    bank_is_heard(merchant, day(3))
+    with pytest.raises(NotPossible, match="letter_unprintable"):
+        send_reminder(merchant.id, order.id, actor=ANNA, at=day(3), ways=frozenset({"letter"}))
