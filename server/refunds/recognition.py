@@ -45,8 +45,10 @@ def recognise(merchant_id: int, at: datetime) -> bool:
         return False
     postings = _fresh(merchant_id)
     known = _named(merchant_id, postings)
-    for posting in postings:
-        if posting.amount < 0:
+    outgoing = [posting for posting in postings if posting.amount < 0]
+    closed = _that_closed(merchant_id, outgoing)
+    for posting in outgoing:
+        if posting.id not in closed:
             _sent(posting, known.get(posting.id, ()), at)
     db.session.flush()
     has_more = _close(merchant_id, at)
@@ -101,6 +103,18 @@ def _named(merchant_id: int, postings: Sequence[Posting]) -> dict[int, list[Refu
 # --- executed ----------------------------------------------------------------------------------
 
 
+def _that_closed(merchant_id: int, postings: Sequence[Posting]) -> set[int]:
+    """Those that one was found for before. The matcher takes fewer at once, so they come again,
+    and another repayment may look the same."""
+    if not postings:
+        return set()
+    query = select(Refund.sent_posting_id).where(
+        Refund.merchant_id == merchant_id,
+        is_any(Refund.sent_posting_id, {posting.id for posting in postings}),
+    )
+    return {found for found in db.session.scalars(query) if found is not None}
+
+
 def _sent(posting: Posting, named: Sequence[Refund], at: datetime) -> None:
     """Find what this posting took off the account. A debit for a whole batch only marks what it
     is for, so that no step takes long; ``_close`` closes that."""
@@ -116,7 +130,8 @@ def _sent(posting: Posting, named: Sequence[Refund], at: datetime) -> None:
         if whole.status == "made":
             mark_batch_sent(whole, actor=ACTOR, at=at)
         return
-    refund = refund or _of_batch(posting)
+    if refund is None and not named:  # what names another one is not about this one
+        refund = _of_batch(posting)
     if refund is not None:
         _batch_was_sent(refund, at)
         processed_now(refund, actor=ACTOR, at=at, sent_posting_id=posting.id)

@@ -111,6 +111,38 @@ def test_each_of_two_that_look_the_same_is_closed_once(merchant):
     assert {one.status for one in refunds} == {"processed"}
 
 
+@pytest.mark.feature("S78")
+@pytest.mark.parametrize("is_named", [True, False])
+def test_one_debit_closes_one_however_often_it_is_looked_at(merchant, is_named):
+    """The matcher takes fewer postings at once, so the worker looks at some of them again."""
+    first, second = (
+        make_posting(merchant, "20.00"),
+        make_posting(merchant, "20.00", booking_date=date(2026, 1, 5)),
+    )
+    refunds = [send_back(first, "20.00"), send_back(second, "20.00")]
+    hand_in(*refunds)
+    named = {"end_to_end_id": refunds[0].reference} if is_named else {}
+    make_posting(merchant, "-20.00", booking_date=BOOKED, needs_match=True, **named)
+    recognise(merchant.id, DAY)
+    recognise(merchant.id, DAY)
+    db.session.commit()
+    assert [one.status for one in refunds] == ["processed", "in_process"]
+
+
+@pytest.mark.feature("S78")
+def test_a_debit_that_names_a_closed_one_closes_no_other(merchant):
+    """The bank has told it a second time, by another access."""
+    first, second = (
+        make_posting(merchant, "20.00"),
+        make_posting(merchant, "20.00", booking_date=date(2026, 1, 5)),
+    )
+    refunds = [send_back(first, "20.00"), send_back(second, "20.00")]
+    hand_in(*refunds)
+    for _ in range(2):
+        arrives(merchant, "-20.00", end_to_end_id=refunds[0].reference)
+    assert [one.status for one in refunds] == ["processed", "in_process"]
+
+
 @pytest.mark.feature("C16", "N18", "S78")
 @pytest.mark.parametrize(
     ("over", "after"),
