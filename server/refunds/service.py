@@ -565,10 +565,12 @@ def processed_now(
 def mark_failed(refund: Refund, reason: str, *, actor: str, at: datetime) -> Refund:
     """The bank did not execute it. Its money stays arranged until it is cancelled.
 
-    Raises NotPossible while it stands in a file that nobody has handed in.
+    Raises NotPossible while it stands in a file that nobody has handed in, and while FinTS may be
+    carrying it out: tried again, it would be paid twice.
     """
     row = _now(refund)
     _check_not_in_file(row)
+    _check_not_at_bank(row)
     failed_now(row, reason, actor=actor, at=at)
     return row
 
@@ -684,6 +686,13 @@ def _check_not_in_file(row: Refund) -> None:
     batch = db.session.get_one(RefundBatch, row.batch_id)
     if batch.status == "made" and batch.channel != "fints":
         raise NotPossible("refund_in_unsent_batch", reference=row.reference)
+
+
+def _check_not_at_bank(row: Refund) -> None:
+    if row.status != "in_process" or row.batch_id is None:
+        return
+    if db.session.get_one(RefundBatch, row.batch_id).step is not None:
+        raise NotPossible("refund_batch_at_bank")
 
 
 def _order_of(refund: Refund) -> Order | None:

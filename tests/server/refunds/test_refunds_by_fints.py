@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from plugin_sdk.errors import Temporary
 from server import config
 from server.banking import fetching
 from server.banking.fints.banks import Bank
+from server.banking.fints.steps import Transferred
 from server.db import db
 from server.orders.ledger import NotPossible
 from server.refunds import batches, fints, service
@@ -233,6 +235,18 @@ def test_what_was_paid_meanwhile_is_not_sent_again(bank, batch, refund):
     assert (batch.status, refund.status) == ("sent", "processed")
 
 
+@pytest.mark.feature("C15")
+@pytest.mark.parametrize("asks", ["tan", "wait", "sending", "doubt"])
+def test_what_the_bank_may_be_carrying_out_has_not_failed(batch, refund, asks):
+    """It could be tried again, and the order that an app confirms would pay it a second time."""
+    batch.step = {"asks": asks, "since": AT.isoformat(), "by": ANNA, "is_decoupled": True}
+    db.session.commit()
+    with pytest.raises(NotPossible, match="refund_batch_at_bank"):
+        service.mark_failed(refund, "nothing on the account", actor=BERT, at=AT)
+    db.session.rollback()
+    assert refund.status == "in_process"
+
+
 def test_two_at_once_hand_it_in_once(bank, batch, monkeypatch):
     """The second comes while the first one's bank is thinking."""
     refused = []
@@ -246,6 +260,32 @@ def test_two_at_once_hand_it_in_once(bank, batch, monkeypatch):
     monkeypatch.setattr(fints.transfers.fints, "transfer", bank_thinks)
     assert do(fints.begin, batch) == "tan"
     assert (refused, len(bank.payments.submitted)) == (["refund_batch_at_bank"], 1)
+
+
+@pytest.mark.feature("S78", "C15")
+@pytest.mark.parametrize("late", ["says no", "says yes"])
+def test_an_answer_that_comes_after_somebody_has_looked(bank, batch, monkeypatch, late):
+    """Of what was begun anew meanwhile a late "no" says nothing; a late "yes" is money."""
+    answer, later = fints.transfers.fints.transfer, AT + fints.SENDING_LASTS * 2
+    stood = []
+
+    def bank_thinks(*asked):
+        db.session.rollback()
+        monkeypatch.setattr(fints.transfers.fints, "transfer", answer)
+        fints.settle_doubt(batch, was_carried_out=False, actor=BERT, at=later)
+        db.session.commit()
+        stood.append(do(fints.begin, batch, at=later, actor=BERT))
+        if late == "says no":
+            raise Temporary("nobody answers")
+        return Transferred(b"", "0020 taken")
+
+    monkeypatch.setattr(fints.transfers.fints, "transfer", bank_thinks)
+    do(fints.begin, batch)
+    assert stood == ["tan"]
+    if late == "says no":
+        assert (fints.stands(batch, later), batch.step["by"]) == ("tan", BERT)
+    else:
+        assert (batch.status, batch.step) == ("sent", None)
 
 
 @pytest.mark.parametrize("tan", [None, "", "  ", "9" * 100, "12\N{EURO SIGN}"])
