@@ -18,7 +18,7 @@ from server.db import db
 from server.merchants.models import SettingChange
 from server.merchants.service import lock_merchant, settings_of
 from server.orders.credit import credit_of
-from server.orders.ledger import ZERO, Ledger, NotPossible, is_standing, order_now
+from server.orders.ledger import ZERO, Ledger, NotPossible, is_standing, orders_now
 from server.orders.models import Assignment, Credit, Order, Refund, Suggestion
 from server.orders.service import book_payment
 from server.refunds.proposals import Case, case_of, may_be_duplicate
@@ -42,7 +42,8 @@ def repay_surpluses(merchant_id: int, at: datetime) -> list[Refund]:
     if not wanting:
         return []
     lock_merchant(merchant_id)
-    doubles = [_repay_double(one, order, at) for one, order in _paid_twice(merchant_id, wanting)]
+    twice = _paid_twice(merchant_id, wanting, at)
+    doubles = [_repay_double(one, order, at) for one, order in twice]
     rests = [_repay(order, at) for order in _overpaid(merchant_id, wanting, at)]
     return [refund for refund in (*doubles, *rests) if refund is not None]
 
@@ -161,24 +162,31 @@ def _credit_mode(order: Order, general: str) -> str:
 # --- paid twice --------------------------------------------------------------------------------
 
 
-def _paid_twice(merchant_id: int, shop_ids: list[int]) -> list[tuple[Posting, Order]]:
-    """Open payments that the matcher would have booked, were their only order not paid already."""
+def _paid_twice(merchant_id: int, shop_ids: list[int], at: datetime) -> list[tuple[Posting, Order]]:
+    """Open payments that came lately and that the matcher would have booked, were their only order
+    not paid already."""
     query = (
         select(Posting, Suggestion)
         .join(Suggestion, Suggestion.posting_id == Posting.id)
         .where(Posting.merchant_id == merchant_id, Posting.is_open, ~Posting.needs_match)
+        .where(Posting.created_at > at - LATELY)
         .where(~Posting.is_assigned, ~Posting.is_blocked, Posting.duplicate_of_id.is_(None))
         .where(Suggestion.rank == 0, Suggestion.probability >= SURE)
         .order_by(Posting.id)
         .limit(ORDERS_AT_ONCE)
     )
+    meant = [
+        (posting, suggestion.orders[0])
+        for posting, suggestion in db.session.execute(query).all()
+        if suggestion.vetoes == ["order_paid"] and len(suggestion.orders) == 1
+    ]
+    orders = orders_now(merchant_id, {int(part["order_id"]) for _, part in meant})
     found = []
-    for posting, suggestion in db.session.execute(query).all():
-        if suggestion.vetoes != ["order_paid"] or len(suggestion.orders) != 1:
+    for posting, part in meant:
+        order = orders.get(int(part["order_id"]))  # of a shared account: another merchant's
+        if order is None or order.shop_id not in shop_ids:
             continue
-        part = suggestion.orders[0]
-        order = order_now(merchant_id, int(part["order_id"]))
-        if Decimal(part["amount"]) == posting.amount and order.shop_id in shop_ids:
+        if Decimal(part["amount"]) == posting.amount:
             found.append((posting, order))
     return found
 

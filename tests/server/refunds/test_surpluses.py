@@ -108,6 +108,16 @@ def test_what_was_paid_long_ago_is_left_alone(wanting, order):
     assert run(wanting, AT + timedelta(days=4)) == []
 
 
+@pytest.mark.feature("K59")
+def test_a_second_payment_from_before_it_was_switched_on_is_left_alone(wanting, order):
+    """Somebody may have sent it back long ago, without a word to us."""
+    paid_by_machine(wanting, order, "40.00")
+    twice = paid_by_machine(wanting, order, "40.00", SOON, booking_date=date(2026, 3, 12))
+    twice.created_at = SOON - timedelta(days=4)
+    db.session.commit()
+    assert run(wanting, SOON) == [] and twice.is_open
+
+
 @pytest.mark.feature("C18", "K59")
 def test_what_needs_a_second_person_is_arranged_and_held(wanting, order):
     set_to(wanting, "refund_second_from", "5")
