@@ -1,1 +1,1 @@
-"""Callbacks: what happens to an order, told to addresses that the merchant typed."""
+"""Callbacks: what happens to orders and mails, told to addresses that the merchant typed."""
