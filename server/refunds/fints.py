@@ -189,16 +189,22 @@ def _check_whole(row: RefundBatch) -> None:
 
 def _sending(row: RefundBatch, actor: str, at: datetime) -> None:
     """From here on it may be at the bank; kept before anything is said to it."""
-    row.step = {"asks": "sending", "since": at.isoformat(), "by": actor}
+    row.step = _step_of_sending(actor, at)
     row.error = None
     db.session.commit()
 
 
+def _step_of_sending(actor: str, at: datetime) -> dict[str, Any]:
+    return {"asks": "sending", "since": at.isoformat(), "by": actor}
+
+
 def _after(row: RefundBatch, outcome: Outcome, actor: str, at: datetime) -> RefundBatch:
-    """What the bank said, written down. Of another's hands nothing is undone."""
+    """What the bank said, written down. Of another's hands nothing is undone: after SENDING_LASTS
+    it may have been begun anew, and only that money may have left still counts then."""
     lock_merchant(row.merchant_id)
     db.session.refresh(row)
-    if row.status != "made":
+    is_ours = row.step == _step_of_sending(actor, at)
+    if row.status != "made" or not (is_ours or outcome.kind in ("sent", "doubt")):
         return row
     stamp = {"since": at.isoformat(), "by": actor}
     why = outcome.why[:MAX_WHY]
