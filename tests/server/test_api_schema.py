@@ -5,6 +5,8 @@ Some 25 examples an operation, the same on every machine; with KONTOR_TORTURE=1 
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -12,10 +14,12 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
+from server.api.exports import EXPORTS
 from server.db import db, now
 from server.orders.service import mark_as_paid
 from server.shops.order_requests import ask_for_order
 from tests.factories import bearer, make_key, make_merchant, make_order, make_shop
+from tests.server.relay.systems import a_mail, make_system
 
 EXAMPLES = 12  # good ones, and as many bad
 FULL = pytest.mark.torture
@@ -25,7 +29,10 @@ load_all_checks()
 schemathesis.openapi.media_type("application/pdf", st.binary().map(b"%PDF-1.7".__add__))
 
 
-@schemathesis.serializer("application/pdf")
+schemathesis.openapi.media_type("message/rfc822", st.binary().map(a_mail().__add__))
+
+
+@schemathesis.serializer("application/pdf", "message/rfc822")
 def as_it_is(context, value):
     return value if isinstance(value, bytes) else str(value).encode()
 
@@ -51,9 +58,13 @@ def keys(app):
     mark_as_paid(merchant.id, order.id, actor="", at=now())
     ask_for_order(shop, number="AA-1", asked_by="", at=now())
     db.session.commit()
+    system = make_system(merchant=merchant)
+    log_in = b64encode(f"{system.user}:{system.password}".encode()).decode()
     return {
         "shop": bearer(make_key(merchant, "shop", shop)[1]),
         "bank": bearer(make_key(merchant, "bank")[1]),
+        "export": bearer(make_key(merchant, "export")[1]),
+        "relay": {"Authorization": f"Basic {log_in}"},
     }
 
 
@@ -80,12 +91,26 @@ OPERATIONS = (
     "GET /api/v1/postings",
     "POST /api/v1/postings",
     "POST /api/v1/heartbeat",
+    "POST /api/v1/relay/messages",
+    "GET /api/v1/relay/messages/{relayed_id}",
+    "GET /export/orders.csv",
 )
-BANK = ("/api/v1/statements", "/api/v1/postings")
+SAME_VIEW = {f"GET /export/{name}.csv" for name in EXPORTS}
+"""Tables differ by their rows only; one of them is tried."""
+SCOPES = {
+    "/api/v1/statements": "bank",
+    "/api/v1/postings": "bank",
+    "/api/v1/relay": "relay",
+    "/export": "export",
+}
+"""By how the path begins; all others are for a shop."""
 
 
 def test_every_operation_of_the_document_is_tried(document):
-    assert {one.ok().label for one in document.get_all_operations()} == set(OPERATIONS)
+    assert {one.ok().label for one in document.get_all_operations()} == {
+        *OPERATIONS,
+        *SAME_VIEW,
+    }
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
@@ -93,7 +118,8 @@ def test_every_operation_of_the_document_is_tried(document):
 @pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(500, marks=FULL)])
 def test_every_operation_answers_as_documented(document, keys, label, mode, examples):
     operation = document.find_operation_by_label(label)
-    headers = keys["bank" if operation.path.startswith(BANK) else "shop"]
+    scopes = [scope for begin, scope in SCOPES.items() if operation.path.startswith(begin)]
+    headers = keys[scopes[0] if scopes else "shop"]
     checks = [CHECKS.get_one(name) for name in KEPT]
 
     @settings(
