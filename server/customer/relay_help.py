@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from server.customer.pages import ERRORS, UNKNOWN_PER_ADDRESS, known, secure_page, unexpected
 from server.customer.words import group_texts
 from server.db import db
+from server.mail.languages import nearest_language
 from server.mail.models import SendingDomain
 from server.merchants.models import Merchant
 from server.relay.links import read_help
@@ -59,10 +60,10 @@ def _say(key: str, **values: object) -> Markup:
 @door.before_request
 def _prepare() -> None:
     """German where nothing is said, English for whoever reads neither."""
-    asked = request.args.get("language", "")
+    asked = [request.args.get("language", ""), *request.accept_languages.values()]
+    found = (nearest_language(one, "", LANGUAGES) for one in asked)
     without = "en" if request.accept_languages else "de"
-    found = request.accept_languages.best_match(LANGUAGES, without)
-    g.language = asked if asked in LANGUAGES else found
+    g.language = next(filter(None, found), without)
 
 
 door.after_request(secure_page)

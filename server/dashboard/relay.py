@@ -259,14 +259,14 @@ def _typed_list_help() -> str:
 
 
 def _typed_domain() -> SendingDomain:
-    """The chosen one, or the one that was typed. Raises DomainError or NotPossible."""
+    """The one that was typed, else the chosen one. Raises DomainError or NotPossible."""
+    typed = plain(request.form.get("name", ""))[:MAX_TYPED_LENGTH]
     chosen = typed_id(request.form.get("domain"))
-    if chosen:
+    if chosen and not typed:
         found = domains.domain_of(g.merchant_id, chosen)
         if found is None:
             raise NotPossible("relay_domain_unknown")
         return found
-    typed = plain(request.form.get("name", ""))[:MAX_TYPED_LENGTH]
     known = {one.name: one for one in domains.domains_of(g.merchant_id)}
     if typed.lower() in known:
         return known[typed.lower()]

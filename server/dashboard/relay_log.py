@@ -78,13 +78,18 @@ class Path:
     happened: list[Happening]
 
     @property
-    def is_known(self) -> bool:
-        """False once his address was removed."""
-        return is_known(self.row)
+    def may_send(self) -> bool:
+        return may_send(self.row)
 
 
 def is_known(row: RelayDelivery) -> bool:
+    """False once the address was removed."""
     return "@" in row.recipient
+
+
+def may_send(row: RelayDelivery) -> bool:
+    """Once more; what is still on its way would come twice."""
+    return is_known(row) and row.status not in ("queued", "running")
 
 
 def word_of(row: RelayDelivery) -> str:
@@ -272,12 +277,11 @@ def send_again(relayed_id: int) -> BaseResponse:
     access.require_administrator()
     row = _row_or_404(relayed_id)
     wanted = typed_id(request.form.get("delivery"))
-    recipients = [
-        one.recipient
-        for one in log.deliveries_of([row])[row.id]
-        if is_known(one) and wanted in (0, one.id)
-    ]
+    named = [one for one in log.deliveries_of([row])[row.id] if wanted in (0, one.id)]
+    recipients = [one.recipient for one in named if may_send(one)]
     try:
+        if not recipients and any(map(is_known, named)):
+            raise NotPossible("relay_on_its_way")
         new_id = resend(row, recipients, now())
     except NotPossible as problem:
         db.session.rollback()

@@ -146,6 +146,7 @@ def test_without_a_key_in_the_dns_there_is_no_password(system, anna):
         ({"name": "gmail.com"}, "E-Mail-Anbieter"),
         ({"name": ""}, "keine Domain"),
         ({"domain": "999999999"}, "gibt es nicht mehr"),
+        ({"domain": "1", "name": "gmail.com"}, "E-Mail-Anbieter"),
     ],
 )
 def test_a_domain_or_list_help_that_cannot_be_changes_nothing(system, anna, form, why):
@@ -447,8 +448,17 @@ def test_after_its_days_only_the_envelope_is_left(system, anna):
     assert anna.post(f"/relay/log/{number}/resend").status_code == 409
 
 
+def end_all() -> None:
+    for row in db.session.query(RelayDelivery):
+        row.succeed(now())
+    db.session.commit()
+
+
 def test_a_mail_is_sent_again_as_one_of_its_own(system, anna):
     number = hand_in(system, None, TO, "max@example.com")
+    assert "Noch einmal senden" not in anna.get(f"/relay/log/{number}").text
+    assert "noch unterwegs" in anna.post(f"/relay/log/{number}/resend").text
+    end_all()
     [one, _] = db.session.query(RelayDelivery).order_by(RelayDelivery.id)
     answer = anna.post(f"/relay/log/{number}/resend", {"delivery": str(one.id)})
     assert answer.status_code == 303
@@ -466,6 +476,7 @@ def test_a_mail_is_sent_again_as_one_of_its_own(system, anna):
 @pytest.mark.parametrize("hindered", ["paused", "key", "removed", "other", "erased"])
 def test_what_hinders_sending_again_is_said(system, anna, hindered):
     number = hand_in(system)
+    end_all()
     form = {}
     row = db.session.query(RelayDelivery).one()
     if hindered == "paused":
