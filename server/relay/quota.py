@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from server.db import db
@@ -148,7 +148,7 @@ def _end_period(row: RelayAccount, at: datetime) -> None:
     if rest > 0:
         _enter(row, "expiry", -rest, at)
     elif rest < 0:
-        price = (-rest * highest_unit_price()).quantize(CENT)
+        price = (-rest * highest_unit_price()).quantize(CENT, ROUND_HALF_UP)
         _enter(row, "excess", -rest, at, price=price)
 
 
@@ -180,7 +180,7 @@ def use(merchant_id: int, by_day: Mapping[date, int], at: datetime) -> Crossing 
         )
         merged = entry.on_conflict_do_update(
             index_elements=["merchant_id", "period_began_at", "day"],
-            index_where=RelayEntry.kind == "use",
+            index_where=text("kind = 'use'"),  # a parameter would hide which index it is
             set_={"mails": RelayEntry.mails - count, "at": at},
         )
         db.session.execute(merged)
