@@ -48,8 +48,14 @@ class FakeSmtp:
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        tls: ssl.SSLContext | None = None,
+        max_content_bytes: int = MAX_CONTENT_BYTES,
     ) -> None:
+        self.max_content_bytes = max_content_bytes
         self.faults: defaultdict[str, list[str]] = defaultdict(list)
         self.always: dict[str, str] = {}
         self.received: list[Received] = []
@@ -107,7 +113,7 @@ class _Dialogue(socketserver.BaseRequestHandler):
 
     def setup(self) -> None:
         self.fake.connections += 1
-        self.unread = b""
+        self.unread = bytearray()
         self.sender, self.recipients = "", []
 
     def handle(self) -> None:
@@ -148,11 +154,14 @@ class _Dialogue(socketserver.BaseRequestHandler):
             raise _Over
 
     def content(self) -> None:
-        while b"\r\n.\r\n" not in self.unread:
-            if len(self.unread) > MAX_CONTENT_BYTES:
+        seen = 0
+        while (end := self.unread.find(b"\r\n.\r\n", seen)) < 0:
+            if len(self.unread) > self.fake.max_content_bytes:
                 raise _Over
+            seen = max(0, len(self.unread) - 4)
             self.read()
-        stuffed, _, self.unread = self.unread.partition(b"\r\n.\r\n")
+        stuffed = bytes(self.unread[:end])
+        del self.unread[: end + 5]
         content = stuffed.replace(b"\r\n..", b"\r\n.") + b"\r\n"
         mail = Received(self.sender, tuple(self.recipients), content)
         happened = self.fake.next("DOT")

@@ -140,9 +140,7 @@ def body_of(raw: bytes) -> bytes:
 
 
 def lines_of(size: int, seed: int = 0) -> bytes:
-    """So many bytes of lines that differ from one another; the last one is whole."""
-    width = 78
-    return b"".join(
-        b"%08d %08d %s\r\n" % (seed, number, b"abcdefghij " * 5 + b".")
-        for number in range(size // width)
-    )
+    """So many bytes of lines that differ from one another, as of an attachment; all whole."""
+    tail = b"abcdefghij" * 6 + b"\r\n"
+    start = b"%08d" % seed
+    return b"".join(b"%b%08d%b" % (start, number, tail) for number in range(size // 78))
