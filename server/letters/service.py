@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from server.db import db, now
@@ -31,7 +31,6 @@ from server.work import announce
 CANCELLED: Final = "cancelled"
 LEFT_TO_REST: Final = "left to rest after nobody knew whether it had been handed over"
 REPEATABLE: Final = frozenset({"done", "failed", "withheld", "unknown"})
-LISTED: Final = 50
 MAX_AGAIN: Final = 20
 """So often one letter can be sent once more; further copies would hide a wrong address."""
 
@@ -159,39 +158,6 @@ def letter_of(merchant_id: int, letter_id: int) -> Letter | None:
     """One of this merchant's letters."""
     query = select(Letter).where(Letter.merchant_id == merchant_id, Letter.id == letter_id)
     return db.session.scalar(query)
-
-
-def letters_of(order_id: int) -> list[Letter]:
-    """Of one order, the newest first, without those that were made to try it."""
-    query = select(Letter).where(Letter.order_id == order_id, Letter.is_test.is_(False))
-    return list(db.session.scalars(query.order_by(Letter.id.desc())))
-
-
-def letters_of_merchant(
-    merchant_id: int,
-    *,
-    statuses: Collection[str] = (),
-    before_id: int | None = None,
-    limit: int = LISTED,
-) -> list[Letter]:
-    """A page of the letter list, the newest first; ``before_id`` is the last of the page before."""
-    wanted: list[ColumnElement[bool]] = [Letter.merchant_id == merchant_id]
-    if statuses:
-        wanted.append(Letter.status.in_(statuses))
-    if before_id is not None:
-        wanted.append(Letter.id < before_id)
-    query = select(Letter).where(*wanted).order_by(Letter.id.desc()).limit(limit)
-    return list(db.session.scalars(query))
-
-
-def counts_of(merchant_id: int) -> dict[str, int]:
-    """How many letters there are by status."""
-    query = (
-        select(Letter.status, func.count().label("letters"))
-        .where(Letter.merchant_id == merchant_id)
-        .group_by(Letter.status)
-    )
-    return {row.status: row.letters for row in db.session.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)

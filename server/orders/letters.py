@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from marshmallow import EXCLUDE
@@ -24,7 +25,7 @@ from server.banking.service import payees
 from server.db import db
 from server.letters import kinds as letter_kinds
 from server.letters import service as letters
-from server.letters.compose import MAX_RECIPIENT_LINES, ComposeError
+from server.letters.compose import MAX_RECIPIENT_LINES, ComposeError, check_look
 from server.letters.look import (
     MAX_LEGAL_COLUMNS,
     MAX_LEGAL_LINES,
@@ -60,6 +61,8 @@ NO_ADDRESS: Final = "the order has no such postal address any more"
 HOME: Final = "DE"
 """Where a letter goes whose address names no country."""
 DOUBLE_CLICK: Final = timedelta(minutes=1)
+PICTURES_KNOWN: Final = 16
+"""Of so many it is remembered whether they can be drawn, as drawing takes longer than the rest."""
 LETTER: Final = ":letter"
 COPY: Final = ":delivery"
 """Ends of keys: behind that of the mail that says the same, and of the copy of such a letter that
@@ -357,10 +360,20 @@ def look_of(shop: Sender, account: Payee | None) -> Look:
     if picture is None:
         return plain
     content = base64.b64encode(picture.content).decode()
+    if not _is_drawable(content, picture.content_type):
+        return plain
+    return replace(plain, header=content, header_type=picture.content_type)
+
+
+@lru_cache(maxsize=PICTURES_KNOWN)
+def _is_drawable(header: str, header_type: str) -> bool:
+    """Not one that is too large for a letter, of a kind that paper does not know, or broken behind
+    its first bytes: mails show it as they can, and every letter would fail by it."""
     try:
-        return replace(plain, header=content, header_type=picture.content_type)
+        check_look(Look(sender="-", return_address="-", header=header, header_type=header_type))
     except LookError:
-        return plain  # too large for a letter, or of a kind that paper does not know
+        return False
+    return True
 
 
 def _picture(address: str) -> Picture | None:

@@ -86,12 +86,10 @@ def test_a_letter_can_be_cancelled_until_it_is_handed_over(merchant, queue, in_f
 def test_strangers_see_and_cancel_nothing(merchant, queue) -> None:
     stranger, letter = make_merchant("Bobs Bücher"), queue()
     assert service.letter_of(stranger.id, letter.id) is None
-    assert service.letters_of_merchant(stranger.id) == []
-    assert service.counts_of(stranger.id) == {}
     with pytest.raises(KeyError):
         service.cancel_letter(stranger.id, letter.id, actor="bob", at=now())
     assert service.letter_of(merchant.id, letter.id) is letter
-    assert service.counts_of(merchant.id) == {"queued": 1}
+    assert letter.status == "queued"
 
 
 def test_what_is_moot_is_withheld(merchant, queue, in_folder) -> None:
@@ -101,7 +99,6 @@ def test_what_is_moot_is_withheld(merchant, queue, in_folder) -> None:
     drained()
     assert (paid.status, paid.error) == ("withheld", "the order is paid")
     assert other.status == notice.status == "done"
-    assert [letter.id for letter in service.letters_of(1)] == [notice.id, paid.id]
 
 
 @pytest.mark.feature("S47")
@@ -124,7 +121,6 @@ def test_a_test_letter_is_drawn_and_handed_to_nobody(allowed, merchant, queue, i
     assert (letter.status, letter.service, letter.delivery) == ("done", None, None)
     assert letter.pages == 1
     assert files(allowed, merchant) == []
-    assert service.letters_of(1) == []
 
 
 def test_before_it_is_handed_over_it_can_be_seen(queue) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from struct import pack
+from zlib import compress, crc32
 
 import pytest
 
 from server.db import db
 from server.letters.models import Letter
-from server.letters.service import letter_of
+from server.letters.service import letter_of, pdf_of
+from server.mail.models import Picture
+from server.mail.pictures import PATH
 from server.orders import letter_actions
 from server.orders.brakes import STOPPED, release_stopped
 from server.orders.effects import shop_deregistered
@@ -24,6 +28,7 @@ from server.orders.letter_actions import (
 from server.orders.lifecycle import block_reminders
 from server.orders.models import Order
 from server.orders.service import store_invoice
+from tests.factories import make_shop
 from tests.server.life.steps import ANNA, LATER, events, mails, pay, push, pushed, wishes
 from tests.server.life.test_letters_of_orders import ELSEWHERE, letters, lose, pdf
 
@@ -158,3 +163,35 @@ def test_what_cannot_be_followed_says_so_once_and_is_in_nobody_s_way(merchant, s
     lose(mails(other)[0])
     assert follow_failed_mails(merchant.id, LATER) == 1
     assert len(letters(other)) == 1
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return pack(">I", len(content)) + name + content + pack(">I", crc32(name + content))
+
+
+@pytest.mark.feature("S47")
+@pytest.mark.parametrize(
+    ("pixels", "is_shown"), [(compress((b"\x00" + b"\x80" * 3 * 300) * 20), True), (b"x", False)]
+)
+def test_a_picture_that_no_letter_can_show_stays_away_and_the_letter_goes(
+    merchant, pixels, is_shown
+):
+    shop = make_shop(merchant, "Laden")
+    head = pack(">IIBBBBB", 300, 20, 8, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", pixels), chunk(b"IEND", b""))
+    picture = Picture(
+        merchant_id=merchant.id,
+        token="laden",
+        content_type="image/png",
+        width=300,
+        height=20,
+        content=b"\x89PNG\r\n\x1a\n" + b"".join(parts),
+        created_at=LATER,
+    )
+    db.session.add(picture)
+    shop.look = {"header_image": f"https://shop.example.org{PATH}laden"}
+    db.session.commit()
+    wishes(merchant, shop, letter_payment_information="always")
+    (letter,) = letters(pushed(shop)[1])
+    assert bool(letter.look["header"]) is is_shown
+    assert pdf_of(letter).startswith(b"%PDF-")
