@@ -263,12 +263,14 @@ def _url_or_404(url_id: int) -> CallbackUrl:
 def show_message(callback_id: int) -> Response:
     row = _message_or_404(callback_id)
     url = _url_or_404(row.url_id)
+    body = json.loads(row.body)
     return page(
         "callback_message.html",
         line=_line(row, url, now()),
         row=row,
         url=url,
-        body=json.dumps(json.loads(row.body), ensure_ascii=False, indent=2),
+        mail_id=body["data"]["id"] if row.kind in rules.MAIL_KINDS else None,
+        body=json.dumps(body, ensure_ascii=False, indent=2),
         may_send=row.status != "running" and url.off_at is None,
     )
 

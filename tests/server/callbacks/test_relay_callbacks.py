@@ -13,6 +13,8 @@ from server.callbacks.choices import CallbackError, hearing
 from server.callbacks.models import KEPT, MAILS_KEPT, Callback
 from server.db import db, now
 from server.forgetting.traces import Traces, sweep
+from server.jobs import drain
+from server.mail.suppression import suppress
 from server.merchants.models import SettingChange
 from server.orders.service import assign
 from server.relay import counting, intake
@@ -97,6 +99,17 @@ def test_a_bounce_is_told_with_what_is_needed_to_find_the_mail(system, url, secr
             "host": "mx.example.com",
         },
     }
+
+
+def test_the_workers_do_it_by_themselves(merchant, system, url, secret, receiver):
+    hears(url, "relay.suppressed")
+    suppress(merchant.id, TO, "manual", at=now(), evidence="")
+    handed_in(system)
+    assert not drain("relay_delivery")
+    drain("callback")
+    [got] = receiver.received
+    assert got.is_signed_with(secret)
+    assert (got.message["type"], got.message["data"]["recipient"]) == ("relay.suppressed", TO)
 
 
 @pytest.mark.parametrize("kind", OF_MAILS)
@@ -260,6 +273,7 @@ def test_a_message_shows_whom_and_what_it_tells(anna, system, url):
         assert f"E-Mail an {TO} {said}" in shown
     message = anna.get(f"{PAGE}/messages/{told()[0].id}")
     assert TO in words(message) and "relay.delivered" in message.text
+    assert f'href="/relay/log/{row.relay_message_id}"' in message.text
 
 
 def test_a_full_address_says_so(anna, system, url, monkeypatch):
