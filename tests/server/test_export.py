@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -212,6 +214,11 @@ def test_every_table_can_be_fetched_and_is_named_on_the_page(client, key):
     for name in exports.EXPORTS:
         answer = fetch(client, key, name)
         assert answer.status_code == 200 and answer.text.count("\r\n") == 1
+
+
+def test_every_table_is_documented():
+    api = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `/export/(\S+).csv` \|", api, re.MULTILINE)) == set(exports.EXPORTS)
 
 
 # --- how it is written --------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
+from server import config
 from server.callbacks import choices, mails, rules, service
 from server.callbacks.choices import CallbackError, hearing
 from server.callbacks.models import KEPT, MAILS_KEPT, Callback
@@ -101,7 +103,12 @@ def test_a_bounce_is_told_with_what_is_needed_to_find_the_mail(system, url, secr
     }
 
 
-def test_the_workers_do_it_by_themselves(merchant, system, url, secret, receiver):
+def test_the_workers_do_it_by_themselves(
+    app, merchant, system, url, secret, receiver, allowed, monkeypatch
+):
+    settings = replace(allowed, relay_smtp_url="smtp://127.0.0.1:9")  # nobody is asked
+    config.install(settings)
+    monkeypatch.setitem(app.config, "SETTINGS", settings)
     hears(url, "relay.suppressed")
     suppress(merchant.id, TO, "manual", at=now(), evidence="")
     handed_in(system)
