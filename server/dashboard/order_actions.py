@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import access, order_letters, order_menu, order_steps
 from server.dashboard.order_detail import attempt, row_or_404
-from server.dashboard.pages import page
+from server.dashboard.pages import page, typed_id
 from server.dashboard.words import t
 from server.db import db, now
 from server.dunning import service as dunning
@@ -37,8 +37,9 @@ def _remind(merchant_id: int, order_id: int, *, actor: str, at: datetime) -> obj
     ways = frozenset(request.form.getlist("way")) & WAYS if "asks_way" in request.form else None
     if ways is not None and "letter" in ways:
         access.require_administrator()
+    shown = typed_id(request.form.get("level")) or None
     return dunning.send_reminder(
-        merchant_id, order_id, actor=actor, at=at, anyway=anyway, ways=ways
+        merchant_id, order_id, actor=actor, at=at, anyway=anyway, ways=ways, level=shown
     )
 
 

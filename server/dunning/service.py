@@ -97,9 +97,11 @@ def send_reminder(
     at: datetime,
     anyway: bool = False,
     ways: Ways | None = None,
+    level: int | None = None,
 ) -> Reminder:
     """The next level now, whatever the plan says (S83): by mail, by letter or both, as ``ways``
-    says, else as the settings do. A block does not keep a person from it.
+    says, else as the settings do. A block does not keep a person from it. ``level`` is the one that
+    he was shown: of two clicks at once the second does not send the one after it.
 
     Raises NotPossible: nothing is owed or not by transfer, no address for the way, no invoice
     number where that is waited for, no higher level, mails are stopped, no account. And, unless
@@ -110,6 +112,8 @@ def send_reminder(
     order = order_now(merchant_id, order_id)
     here = Circumstances(merchant_id, at)
     one = read_order(order, here)
+    if level is not None and level != one.facts.level + 1:
+        raise NotPossible("reminder_today", number=order.number)
     _check_by_hand(one, here, anyway=anyway, ways=ways)
     if ways and "letter" in ways and not has_address(order.wire):
         raise NotPossible("letter_no_address", number=order.number)

@@ -321,6 +321,20 @@ def test_on_old_bank_data_a_person_must_insist(shop, anna):
     assert db.session.query(Mail).filter_by(kind="reminder").count() == 1
 
 
+@pytest.mark.feature("S83", "K25")
+def test_two_clicks_send_one_reminder_also_of_who_insists(shop, anna):
+    order = recent(shop, days=60)
+    path = f"/orders/{order.id}/send-reminder"
+    refused = anna.post(path)
+    (level,) = re.findall(r'name="level" value="(\d)"', refused.text)
+    insisting = {"anyway": "yes", "level": level}
+    assert anna.post(path, insisting).status_code == 303
+    again = anna.post(path, insisting)
+    assert again.status_code == 409 and "heute schon" in words(again)
+    sent = db.session.query(Reminder).filter_by(order_id=order.id)
+    assert [row.level for row in sent] == [1]
+
+
 @pytest.mark.feature("S84")
 def test_the_run_of_one_order_does_what_is_due_and_nothing_twice(shop, anna, fresh_bank, workday):
     order = recent(shop, days=30)
