@@ -58,6 +58,8 @@ NOBODYS_ODDS = 3.0
 MOST_BOOKED_FEE = Decimal(50)
 RETURNED = "payment_returned"
 """Why a repayment is held whose money the bank took back."""
+MAY_GO_YET = (*REFUND_WAITING, "in_process", "failed")
+"""A repayment that was not executed: a file may be dropped, a failed one tried again."""
 _TOKEN = re.compile(r"[^\W_][\w/.-]*\d[\w/.-]*")
 
 
@@ -333,12 +335,15 @@ def book_return(
 
 
 def _hold_repayments(ledger: Ledger, at: datetime) -> None:
-    """What would go back of this money waits for somebody to look at it (N9, N18)."""
+    """What would go back of this money waits for somebody to look at it (N9, N18): at once, or
+    when it comes back from the bank."""
     for refund in ledger.repayments():
+        if refund.status not in MAY_GO_YET:
+            continue
         if refund.status in REFUND_WAITING:
             refund.status, refund.changed_at = "held", at
-            refund.approved_at = refund.approved_by = None
-            refund.holds = [*(each for each in refund.holds if each != RETURNED), RETURNED]
+        refund.approved_at = refund.approved_by = None
+        refund.holds = [*(each for each in refund.holds if each != RETURNED), RETURNED]
 
 
 def _check_return(posting: Posting, returned: Posting) -> None:

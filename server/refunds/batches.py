@@ -35,7 +35,7 @@ from server.orders.models import Order, Refund
 from server.refunds.models import RefundBatch
 from server.refunds.proposals import local_day
 from server.refunds.rules import next_bank_day, transfer_text
-from server.refunds.service import failed_now, move
+from server.refunds.service import failed_now, is_held, move
 
 Channel = Literal["pain001", "csv", "fints"]
 CHANNELS: Final[tuple[Channel, ...]] = ("pain001", "csv", "fints")
@@ -317,7 +317,10 @@ def mark_batch_sent(batch: RefundBatch, *, actor: str, at: datetime) -> RefundBa
 
 
 def drop_batch(batch: RefundBatch, *, actor: str, at: datetime) -> RefundBatch:
-    """It was never handed in: its repayments wait again. Raises NotPossible once it was sent."""
+    """It was never handed in: its repayments wait again. Raises NotPossible once it was sent.
+
+    One whose money the bank took back meanwhile is held.
+    """
     row = _now(batch)
     if row.status == "dropped":
         return row
@@ -330,6 +333,8 @@ def drop_batch(batch: RefundBatch, *, actor: str, at: datetime) -> RefundBatch:
         if refund.status == "in_process":
             move(refund, "new", at)
             refund.batch_id = None
+            if is_held(refund):
+                move(refund, "held", at)
     return row
 
 

@@ -66,7 +66,7 @@ def begin(batch: RefundBatch, *, actor: str, at: datetime) -> RefundBatch:
 
     Raises NotPossible: ``refund_not_by_fints``, ``refund_batch_over``, ``refund_batch_too_early``
     (FinTS carries out at once), ``refund_batch_too_many`` (``most``), ``refund_batch_at_bank``,
-    ``refund_batch_changed`` (one of its repayments was executed or failed meanwhile).
+    ``refund_batch_changed`` (one of its repayments was executed, failed or held meanwhile).
     """
     row = _claim(batch, ("idle",), at)
     account = _account(row)
@@ -177,11 +177,13 @@ def _claim(batch: RefundBatch, when: tuple[str, ...], at: datetime) -> RefundBat
 
 
 def _check_whole(row: RefundBatch) -> None:
-    """All that it pays is still to be paid: a posting or a person may have closed some of it."""
+    """All that it pays is still to be paid: a posting or a person may have closed some of it, or
+    the bank taken back the money that it would repay."""
     query = select(func.count()).where(
         Refund.merchant_id == row.merchant_id,
         Refund.batch_id == row.id,
         Refund.status == "in_process",
+        (func.json_array_length(Refund.holds) == 0) | Refund.approved_at.is_not(None),
     )
     if db.session.scalar(query) != row.count:
         raise NotPossible("refund_batch_changed")

@@ -18,6 +18,7 @@ from server.mail.languages import day, money
 from server.mail.models import Mail
 from server.mail.service import insert_mail
 from server.merchants.service import settings_of
+from server.orders.brakes import is_waiting
 from server.orders.identity import identity_of
 from server.orders.links import help_url, page_url, unsubscribe_url
 from server.orders.models import Order, Refund
@@ -37,7 +38,8 @@ def announce(refund: Refund, order: Order | None, until: date | None, at: dateti
 
     def facts(language: str) -> dict[str, str]:
         link = page_url(order) if until is not None else ""
-        on = next_bank_day(refund.planned_for or until or at.astimezone(_zone(order)).date())
+        days = [one for one in (refund.planned_for, until) if one is not None]
+        on = next_bank_day(max(days, default=at.astimezone(_zone(order)).date()))
         return {
             "refund_iban": masked(refund.payee_iban or ""),
             "refund_holder": refund.payee_name or "",
@@ -90,7 +92,7 @@ def withhold(refund: Refund) -> None:
     begins = f"refund:{refund.id}:"
     waiting = select(Mail).where(
         Mail.order_id == refund.order_id,
-        Mail.status == "queued",
+        is_waiting(),
         Mail.once.startswith(begins, autoescape=True),
     )
     for mail in db.session.scalars(waiting.with_for_update(skip_locked=True)):

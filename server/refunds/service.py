@@ -30,6 +30,7 @@ from server.orders.ledger import (
     refresh_posting,
 )
 from server.orders.models import OWING_STATUSES, Order, Refund
+from server.orders.pauses import pause_reminders
 from server.orders.rules import REFUND_WAITING, make_payment_reference
 from server.orders.service import book_payment
 from server.orders.settlement import settle
@@ -63,8 +64,6 @@ CENT: Final = Decimal("0.01")
 MAX_EXTERNAL_REFERENCE: Final = 64
 LATEST_IN: Final = timedelta(days=366)
 DOUBLE_CLICK: Final = timedelta(minutes=1)
-REMINDERS_REST: Final = timedelta(days=30)
-"""Nobody is reminded to pay an order whose money is on its way back to him."""
 MOST_OF_AN_ORDER: Final = 200
 PLANNED_AT_ONCE: Final = 500
 REFERENCE_TRIES: Final = 20
@@ -366,8 +365,7 @@ def _stop_asking(order: Order | None, at: datetime) -> None:
     if order is None or order.payment_status not in (*OWING_STATUSES, "cancelled"):
         return
     withhold_mails(order, REMINDERS, GOES_BACK)
-    rests_until = local_day(order.merchant_id, at) + REMINDERS_REST
-    order.paused_until = max(order.paused_until or rests_until, rests_until)
+    pause_reminders(order, local_day(order.merchant_id, at))
 
 
 # --- the way through ---------------------------------------------------------------------------
@@ -382,6 +380,11 @@ def move(refund: Refund, status: str, at: datetime) -> None:
         refund.error = None
 
 
+def is_held(refund: Refund) -> bool:
+    """Whether a second person has to look at it first (N9, C18)."""
+    return bool(refund.holds) and refund.approved_at is None
+
+
 def place(refund: Refund, at: datetime) -> None:
     """Where a repayment that is not with the bank stands: missing details, held, planned, new.
 
@@ -394,7 +397,7 @@ def place(refund: Refund, at: datetime) -> None:
         if notices.ask_for_details(refund, order, at):
             refund.announced_at = at
         return
-    if refund.holds and refund.approved_at is None:
+    if is_held(refund):
         if refund.status != "held":
             _to(refund, "held", at)
         _note(refund, "refund_held", "", at, holds=", ".join(refund.holds))
@@ -619,7 +622,8 @@ def try_again(refund: Refund, *, actor: str, at: datetime) -> Refund:
 
 
 def confirm_details(order: Order, refund_id: int, *, name: str, iban: str, at: datetime) -> Refund:
-    """The customer says where his money goes to (K33, K56): executed at once, unless it is held.
+    """The customer says where his money goes to (K33, K56): executed at once, unless it is held or
+    the merchant wants a later day (K58).
 
     Another account than the payment's is held for a second person. Raises NotPossible.
     """
@@ -635,11 +639,20 @@ def confirm_details(order: Order, refund_id: int, *, name: str, iban: str, at: d
         bic = (row.payee_bic or "") if details.iban == before else ""
         write_details(row, BankDetails(details.name, details.iban, bic), "customer", at)
         row.requested_by = CUSTOMER
+    if _only_waits(row):
+        row.planned_for = None
     row.confirmed_at = at
-    row.planned_for = None
     _note(row, "refund_confirmed", CUSTOMER, at, reference=row.reference)
     _place_again(row, at, iban_before=before)
     return row
+
+
+def _only_waits(row: Refund) -> bool:
+    """Whether its day is no later than the end of the customer's term, so that he may end it."""
+    if row.planned_for is None or row.announced_at is None or row.status != "planned":
+        return False
+    until = waiting_ends(case_of(row.merchant_id, row.order_id, None), row.announced_at)
+    return until is not None and row.planned_for <= until
 
 
 # --- time --------------------------------------------------------------------------------------

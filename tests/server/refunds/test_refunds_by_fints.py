@@ -14,6 +14,7 @@ from server.banking.fints.banks import Bank
 from server.banking.fints.steps import Transferred
 from server.db import db
 from server.orders.ledger import NotPossible
+from server.orders.returns import book_return
 from server.refunds import batches, fints, service
 from server.vault import Vault
 from server.vault import installed as vault
@@ -233,6 +234,17 @@ def test_what_was_paid_meanwhile_is_not_sent_again(bank, batch, refund):
     assert said(fints.settle_doubt, batch, was_carried_out=False) == "refund_batch_changed"
     assert do(fints.settle_doubt, batch, was_carried_out=True) == "over"
     assert (batch.status, refund.status) == ("sent", "processed")
+
+
+@pytest.mark.feature("N9", "N18")
+def test_money_that_the_bank_took_back_is_not_sent(bank, batch, merchant, posting, refund):
+    back = make_posting(merchant, "-40.00", is_return=True)
+    book_return(merchant.id, back.id, posting.id, actor=BERT, at=AT)
+    db.session.commit()
+    assert said(fints.begin, batch) == "refund_batch_changed"
+    assert bank.payments.submitted == []
+    do(batches.drop_batch, batch)
+    assert refund.status == "held"
 
 
 @pytest.mark.feature("C15")

@@ -8,14 +8,16 @@ from decimal import Decimal
 import pytest
 
 from server.db import db
+from server.mail.languages import day as day_text
+from server.orders.brakes import STOPPED
 from server.orders.credit import credit_of, keep_as_credit
 from server.orders.ledger import Ledger, NotPossible, taken_totals
 from server.orders.lifecycle import mark_as_unpaid
 from server.orders.models import Order, Refund
 from server.orders.returns import book_return
 from server.orders.service import move_surplus, undo
-from server.refunds import service
-from server.refunds.rules import BankDetails
+from server.refunds import batches, notices, service
+from server.refunds.rules import BankDetails, next_bank_day
 from tests.factories import make_merchant, make_order, make_posting, make_shop, make_user
 from tests.server.refunds.steps import (
     ANNA,
@@ -158,6 +160,36 @@ def test_a_payment_that_the_bank_takes_back_holds_its_repayment(merchant, order,
     assert refund.status == "new"
 
 
+def taken_back(merchant, posting):
+    back = make_posting(merchant, "-40.00", is_return=True)
+    book_return(merchant.id, back.id, posting.id, actor=ANNA, at=AT)
+    db.session.commit()
+
+
+@pytest.mark.feature("N9", "N18")
+def test_what_stands_in_a_file_is_held_when_the_file_is_dropped(merchant, order, posting):
+    refund = repay(order, "40.00")
+    batch = hand_in(refund, is_sent=False)
+    taken_back(merchant, posting)
+    assert refund.status == "in_process", "the file may be at the bank"
+    batches.drop_batch(batch, actor=ANNA, at=AT)
+    db.session.commit()
+    assert (refund.status, refund.holds) == ("held", ["payment_returned"])
+    do(service.approve, refund, actor=BERT)
+    assert refund.status == "new"
+
+
+@pytest.mark.feature("N9", "N18")
+def test_what_has_failed_is_held_when_it_is_tried_again(merchant, order, posting):
+    refund = repay(order, "40.00")
+    hand_in(refund)
+    service.mark_failed(refund, "account closed", actor=ANNA, at=AT)
+    taken_back(merchant, posting)
+    assert (refund.status, refund.error) == ("failed", "account closed")
+    do(service.try_again, refund)
+    assert (refund.status, "payment_returned" in refund.holds) == ("held", True)
+
+
 @pytest.mark.feature("C14")
 def test_money_is_kept_on_purpose(merchant, order):
     pay(make_posting(merchant, "50.00"), (order, "50.00"))
@@ -212,6 +244,26 @@ def test_the_customer_confirms_and_it_goes_at_once(order, posting):
     service.confirm_details(order, refund.id, name=PAYER.name, iban=PAYER.iban, at=AT)
     assert refund.status == "new" and refund.confirmed_at == AT
     assert service.waiting_for_customer(order) == []
+
+
+@pytest.mark.feature("K33", "K58")
+@pytest.mark.parametrize("iban", [PAYER.iban, None], ids=["known", "missing"])
+def test_who_confirms_ends_the_waiting_and_not_what_the_merchant_wants(merchant, order, iban):
+    """Not before the goods are back, say."""
+    pay(make_posting(merchant, "40.00", counterparty_iban=iban), (order, "40.00"))
+    day = next_bank_day((AT + timedelta(days=30)).date())
+    refund = repay(order, "40.00", planned_for=day)
+    service.confirm_details(order, refund.id, name=PAYER.name, iban=PAYER.iban, at=AT)
+    assert (refund.status, refund.planned_for) == ("planned", day)
+
+
+@pytest.mark.feature("K33", "K58")
+def test_the_customer_reads_the_day_on_which_it_goes(order, posting):
+    """A day before his term ends is not one."""
+    refund = repay(order, "40.00", planned_for=(AT + timedelta(days=1)).date())
+    (mail,) = mails(order, "refund_announced")
+    assert mail.facts["refund_on"] == day_text(refund.planned_for, "de")
+    assert mail.facts["refund_on"] == mail.facts["answer_until"]
 
 
 @pytest.mark.feature("K33", "N9")
@@ -358,6 +410,17 @@ def test_a_cancelled_one_is_not_announced(order, posting):
     assert mails(order, "refund_announced") == [] and refund.cancelled_at == AT
     with pytest.raises(NotPossible, match="refund_does_not_fit"):
         do(service.mark_processed, refund)
+
+
+@pytest.mark.feature("K37", "S78")
+def test_what_was_stopped_with_all_mails_is_not_sent_later_of_a_cancelled_one(order, posting):
+    refund = repay(order, "40.00")
+    (mail,) = mails(order, "refund_announced")
+    mail.withhold(STOPPED)
+    db.session.commit()
+    do(service.cancel, refund)
+    db.session.refresh(mail)
+    assert (mail.status, mail.error) == ("withheld", notices.OVER)
 
 
 def test_the_customer_reads_that_it_was_executed_once(order, posting):
