@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from server.db import db, now
@@ -31,6 +31,7 @@ from server.work import announce
 CANCELLED: Final = "cancelled"
 LEFT_TO_REST: Final = "left to rest after nobody knew whether it had been handed over"
 REPEATABLE: Final = frozenset({"done", "failed", "withheld", "unknown"})
+AGAIN: Final = ":again:"
 MAX_AGAIN: Final = 20
 """So often one letter can be sent once more; further copies would hide a wrong address."""
 
@@ -256,12 +257,40 @@ def send_again(letter: Letter, *, actor: str, at: datetime, due_at: datetime) ->
         letter.actor = actor
         _queue_again(letter, due_at)
         return letter.id
-    root = letter.once.partition(":again:")[0]
     for number in range(1, MAX_AGAIN + 1):
-        copy = _insert(_copied(letter, f"{root}:again:{number}", actor, at, due_at))
+        copy = _insert(_copied(letter, f"{_copies_of(letter)}{number}", actor, at, due_at))
         if copy is not None:
             return copy
     raise NotRepeatable("too_often")
+
+
+def has_gone(letter: Letter) -> bool:
+    """Whether a copy that ``send_again`` made later waits, is on its way or arrived."""
+    fared_well = func.coalesce(Letter.delivery, "accepted").not_in(("failed", "returned"))
+    copies = select(Letter.id).where(
+        Letter.once.startswith(_copies_of(letter), autoescape=True),
+        Letter.merchant_id == letter.merchant_id,
+        Letter.order_id == letter.order_id,
+        Letter.id > letter.id,
+        Letter.status.in_(("queued", "running", "done", "unknown")) & fared_well,
+    )
+    return db.session.scalar(copies.limit(1)) is not None
+
+
+def same_as(letter: Letter) -> list[int]:
+    """The ids of the first of its copies and of all others, which is itself among them."""
+    first = Letter.once == letter.once.partition(AGAIN)[0]
+    query = select(Letter.id).where(
+        first | Letter.once.startswith(_copies_of(letter), autoescape=True),
+        Letter.merchant_id == letter.merchant_id,
+        Letter.order_id == letter.order_id,
+    )
+    return list(db.session.scalars(query))
+
+
+def _copies_of(letter: Letter) -> str:
+    """What the keys of a letter's copies begin with."""
+    return f"{letter.once.partition(AGAIN)[0]}{AGAIN}"
 
 
 _COPIED: Final = (

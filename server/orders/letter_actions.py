@@ -52,9 +52,13 @@ OWN_FAULTS: Final = ("misconfigured", "not_writable", "unreachable")
 # --- by a person -------------------------------------------------------------------------------
 
 
-def letter_of(merchant_id: int, letter_id: int) -> Letter | None:
-    """None if the merchant has none of this id."""
-    return letters.letter_of(merchant_id, letter_id)
+def _letter_now(merchant_id: int, letter_id: int) -> Letter | None:
+    """As it is now, locked: the page that asks has seen it before. None if the merchant has none
+    of this id."""
+    letter = letters.letter_of(merchant_id, letter_id)
+    if letter is not None:
+        db.session.refresh(letter, with_for_update=True)
+    return letter
 
 
 def cancel(merchant_id: int, letter_id: int, *, actor: str, at: datetime) -> Letter:
@@ -78,7 +82,7 @@ def decide(merchant_id: int, letter_id: int, *, again: bool, actor: str, at: dat
     Raises NotPossible, once more also where it is not true any more.
     """
     lock_merchant(merchant_id)
-    letter = letters.letter_of(merchant_id, letter_id)
+    letter = _letter_now(merchant_id, letter_id)
     if letter is None or letter.status != "unknown":
         raise NotPossible("letter_is_gone")
     if again:
@@ -95,7 +99,7 @@ def send_again(merchant_id: int, letter_id: int, *, actor: str, at: datetime) ->
     Raises NotPossible, also where it asks for what is not owed any more.
     """
     lock_merchant(merchant_id)
-    letter = letters.letter_of(merchant_id, letter_id)
+    letter = _letter_now(merchant_id, letter_id)
     if letter is None:
         raise NotPossible("letter_unknown")
     if not can_go_again(letter):
@@ -107,8 +111,9 @@ def send_again(merchant_id: int, letter_id: int, *, actor: str, at: datetime) ->
         new_id = letters.send_again(letter, actor=actor, at=at, due_at=due_at)
     except letters.NotRepeatable:
         raise NotPossible("letter_not_again") from None
+    same = letters.same_as(letter)
     db.session.execute(
-        update(Reminder).where(Reminder.letter_id == letter_id).values(letter_id=new_id)
+        update(Reminder).where(Reminder.letter_id.in_(same)).values(letter_id=new_id)
     )
     readdress_letters(order)
     new = letters.letter_of(merchant_id, new_id)
@@ -133,9 +138,10 @@ def _check_true_still(letter: Letter) -> Order:
 
 
 def can_go_again(letter: Letter) -> bool:
-    """Is ``send_again`` offered? Not for what is on its way or was called off."""
-    is_lost = letter.status == "failed" or letter.delivery in ("failed", "returned")
-    return is_lost and not letter.is_test and bool(letter.facts)
+    """Is ``send_again`` offered? Not for what is on its way or was called off, and not while one
+    that was sent for it is."""
+    is_lost = went_lost(letter.status, letter.delivery)
+    return is_lost and not letter.is_test and bool(letter.facts) and not letters.has_gone(letter)
 
 
 def _follow(letter: Letter, event: str, actor: str, at: datetime) -> None:

@@ -19,6 +19,7 @@ from server.orders.effects import shop_deregistered
 from server.orders.invoice_letters import send_invoice
 from server.orders.ledger import NotPossible
 from server.orders.letter_actions import (
+    cancel,
     decide,
     follow_failed_mails,
     mail_as_letter,
@@ -26,7 +27,7 @@ from server.orders.letter_actions import (
     send_transfer_form,
 )
 from server.orders.lifecycle import block_reminders
-from server.orders.models import Order
+from server.orders.models import Order, Reminder
 from server.orders.service import store_invoice
 from tests.factories import make_shop
 from tests.server.life.steps import ANNA, LATER, events, mails, pay, push, pushed, wishes
@@ -195,3 +196,30 @@ def test_a_picture_that_no_letter_can_show_stays_away_and_the_letter_goes(
     (letter,) = letters(pushed(shop)[1])
     assert bool(letter.look["header"]) is is_shown
     assert pdf_of(letter).startswith(b"%PDF-")
+
+
+@pytest.mark.feature("K60")
+def test_two_clicks_send_what_came_back_once_and_a_cancelled_one_may_follow(merchant, shop):
+    _, order = pushed(shop)
+    letter = returned(merchant, order)
+    again = send_again(merchant.id, letter.id, actor=ANNA, at=NEXT_DAY)
+    db.session.commit()
+    assert not letter_actions.can_go_again(letter)
+    with pytest.raises(NotPossible, match="letter_not_again"):
+        send_again(merchant.id, letter.id, actor=ANNA, at=NEXT_DAY)
+    assert len(letters(order)) == 2
+    reminder = Reminder(
+        merchant_id=merchant.id,
+        order_id=order.id,
+        level=1,
+        sent_on=LATER.date(),
+        letter_id=again.id,
+    )
+    db.session.add(reminder)
+    cancel(merchant.id, again.id, actor=ANNA, at=NEXT_DAY)
+    third = send_again(merchant.id, letter.id, actor=ANNA, at=NEXT_DAY)
+    db.session.refresh(reminder)
+    assert reminder.letter_id == third.id, "or its level would be written a second time"
+    brought_back(third)
+    assert send_again(merchant.id, third.id, actor=ANNA, at=NEXT_DAY).status == "queued"
+    assert len(letters(order)) == 4
