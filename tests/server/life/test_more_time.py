@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -13,6 +14,7 @@ from server.orders.claims import claim_paid, claims_of, settle_claims
 from server.orders.deferrals import ask_for_time, grant, open_request, refuse, requests_of
 from server.orders.ledger import NotPossible
 from server.orders.models import DeferralRequest, OrderEvent
+from server.refunds.service import arrange
 from tests.factories import make_merchant, make_order, make_posting, today
 from tests.server.life.steps import ANNA, mails
 
@@ -98,6 +100,20 @@ def test_time_that_was_given_outlasts_a_claim_that_was_settled(merchant, order):
     grant(merchant.id, order.id, ask(order).id, until=until, actor=ANNA, at=now())
     claim_paid(order, paid_on=None, message="", proof=None, at=now())
     settle_claims(merchant.id, order.id, actor=ANNA, at=now())
+    assert order.paused_until == until
+
+
+def test_what_the_customer_says_does_not_end_the_rest_while_his_money_goes_back(merchant, order):
+    posting = make_posting(merchant, "10.00")
+    service.assign(merchant.id, posting.id, [(order.id, posting.amount)], actor=ANNA, at=now())
+    arrange(merchant.id, order_id=order.id, amount=Decimal("10.00"), actor=ANNA, at=now())
+    until = order.paused_until
+    assert until == today() + timedelta(days=30)
+    claim_paid(order, paid_on=None, message="", proof=None, at=now())
+    assert order.paused_until == until
+    settle_claims(merchant.id, order.id, actor=ANNA, at=now())
+    assert order.paused_until == until
+    refuse(merchant.id, order.id, ask(order).id, actor=ANNA, at=now())
     assert order.paused_until == until
 
 
