@@ -326,7 +326,8 @@ class DeferralRequest(Base):
 class Proof(Base):
     """A file by which a customer shows that he has paid: PDF, JPEG or PNG (S61).
 
-    ``findings``: what was read in it and which postings fit (N26), None if not yet looked at.
+    ``findings``: what was read in it (N26), None if not yet looked at. Which postings fit is asked
+    whenever somebody looks, because they may come later.
     """
 
     __tablename__ = "proof"

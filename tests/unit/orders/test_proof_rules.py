@@ -52,6 +52,9 @@ def test_a_slip_is_read() -> None:
         ("-19,90", []),
         ("19,90 und 19.90", ["19.90"]),
         ("1234567890,12", []),
+        ("1 000 000 000 000 000 000,00", []),
+        ("111 " * 25_000 + "111,90", ["111111111111.90"]),
+        ("٥٠٠,٥٠", []),
     ],
 )
 def test_amounts_are_those_with_two_decimals(text: str, amounts: list[str]) -> None:
