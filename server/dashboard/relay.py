@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from server.config import check_bind, installed
 from server.dashboard import access, queries, words
+from server.dashboard.attention import Attention
 from server.dashboard.pages import page, plain, typed_id
 from server.dashboard.relay_numbers import SPANS, figures_of
 from server.dashboard.sending_domains import AGAIN_AFTER, Step, look_at, step_of
@@ -384,6 +385,32 @@ def _row_or_404(relay_id: int, *, for_change: bool = False) -> RelayConnection:
     if row is None:
         abort(404)
     return row
+
+
+# --- on Today -----------------------------------------------------------------------------------
+
+
+def lines(merchant_id: int) -> list[Attention]:
+    """Systems that send, and whose mails from one of their domains are refused."""
+    rows = [row for row in connections.connections_of(merchant_id) if row.last_used_at is not None]
+    found = []
+    for row in rows:
+        wrong = [one.domain.name for one in connections.domains_of(row) if not one.is_signed]
+        if wrong and row.paused_at is None:
+            found.append(
+                Attention(
+                    icon="relay",
+                    colour="bad",
+                    title=t("relay.today", name=row.name),
+                    text=t("relay.today_text", domains=", ".join(wrong)),
+                    href=url_for("dashboard.relay.show", relay_id=row.id),
+                    action=t("action.look"),
+                )
+            )
+    return found
+
+
+# --- for the other pages of the relay -----------------------------------------------------------
 
 
 def asked_connection(names: dict[int, str]) -> int | None:

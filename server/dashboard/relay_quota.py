@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from flask import Blueprint, Response, g, redirect, request, send_file, url_for
@@ -53,7 +53,9 @@ def _quota_page(form: str = "", problem: NotPossible | None = None) -> Response:
         plan=_plan(account.plan_id),
         next_plan=_plan(account.next_plan_id),
         plans=quota.plans(),
-        excess_price=(max(-left, 0) * quota.highest_unit_price()).quantize(quota.CENT),
+        excess_price=(max(-left, 0) * quota.highest_unit_price()).quantize(
+            quota.CENT, ROUND_HALF_UP
+        ),
         unit_price=quota.highest_unit_price(),
         exact_price=exact_price,
         entries=entries[:SHOWN],

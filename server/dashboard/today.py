@@ -18,6 +18,7 @@ from server.dashboard import (
     order_queries,
     print_service,
     queries,
+    relay,
     sending_domains,
     words,
 )
@@ -53,6 +54,7 @@ def show() -> Response:
             *collection.lines(merchant_id, at),
             *sending_domains.lines(merchant_id),
             *callbacks.lines(merchant_id, at),
+            *relay.lines(merchant_id),
             *print_service.lines(merchant_id, at),
         ],
         sums=sums,

@@ -200,6 +200,21 @@ def test_pausing_shows_at_a_glance_and_ends(system, anna):
     assert "aktiv" in anna.get("/relay").text
 
 
+@pytest.mark.feature("S93", "S95")
+def test_today_says_whose_mails_are_refused(system, anna):
+    prove(system.domain, "missing")
+    db.session.commit()
+    assert "E-Mails werden abgelehnt" not in anna.get("/").text  # nothing was ever sent
+    system.connection.last_used_at = now()
+    db.session.commit()
+    page = anna.get("/").text
+    assert "Buchungssystem: E-Mails werden abgelehnt" in page and f'href="{show(system)}"' in page
+    assert "abgelehnt, bis er wieder da ist" in anna.get(show(system)).text
+    connections.pause(system.connection, now())
+    db.session.commit()
+    assert "E-Mails werden abgelehnt" not in anna.get("/").text
+
+
 def test_its_settings_are_checked(system, anna):
     wrong = anna.post(f"{show(system)}/settings", {"title": "Kasse", "days": "91"})
     assert wrong.status_code == 422 and "0 bis 90" in wrong.text
