@@ -205,6 +205,8 @@ class _Course:
         enquiry = self._enquiry() if self.owes else None
         requests = list(self._requests(reminders)) if self.owes else []
         cancel = self._cancel(cancel_after, reminders, enquiry)
+        if enquiry is not None and cancel is not None and cancel.due_on < enquiry.due_on:
+            enquiry = None  # nobody is asked about what is over
         collection = self._collection(reminders)
         if collection is not None and cancel is not None and collection.due_on <= cancel.due_on:
             cancel = None
