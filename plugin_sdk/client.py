@@ -177,7 +177,8 @@ class Client:
         """Money of this order is to go back. Raises UnknownOrder, and Rejected with the reason.
 
         Tried again on the way it is still one repayment; called again it is another, unless it
-        has the same external reference, which is refused.
+        has the same external reference, which is refused. Without one the same amount of the same
+        order within a minute is taken for a double click: that repayment is the answer.
         """
         path = f"orders/{_segment(external_id)}/refunds"
         headers = {"Idempotency-Key": secrets.token_hex(16)}

@@ -235,7 +235,7 @@ def waiting(
         Refund.merchant_id == merchant_id, Refund.status == status, *wanted
     )
     if since is not None:
-        query = query.where(Refund.requested_at < since)
+        query = query.where(Refund.changed_at < since)
     count, first_id = db.session.execute(query).one()
     if not count:
         return None

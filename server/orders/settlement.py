@@ -169,7 +169,7 @@ def _write_mails(
     if is_restored:
         says = _has_money(ledger, order) and any(mail.error == RETURNED for mail in taken_back)
     is_paid = after is wire.PaymentStatus.PAID
-    if says or is_paid or is_restored:
+    if (says or is_paid or is_restored) and not ledger.is_quiet(order.id):
         withhold_letters(order, ASKING, PAID_FIRST)
     for mail in (mail for mail in mails if mail.status == "queued" or is_stopped(mail)):
         if mail.kind in ASKING and (says or is_paid or is_restored):

@@ -651,6 +651,9 @@ def test_today_names_what_waits_for_somebody(merchant, shop, anna):
     assert "wartet schon lange" not in shown
     missing.requested_at -= timedelta(days=8)
     db.session.commit()
+    assert "wartet schon lange" not in words(anna.get("/")), "he was asked anew just now"
+    missing.changed_at -= timedelta(days=8)
+    db.session.commit()
     assert "1 Erstattung wartet schon lange auf eine Bankverbindung" in words(anna.get("/"))
 
 

@@ -403,6 +403,21 @@ def test_what_is_planned_may_go_when_its_day_has_come(order, posting):
     assert refund.status == "new" and not service.has_planned(later)
 
 
+@pytest.mark.feature("K10")
+def test_one_merchants_day_waits_for_no_other(order, posting):
+    """Each merchant's lock is held for his own repayments only."""
+    stranger = make_merchant("Bob")
+    other = make_order(make_shop(stranger), total="40.00")
+    pay(make_posting(stranger, "40.00"), (other, "40.00"))
+    refunds = [repay(order, "40.00"), repay(other, "40.00")]
+    later = AT + timedelta(days=14)
+    for first, second in (("new", "planned"), ("new", "new")):
+        assert service.pass_time(later) == 1
+        db.session.commit()
+        assert [one.status for one in refunds] == [first, second]
+    assert service.pass_time(later) == 0
+
+
 @pytest.mark.feature("K37", "S78")
 def test_a_cancelled_one_is_not_announced(order, posting):
     refund = repay(order, "40.00")
