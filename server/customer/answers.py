@@ -62,12 +62,23 @@ def _answer(token: str, form: str, do: Callable[[Shown], object]) -> BaseRespons
         stop_at(limit, key)
         attempt_limits().count(limit, key)
     try:
+        _read_form()
+        db.session.refresh(order)
         do(looked_at(order))
     except (NotPossible, ValueError, RequestEntityTooLarge) as refused:
         db.session.rollback()
         return _again(order_of(token), token, form, refused)
     db.session.commit()
     return redirect(url_for(".show", token=token), 303)
+
+
+def _read_form() -> None:
+    """All of it, while no connection is kept from others: a phone may send its file for minutes.
+
+    Raises RequestEntityTooLarge.
+    """
+    db.session.commit()
+    request.form.keys()
 
 
 def _again(order: Order, token: str, form: str, refused: Exception) -> BaseResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import timedelta
 from decimal import Decimal
@@ -236,6 +237,36 @@ def test_an_invoice_that_no_mail_has_named_is_not_there(client, shop):
 
 
 # --- limits, look, links ------------------------------------------------------------------------
+
+
+class SlowPhone(io.BytesIO):
+    """Notes whether a transaction is open while its bytes are awaited."""
+
+    waits: list[bool]
+
+    def _note(self) -> None:
+        self.waits.append(db.session().in_transaction())
+
+    def read(self, *size):
+        self._note()
+        return super().read(*size)
+
+    def readinto(self, into):
+        self._note()
+        return super().readinto(into)
+
+
+def test_no_transaction_waits_for_what_a_phone_sends(client, shop):
+    order = made(owing, shop)
+    sent = b"paid_on=&message=Gestern"
+    phone = SlowPhone(sent)
+    phone.waits = []
+    kind = "application/x-www-form-urlencoded"
+    answer = client.post(
+        path_of(order), input_stream=phone, content_type=kind, content_length=len(sent)
+    )
+    assert answer.status_code == 303
+    assert phone.waits and not any(phone.waits)
 
 
 def test_nobody_answers_or_looks_for_ever(client, shop):
