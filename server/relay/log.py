@@ -6,6 +6,7 @@ else's finds nothing (S96).
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -41,6 +42,7 @@ STATES: Final = (
 """What can be asked for; ``wrong`` is each of the last four and ``delayed``."""
 
 Cursor = tuple[datetime, int]
+_WHOLE: Final = re.compile(r"<?[^\s<>@]+@[^\s<>@]+\.[^\s<>@.]{2,}>?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def matching(merchant_id: int, wanted: MessageFilter) -> Select[Any]:
     if wanted.state:
         query = query.where(_has_delivery(_in_state(wanted.state)))
     if wanted.text:
-        query = query.where(_says(wanted.text))
+        query = query.where(_says(merchant_id, wanted.text))
     return query
 
 
@@ -169,11 +171,21 @@ def _in_state(state: str) -> ColumnElement[bool]:
     return states[state]
 
 
-def _says(text: str) -> ColumnElement[bool]:
-    """Its Message-ID, with or without its angle brackets; else a part of a recipient's address or
-    of the subject."""
+def _says(merchant_id: int, text: str) -> ColumnElement[bool]:
+    """Its Message-ID, with or without its angle brackets, or the whole address of a recipient;
+    else a part of an address or of the subject.
+
+    What is whole is found by an index, and what people paste is whole.
+    """
+    is_id = RelayMessage.message_id.in_((text, f"<{text}>"))
+    if _WHOLE.fullmatch(text):
+        address = text.strip("<>").lower()
+        to_him = select(RelayDelivery.relay_message_id).where(
+            RelayDelivery.merchant_id == merchant_id,
+            func.lower(RelayDelivery.recipient) == address,
+        )
+        return or_(is_id, RelayMessage.id.in_(to_him))
     return or_(
-        RelayMessage.message_id.in_((text, f"<{text}>")),
         RelayMessage.subject.icontains(text, autoescape=True),
         _has_delivery(RelayDelivery.recipient.icontains(text, autoescape=True)),
     )

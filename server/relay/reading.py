@@ -10,8 +10,9 @@ import base64
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from email import policy
-from email.message import EmailMessage
+from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.message import Message
 from email.parser import BytesParser
 from typing import Final
 
@@ -19,6 +20,8 @@ MAX_CHARACTERS: Final = 500_000
 """Shown of a part."""
 MAX_HEAD_CHARACTERS: Final = 64_000
 MAX_PARTS: Final = 100
+MAX_BOUNDARIES: Final = 2_000
+"""Lines that may divide parts. A mail with more was made to keep its readers busy."""
 MAX_PICTURE_BYTES: Final = 5 * 1024 * 1024
 """Of all pictures that are shown within a mail."""
 PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -35,8 +38,8 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """``head`` as it came; ``text`` and ``html`` None where the mail has no such part. Pictures
-    that travel with the mail are in ``html``; ``attached`` is everything else."""
+    """``head`` as it came; ``text`` and ``html`` None where the mail has no such part, or cannot
+    be taken apart. Pictures that travel with it are in ``html``; ``attached`` is all else."""
 
     head: str
     text: str | None
@@ -46,9 +49,7 @@ class Content:
 
 def read_content(raw: bytes) -> Content:
     head = raw.partition(b"\r\n\r\n")[0].decode("utf-8", "replace")[:MAX_HEAD_CHARACTERS]
-    message = BytesParser(policy=policy.default).parsebytes(raw)
-    assert isinstance(message, EmailMessage)
-    leaves = [part for part in message.walk() if not part.is_multipart()][:MAX_PARTS]
+    leaves = _leaves(raw)
     plain = next((one for one in leaves if _is_body(one, "text/plain")), None)
     rich = next((one for one in leaves if _is_body(one, "text/html")), None)
     html = _text(rich) if rich is not None else None
@@ -65,11 +66,22 @@ def read_content(raw: bytes) -> Content:
     )
 
 
-def _is_body(part: EmailMessage, kind: str) -> bool:
+def _leaves(raw: bytes) -> list[Message]:
+    if raw.count(b"\n--") > MAX_BOUNDARIES:
+        return []
+    try:
+        # Not the newer policy: it reads each field at once, and fails on some that are broken.
+        message = BytesParser().parsebytes(raw)
+        return [part for part in message.walk() if not part.is_multipart()][:MAX_PARTS]
+    except RecursionError:  # parts within parts within parts
+        return []
+
+
+def _is_body(part: Message, kind: str) -> bool:
     return part.get_content_type() == kind and part.get_content_disposition() != "attachment"
 
 
-def _text(part: EmailMessage) -> str:
+def _text(part: Message) -> str:
     """In its charset; one that nobody knows is read as UTF-8 with gaps."""
     raw = _bytes(part)
     charset = part.get_content_charset() or "utf-8"
@@ -80,7 +92,7 @@ def _text(part: EmailMessage) -> str:
     return found.replace("\x00", "")[:MAX_CHARACTERS]
 
 
-def _bytes(part: EmailMessage) -> bytes:
+def _bytes(part: Message) -> bytes:
     with suppress(ValueError, LookupError):
         found = part.get_payload(decode=True)
         if isinstance(found, bytes):
@@ -88,20 +100,20 @@ def _bytes(part: EmailMessage) -> bytes:
     return b""
 
 
-def _attached(part: EmailMessage) -> Attached:
+def _attached(part: Message) -> Attached:
     name = ""
-    with suppress(ValueError, LookupError, AttributeError):
-        name = part.get_filename() or ""
+    with suppress(ValueError, LookupError, AttributeError, MessageError):
+        name = str(make_header(decode_header(part.get_filename() or "")))
     plain = "".join(one for one in name if one.isprintable())[:200]
     return Attached(plain, part.get_content_type(), len(_bytes(part)))
 
 
-def _content_id(part: EmailMessage) -> str:
+def _content_id(part: Message) -> str:
     found = str(part.get("Content-ID", "")).strip().strip("<>")
     return found if _CONTENT_ID.fullmatch(found) else ""
 
 
-def _pictures(parts: list[EmailMessage]) -> dict[str, str]:
+def _pictures(parts: list[Message]) -> dict[str, str]:
     """Content-ID to a data URL, as far as there is room for them."""
     found: dict[str, str] = {}
     left = MAX_PICTURE_BYTES

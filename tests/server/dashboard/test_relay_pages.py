@@ -368,7 +368,8 @@ def test_mails_are_found_by_recipient_subject_message_id_and_state(system, anna)
     assert found("") == {first, second}
     assert found("q=max@EXAMPLE") == found("q=rechnung") == {second}
     assert found(f"q=rechnung-1@{DOMAIN}") == found(f"q=%3Crechnung-1@{DOMAIN}%3E") == {second}
-    assert found("q=%25") == set()
+    assert found("q=MAX@example.net") == found("q=@example.net") == {second}
+    assert found("q=%25") == found("q=x@example.net") == set()
     assert found("state=failed") == found("state=wrong") == {second}
     assert found("state=waiting") == {first}
     assert found("state=nonsense&period=x&before=x&connection=99") == {first, second}
