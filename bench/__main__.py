@@ -6,7 +6,16 @@ import sys
 from importlib import import_module
 
 PARTS = ("push", "compare", "latency", "mails", "agents", "visits", "customer_page")
-WITHOUT_SERVER = ("statements", "imports", "decisions", "matching", "dunning", "letters", "refunds")
+WITHOUT_SERVER = (
+    "statements",
+    "imports",
+    "decisions",
+    "matching",
+    "dunning",
+    "letters",
+    "refunds",
+    "relay",
+)
 
 
 def main(names: list[str]) -> int:

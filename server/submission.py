@@ -10,11 +10,13 @@ that a large mail neither stalls the others nor is held in memory twice.
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import re
 import signal
 import ssl
+import sys
 from base64 import b64decode
 from binascii import Error as NotBase64
 from datetime import UTC, datetime, timedelta
@@ -32,6 +34,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 from flask import Flask
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.config import Settings, WrongSetting, check_bind
@@ -58,6 +61,8 @@ READ_AHEAD_BYTES = 256 * 1024
 SECONDS_AFTER_FAILURE = 1.0
 CALLER_SECONDS = 2.0
 USED_SECONDS = 60.0
+SWITCH_SECONDS = 0.0005
+"""After so long a thread that writes a mail lets the dialogues go on."""
 SELF_SIGNED_DAYS = 825
 AWAY = "451 4.3.0 Cannot be kept now, try again later"
 
@@ -70,6 +75,8 @@ def run(app: Flask) -> None:
     settings: Settings = app.config["SETTINGS"]
     if settings.relay_bind is None and settings.relay_tls_bind is None:
         raise WrongSetting("KONTOR_RELAY_BIND", "or KONTOR_RELAY_TLS_BIND must be set")
+    gc.freeze()  # the program itself is no garbage, and is not looked through again and again
+    sys.setswitchinterval(SWITCH_SECONDS)
     asyncio.run(_serve(app, settings))
 
 
@@ -168,6 +175,8 @@ class Door:
         self.app = app
         self.settings: Settings = app.config["SETTINGS"]
         self.tls = tls_context(self.settings)
+        # The library writes down every line of a dialogue: people's addresses.
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
         self.host = self.settings.relay_host or "localhost"
         self.connections: set[_Protocol] = set()
         self.scale = Scale(BYTES_AT_ONCE)
@@ -197,6 +206,7 @@ class Door:
 
     def _log_in(self, user: str, password: str, address: str) -> Caller | str | None:
         with self.app.app_context():
+            _connection()
             try:
                 found = log_in_within_limits(user, password, address, attempt_limits(), now())
             except TooManyFailures:
@@ -217,6 +227,7 @@ class Door:
 
     def _caller_now(self, connection_id: int) -> Caller | None:
         with self.app.app_context():
+            _connection()
             return intake.caller_now(connection_id)
 
     async def keep(self, caller: Caller, raw: bytes, envelope: Envelope, origin: Origin) -> str:
@@ -233,6 +244,11 @@ class Door:
 
     def _keep(self, caller: Caller, raw: bytes, envelope: Envelope, origin: Origin) -> int:
         with self.app.app_context():
+            connection = _connection()
+            if len(raw) > LARGE_BYTES:  # what libpq needs for it, it would keep
+                connection.detach()
+            if self._is_news(caller.connection_id):
+                intake.note_used(caller.connection_id, now())
             number = intake.accept(
                 caller,
                 raw,
@@ -241,11 +257,7 @@ class Door:
                 origin=origin,
                 at=now(),
             )
-            if len(raw) > LARGE_BYTES:  # what libpq needed for it, it would keep
-                db.session.connection().detach()
-            if self._is_news(caller.connection_id):
-                intake.note_used(caller.connection_id, now())
-            db.session.commit()
+            db.session.commit()  # it is already; this rings
             return number
 
     def _is_news(self, connection_id: int) -> bool:
@@ -294,6 +306,15 @@ class Door:
     async def handle_exception(self, error: Exception) -> str:
         log.exception("a dialogue of the relay failed", exc_info=error)
         return AWAY
+
+
+def _connection() -> Connection:
+    """The session's, each of whose statements is a transaction: two ways to Postgres less a mail.
+
+    Whatever is to be kept together must be one statement, as a mail is; what is said after it may
+    not fail.
+    """
+    return db.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
 
 
 class Scale:
