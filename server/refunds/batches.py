@@ -223,7 +223,10 @@ def _write(batch: RefundBatch, account: BankAccount, refunds: Sequence[Refund]) 
     if not written:
         raise NotPossible("refund_batch_empty")
     if not batch.content:
-        batch.content = _content(batch, account, [transfers[one.id] for one in written])
+        try:
+            batch.content = _content(batch, account, [transfers[one.id] for one in written])
+        except PaymentRefused:  # no payment is wrong, so the account is: its holder's name, say
+            raise NotPossible("refund_account_cannot_pay") from None
     batch.count, batch.total = len(written), _total(written)
     return written
 

@@ -159,6 +159,17 @@ def test_what_is_no_batch(merchant, over, why):
         make(merchant, row, **over)
 
 
+def test_an_account_whose_holder_no_file_can_name_pays_nothing(merchant):
+    refund = two(merchant)[0]
+    (account,) = batches.paying_accounts(merchant.id)
+    account.creditor_name = "Магазин"
+    db.session.commit()
+    with pytest.raises(NotPossible, match="refund_account_cannot_pay"):
+        make(merchant, refund)
+    db.session.rollback()
+    assert refund.status == "new"
+
+
 def test_only_an_account_of_ones_own_with_a_holder_pays(merchant):
     row = two(merchant)[0]
     stranger = make_merchant("Bob")
