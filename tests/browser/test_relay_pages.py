@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
+
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from server.db import db, now
 from server.mail import domains
-from server.relay import counting, intake, links
+from server.merchants.models import Merchant
+from server.relay import connections, counting, intake, links, quota
 from server.relay.intake import Origin
 from server.relay.models import RelayConnection, RelayDelivery, RelayDomain
 from tests.server.relay.systems import DOMAIN, System, a_mail, make_system, prove
@@ -94,28 +99,31 @@ def test_a_mail_of_the_log_is_shown_without_power_and_sent_again(merchant, desk)
     assert db.session.query(RelayDelivery).count() == 2
 
 
-@pytest.mark.feature("S95", "S96", "S97")
-def test_no_page_of_the_relay_is_wider_than_a_phone(merchant, phone):
+def addresses(merchant: Merchant) -> list[str]:
+    """Every page of the relay, with something on it."""
     merchant.is_operator = True
     system = make_system(merchant=merchant)
     second = domains.add(merchant.id, "eine.recht.lange.domain.example.org", now())
     prove(second, "missing")
     system.connection.name = "Terminbuchungssystem der Niederlassung in Oberbayern"
-    db.session.add(
-        RelayDomain(
-            merchant_id=merchant.id, connection_id=system.connection.id, sending_domain_id=second.id
-        )
-    )
+    waiting = connections.add_connection(merchant.id, "Webseite", actor="anna", at=now())
+    connections.set_domain(waiting, second.id, "https://shop.example.org/warum", now())
+    plan = quota.add_plan("Klein", 25_000, Decimal("19.00"), now())
+    quota.use(merchant.id, {date(2026, 3, 1): 1_600}, now())
+    quota.book(merchant.id, plan.id, actor="anna@example.org", at=now())
     number = hand_in(system, HTML)
+    [row] = db.session.query(RelayDelivery)
+    row.give_up("550 5.1.1 unknown", now())
     counting.count(now())
     db.session.commit()
     relay = f"/relay/{system.connection.id}"
     why = links.help_url(db.session.query(RelayDomain).first().id)
-    paths = [
+    return [
         "/relay",
         "/relay/new",
         relay,
         f"{relay}?span=days",
+        f"/relay/{waiting.id}",
         f"{relay}/remove",
         "/relay/log",
         f"/relay/log/{number}",
@@ -125,12 +133,28 @@ def test_no_page_of_the_relay_is_wider_than_a_phone(merchant, phone):
         "/relay/help",
         why[why.index("/relay/") :],
     ]
-    for path in paths:
+
+
+@pytest.mark.feature("S95", "S96", "S97")
+def test_no_page_of_the_relay_is_wider_than_a_phone(merchant, phone):
+    for path in addresses(merchant):
         page = phone.open(path)
         for more in page.locator("main details").all():
             more.evaluate("one => one.open = true")
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, (path, width)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_of_the_relay_hinders_anybody(merchant, desk, scheme):
+    desk.page.emulate_media(color_scheme=scheme)
+    axe = Axe()
+    for path in addresses(merchant):
+        page = desk.open(path)
+        for more in page.locator("main details").all():
+            more.evaluate("one => one.open = true")
+        found = axe.run(page)
+        assert found.violations_count == 0, (path, found.generate_report())
 
 
 @pytest.mark.feature("S96")
