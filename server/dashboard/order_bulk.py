@@ -43,8 +43,11 @@ _NEEDS_EMAIL = {"send_payment_information", "send_reminder"}
 
 
 def fits(act: str, order: Order) -> bool:
-    """Nobody is reminded in a crowd whom somebody wanted to be left alone, or who says "paid"."""
-    if act == "send_reminder" and _rests(order):
+    """Nobody is reminded in a crowd whom somebody wanted to be left alone, or who says "paid".
+
+    A crowd is written to by e-mail: a letter costs, so each is a decision of its own.
+    """
+    if act == "send_reminder" and (_rests(order) or not order.customer_email):
         return False
     return act in order_menu.fitting(order)
 

@@ -283,7 +283,7 @@ def event_sentence(event: OrderEvent, order: Order) -> Markup | None:
     """What happened; None for a kind that the texts do not know."""
     if "mail" in event.facts:
         return _about_mail(event)
-    if "letter" in event.facts:
+    if event.kind.startswith("letter_") and "letter" in event.facts:
         return _about_letter(event, order)
     own = _SENTENCES.get(event.kind)
     if own is not None:
