@@ -30,6 +30,7 @@ from server.mail.domain_rules import (
 from server.mail.models import DkimKey, SendingDomain
 from server.mail.rules import AddressError, checked_address
 from server.orders.merchant_notices import tell_of_domain
+from server.relay import connections
 
 pages = Blueprint("sending_domains", __name__)
 
@@ -210,7 +211,9 @@ def change_keys(domain_id: int) -> BaseResponse:
 
 @pages.get("/settings/domains/<int:domain_id>/remove")
 def ask_remove(domain_id: int) -> Response:
-    return page("sending_domain_remove.html", row=_row_or_404(domain_id))
+    row = _row_or_404(domain_id)
+    used_by = connections.names_using(g.merchant_id, row.id)
+    return page("sending_domain_remove.html", row=row, used_by=used_by)
 
 
 @pages.post("/settings/domains/<int:domain_id>/remove")

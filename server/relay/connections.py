@@ -87,6 +87,20 @@ def domains_of(row: RelayConnection) -> list[DomainState]:
     return [DomainState(one, domain, domain.id in signed) for one, domain in found]
 
 
+def names_using(merchant_id: int, sending_domain_id: int) -> list[str]:
+    """Of the systems that send from this domain."""
+    query = (
+        select(RelayConnection.name)
+        .join(RelayDomain, RelayDomain.connection_id == RelayConnection.id)
+        .where(
+            RelayConnection.merchant_id == merchant_id,
+            RelayConnection.removed_at.is_(None),
+            RelayDomain.sending_domain_id == sending_domain_id,
+        )
+    )
+    return list(db.session.scalars(query.order_by(RelayConnection.name)))
+
+
 def state_of(row: RelayConnection) -> State:
     """``incomplete`` until all is right, ``ready`` until its first mail (S95)."""
     if row.paused_at is not None:

@@ -175,6 +175,16 @@ def test_a_domain_is_taken_out_and_a_wrong_one_is_not(system, anna):
     assert db.session.query(RelayDomain).count() == 0
 
 
+def test_who_removes_a_sending_domain_hears_which_systems_send_from_it(system, anna):
+    path = f"/settings/domains/{system.domain.id}/remove"
+    assert "von: Buchungssystem" in anna.get(path).text
+    connections.remove(system.connection, now())
+    db.session.commit()
+    assert "Buchungssystem" not in anna.get(path).text
+    assert anna.post(path).status_code == 303
+    assert anna.get("/relay").status_code == 200
+
+
 @pytest.mark.feature("S92")
 def test_the_old_password_holds_for_a_day_and_can_be_ended(system, anna):
     page = anna.post(f"{show(system)}/password").text
