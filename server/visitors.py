@@ -78,12 +78,16 @@ class AttemptLimits:
         except StorageError:
             return not self._own.test(limit, key)
 
-    def count(self, limit: RateLimitItem, key: str) -> None:
+    def take(self, limit: RateLimitItem, key: str) -> bool:
+        """Count one, and say whether it was still within the limit: one look at Redis."""
         try:
-            self._shared.hit(limit, key)
+            return self._shared.hit(limit, key)
         except StorageError:
             log.warning("Redis is away; attempts are counted in this process only")
-            self._own.hit(limit, key)
+            return self._own.hit(limit, key)
+
+    def count(self, limit: RateLimitItem, key: str) -> None:
+        self.take(limit, key)
 
     def forget(self, limit: RateLimitItem, key: str) -> None:
         try:

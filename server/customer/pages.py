@@ -27,6 +27,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from limits import RateLimitItem, RateLimitItemPerMinute
 from markupsafe import Markup
+from sqlalchemy import select
 from werkzeug.exceptions import HTTPException
 
 from server.customer.shown import Shown, facts_of, invoice_of, look_at, transfer_of
@@ -34,11 +35,13 @@ from server.customer.words import language_tag, say
 from server.db import db, now
 from server.mail.codes import code_png
 from server.mail.languages import EDITIONS, LANGUAGES, nearest_language
+from server.merchants.models import Merchant
 from server.merchants.service import settings_of
 from server.orders.claims import MAX_PROOF_BYTES
 from server.orders.identity import edition_for, stored_country
 from server.orders.links import read_token
 from server.orders.models import Order
+from server.shops.models import Shop
 from server.visitors import attempt_limits, client_network, is_own_origin, secure, sent_origin
 
 log = logging.getLogger(__name__)
@@ -75,16 +78,26 @@ def order_of(token: str) -> Order:
     """The order behind a link; 404 for one that is forged, too old, or not there any more."""
     stop_at(UNKNOWN_PER_ADDRESS, client_network())
     order_id = read_token(token)
-    order = db.session.get(Order, order_id) if order_id is not None else None
+    order = _order(order_id) if order_id is not None else None
     if order is None or order.monitor_at is not None:
         attempt_limits().count(UNKNOWN_PER_ADDRESS, client_network())
         abort(404)
-    g.shop = order.shop
     g.settings = settings_of(order.merchant_id, order.shop_id)
     country = stored_country(order.wire)
     g.language = edition_for(order.language, country, g.shop, g.settings)
-    stop_at(LOOKS_PER_ORDER, str(order.id))
-    attempt_limits().count(LOOKS_PER_ORDER, str(order.id))
+    if not attempt_limits().take(LOOKS_PER_ORDER, str(order.id)):
+        abort(429)
+    return order
+
+
+def _order(order_id: int) -> Order | None:
+    """With its shop and its merchant, which much of a page asks for: kept for the request."""
+    query = select(Order, Shop, Merchant).where(Order.id == order_id)
+    query = query.join(Shop, Shop.id == Order.shop_id)
+    found = db.session.execute(query.join(Merchant, Merchant.id == Order.merchant_id)).first()
+    if found is None:
+        return None
+    order, g.shop, g.merchant = found
     return order
 
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, exists, func, select
 
 from server.customer import rules
 from server.customer.looks import look_of
@@ -31,7 +31,15 @@ from server.orders.claims import MAX_MESSAGE, MAX_PROOF_BYTES, claims_of
 from server.orders.deferrals import MAX_REQUESTS, may_ask, requests_of
 from server.orders.ledger import ZERO, Ledger
 from server.orders.links import help_url, unsubscribe_url
-from server.orders.models import CollectionCase, Invoice, Order, OrderEvent, Refund
+from server.orders.models import (
+    CollectionCase,
+    DeferralRequest,
+    Invoice,
+    Order,
+    OrderEvent,
+    PaymentClaim,
+    Refund,
+)
 from server.orders.notices import Request, facts_of_request
 from server.orders.told import zone_of
 from server.refunds.notices import masked
@@ -44,6 +52,23 @@ EURO = "EUR"
 SENT_MAILS = ("done", "unknown")
 
 
+_HAS = select(
+    *(
+        exists().where(table.order_id == bindparam("order_id"))
+        for table in (Refund, Invoice, PaymentClaim, DeferralRequest)
+    )
+)
+
+
+class Has(NamedTuple):
+    """What there is of an order that most orders have none of: nobody asks for it in vain."""
+
+    refund: bool
+    invoice: bool
+    claim: bool
+    request: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One look at an order: its state, and the values that most parts of the page need."""
@@ -54,6 +79,8 @@ class Shown:
     edition: str
     today: date
     settings: MerchantSettings
+    has: Has
+    refunds: Sequence[Refund] = ()
     waiting: Sequence[Refund] = ()
 
     def money(self, amount: Decimal) -> str:
@@ -69,19 +96,25 @@ class Shown:
 
 def look_at(order: Order, edition: str, settings: MerchantSettings, at: datetime) -> Shown:
     """The order as its customer may see it now; ``settings`` are those of its shop."""
-    merchant = db.session.get_one(Merchant, order.merchant_id)  # kept: much here asks for it
+    merchant = db.session.get_one(Merchant, order.merchant_id)
     state = rules.state_of(
         order.payment_status, order.payment_code, is_erased=order.erased_at is not None
     )
     zone = ZoneInfo(merchant.timezone)
     today = at.astimezone(zone).date()
-    waiting = waiting_for_customer(order) if state != "over" else ()
+    has = _has(order)
+    refunds = refunds_of_order(order) if has.refund and state != "over" else ()
+    waiting = waiting_for_customer(order) if refunds else ()
     if state not in ("owing", "over") and not waiting:
         closed_at = _closed_at(order)
         closed_on = closed_at.astimezone(zone).date() if closed_at else None
         if rules.has_faded(state, closed_on, today):
             state = "over"
-    return Shown(order, merchant, state, edition, today, settings, waiting)
+    return Shown(order, merchant, state, edition, today, settings, has, refunds, waiting)
+
+
+def _has(order: Order) -> Has:
+    return Has._make(db.session.execute(_HAS, {"order_id": order.id}).one())
 
 
 def _closed_at(order: Order) -> datetime | None:
@@ -107,7 +140,7 @@ def facts_of(shown: Shown, token: str) -> dict[str, Any]:
         "today": shown.today.isoformat(),
         "help_url": help_url(order.shop_id, shown.edition),
         "stops": _stops(shown),
-        "invoices": _invoices(order),
+        "invoices": _invoices(order) if shown.has.invoice else [],
         "refunds": _refunds(shown),
         "waiting": _waiting(shown),
     }
@@ -179,7 +212,7 @@ def _apps(transfer: dict[str, str], amount: Decimal, currency: str) -> dict[str,
 
 def _claimed(shown: Shown) -> dict[str, Any]:
     order = shown.order
-    claims = claims_of(order.id)
+    claims = claims_of(order.id) if shown.has.claim else []
     zone = zone_of(order.merchant_id)
     until = order.paused_until
     return {
@@ -205,7 +238,7 @@ def _more_time(shown: Shown) -> dict[str, Any]:
     order, days = shown.order, shown.settings.page_more_days
     if not may_ask(order):
         return {}
-    requests = requests_of(order.id)
+    requests = requests_of(order.id) if shown.has.request else []
     last = requests[0] if requests else None
     said, until = "", None
     if last is not None and last.status == "open":
@@ -232,7 +265,7 @@ def _refunds(shown: Shown) -> list[dict[str, Any]]:
     waiting = {one.id for one in shown.waiting}
     zone = zone_of(shown.order.merchant_id)
     found = []
-    for refund in refunds_of_order(shown.order):
+    for refund in shown.refunds:
         is_seen = refund.status in SHOWN_REFUNDS or refund.confirmed_at is not None
         if not is_seen or refund.status in GONE or refund.amount <= ZERO or refund.id in waiting:
             continue

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hmac
 import secrets
 import string
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import Row, Select, bindparam, delete, select, update
+from sqlalchemy import Row, Select, bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from server.db import db
@@ -327,19 +327,29 @@ def _literal(text: str) -> str:
 
 def settings_of(merchant_id: int, shop_id: int | None = None) -> MerchantSettings:
     """The values in force: defaults, what the merchant set, what is the shop's own (S43)."""
-    return in_force(set_values(merchant_id) | (set_values(merchant_id, shop_id) if shop_id else {}))
+    general: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for row in _newest(merchant_id, None, shop_id):
+        (general if row.shop_id is None else own)[row.name] = row.value
+    return in_force(general | own)
 
 
 def set_values(merchant_id: int, shop_id: int | None = None) -> dict[str, Any]:
     """Name to value, of what was set for the merchant (``shop_id`` None) or for one shop."""
+    return {row.name: row.value for row in _newest(merchant_id, shop_id)}
+
+
+def _newest(merchant_id: int, *shop_ids: int | None) -> Iterator[Row[Any]]:
+    """What stands for these shops (None: for the merchant), without what is inherited."""
+    columns = (SettingChange.shop_id, SettingChange.name, SettingChange.value)
     newest = (
-        select(SettingChange)
-        .where(SettingChange.merchant_id == merchant_id, SettingChange.shop_id == shop_id)
-        .where(~SettingChange.waits)
-        .ext(distinct_on(SettingChange.name))
-        .order_by(SettingChange.name, SettingChange.id.desc())
+        select(*columns)
+        .where(SettingChange.merchant_id == merchant_id, ~SettingChange.waits)
+        .where(or_(*(SettingChange.shop_id == one for one in dict.fromkeys(shop_ids))))
+        .ext(distinct_on(SettingChange.shop_id, SettingChange.name))
+        .order_by(SettingChange.shop_id, SettingChange.name, SettingChange.id.desc())
     )
-    return {row.name: row.value for row in db.session.scalars(newest) if row.value is not None}
+    return (row for row in db.session.execute(newest) if row.value is not None)
 
 
 def change_setting(

@@ -6,9 +6,11 @@ import io
 import re
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from markupsafe import escape
+from sqlalchemy import event
 
 from server.customer.answers import ANSWERS_PER_ORDER
 from server.customer.pages import CONTENT_SECURITY_POLICY, MAX_FORM_BYTES, UNKNOWN_PER_ADDRESS
@@ -388,8 +390,25 @@ def test_every_page_keeps_the_link_to_itself(client, order):
     assert "style=" not in page and "onclick" not in page
 
 
+def test_the_page_of_an_ordinary_order_asks_the_database_six_times(client, order):
+    db.session.commit()
+    path = path_of(order)
+    db.session.remove()
+    asked: list[str] = []
+
+    def note(*said: Any) -> None:
+        asked.append(said[2])
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        assert client.get(path).status_code == 200
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
+    assert len([one for one in asked if one.startswith("SELECT")]) == 6, asked
+
+
 def test_a_fault_of_ours_shows_nothing_of_itself(client, order, monkeypatch, caplog):
-    monkeypatch.setattr("server.customer.shown.claims_of", lambda _: 1 / 0)
+    monkeypatch.setattr("server.customer.shown.look_of", lambda _: 1 / 0)
     answer = client.get(path_of(order))
     assert answer.status_code == 500 and "Es liegt an uns" in answer.text
     assert "ZeroDivision" not in answer.text and "ZeroDivision" in caplog.text
