@@ -196,15 +196,18 @@ class Door:
         is_full = len(self.connections) >= MAX_CONNECTIONS
         return not is_full and of_address < MAX_CONNECTIONS_AN_ADDRESS
 
-    async def log_in(self, user: str, password: str, address: str) -> Caller | str | None:
-        """Who it is; None if wrong, or SMTP's words where nobody is let in now."""
+    async def log_in(self, user: str, password: str, address: str) -> int | str | None:
+        """The connection's id; None if wrong, or SMTP's words where nobody is let in now.
+
+        What it may do is asked with its mails.
+        """
         try:
             return await asyncio.to_thread(self._log_in, user, password, address)
         except SQLAlchemyError:
             log.warning("the database is away; a log-in of the relay could not be checked")
             return "454 4.7.0 Temporary authentication failure"
 
-    def _log_in(self, user: str, password: str, address: str) -> Caller | str | None:
+    def _log_in(self, user: str, password: str, address: str) -> int | str | None:
         with self.app.app_context():
             _connection()
             try:
@@ -213,7 +216,8 @@ class Door:
                 return "421 4.7.0 Too many failed log-ins, try again later"
             if found is None:
                 log.info("a log-in of the relay failed, from %s", address)
-            return found
+                return None
+            return found.id
 
     async def caller(self, connection_id: int) -> Caller | None:
         """What it may do now; asked at most every few seconds. Raises SQLAlchemyError."""
@@ -429,7 +433,7 @@ class _Protocol(SMTP):
     async def _check(self, user: bytes, password: bytes) -> AuthResult:
         name, secret = (one.decode("utf-8", "replace") for one in (user, password))
         found = await self.door.log_in(name, secret, self.address)
-        if isinstance(found, Caller):
+        if isinstance(found, int):
             return AuthResult(success=True, auth_data=found)
         if isinstance(found, str):
             return AuthResult(success=False, handled=False, message=found)
@@ -486,9 +490,9 @@ class _Protocol(SMTP):
             await self.door.scale.give_back(weight)
 
     async def _take_in(self, envelope: Envelope, session: Session, weight: int) -> str:
-        logged_in: Any = session.auth_data
+        connection_id: Any = session.auth_data
         try:
-            caller = await self.door.caller(logged_in.connection_id)
+            caller = await self.door.caller(connection_id)
         except SQLAlchemyError:
             return AWAY
         if caller is None:

@@ -61,13 +61,14 @@ def connected(view: View) -> View:
             raise _not_logged_in()
         address = request.remote_addr or ""
         try:
-            g.caller = log_in_within_limits(user, password, address, attempt_limits(), now())
+            found = log_in_within_limits(user, password, address, attempt_limits(), now())
         except TooManyFailures:
             raise Problem(
                 429, "Too many failed log-ins. Try again later.", headers={"Retry-After": "900"}
             ) from None
-        if g.caller is None:
+        if found is None:
             raise _not_logged_in()
+        g.caller = intake.caller_of(found)
         return view(*args, **kwargs)
 
     guarded.__dict__["api_scope"] = "relay"

@@ -60,7 +60,7 @@ def password_hash(password: str) -> bytes:
     return sha256(password.encode("utf-8", "surrogatepass")).digest()
 
 
-def log_in(user_name: str, password: str, at: datetime) -> Caller | None:
+def log_in(user_name: str, password: str, at: datetime) -> RelayConnection | None:
     """Who that is; None for an unknown name, a wrong password and a connection that was removed."""
     if len(user_name) > MAX_USER_NAME or len(password) > MAX_PASSWORD or "\x00" in user_name:
         return None
@@ -74,7 +74,7 @@ def log_in(user_name: str, password: str, at: datetime) -> Caller | None:
     is_right = hmac.compare_digest(given, right or bytes(32)) and right is not None
     if row is not None and not is_right and _old_one_holds(row, at):
         is_right = hmac.compare_digest(given, row.old_password_hash or bytes(32))
-    return caller_of(row) if row is not None and is_right else None
+    return row if is_right else None
 
 
 def _old_one_holds(row: RelayConnection, at: datetime) -> bool:

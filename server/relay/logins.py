@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 
-from server.relay.intake import MAX_USER_NAME, Caller, log_in
+from server.relay.intake import MAX_USER_NAME, log_in
+from server.relay.models import RelayConnection
 
 FAILURES_PER_USER: Final = RateLimitItemPerMinute(20, 15, namespace="relay-user")
 FAILURES_PER_ADDRESS: Final = RateLimitItemPerMinute(50, 15, namespace="relay-address")
@@ -29,7 +30,7 @@ class TooManyFailures(Exception):
 
 def log_in_within_limits(
     user: str, password: str, address: str, counts: Counts, at: datetime
-) -> Caller | None:
+) -> RelayConnection | None:
     """Who that is, None if the password is wrong. Raises TooManyFailures.
 
     A user is counted by address too, so that a stranger cannot lock him out.
