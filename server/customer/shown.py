@@ -32,6 +32,7 @@ from server.orders.deferrals import MAX_REQUESTS, may_ask, requests_of
 from server.orders.ledger import ZERO, Ledger
 from server.orders.links import help_url, unsubscribe_url
 from server.orders.models import (
+    Assignment,
     CollectionCase,
     DeferralRequest,
     Invoice,
@@ -55,7 +56,7 @@ SENT_MAILS = ("done", "unknown")
 _HAS = select(
     *(
         exists().where(table.order_id == bindparam("order_id"))
-        for table in (Refund, Invoice, PaymentClaim, DeferralRequest)
+        for table in (Assignment, Refund, Invoice, PaymentClaim, DeferralRequest)
     )
 )
 
@@ -63,6 +64,7 @@ _HAS = select(
 class Has(NamedTuple):
     """What there is of an order that most orders have none of: nobody asks for it in vain."""
 
+    assignment: bool
     refund: bool
     invoice: bool
     claim: bool
@@ -131,7 +133,7 @@ def facts_of(shown: Shown, token: str) -> dict[str, Any]:
     facts: dict[str, Any] = {"state": shown.state, "token": token, "edition": shown.edition}
     if shown.state == "over":
         return facts
-    ledger = Ledger([order.id])
+    ledger = _ledger(shown)
     facts |= {
         "shop": order.shop.name,
         "number": order.number,
@@ -160,8 +162,13 @@ def transfer_of(shown: Shown) -> dict[str, str]:
     """The facts of the transfer that is asked for; {} where there is none."""
     if shown.state != "owing":
         return {}
-    asked = _request(shown, Ledger([shown.order.id]).rest(shown.order))
+    asked = _request(shown, _ledger(shown).rest(shown.order))
     return facts_of_request(asked, shown.order.shop, shown.edition) if asked else {}
+
+
+def _ledger(shown: Shown) -> Ledger:
+    has = shown.has
+    return Ledger([shown.order.id], is_empty=not (has.assignment or has.refund))
 
 
 def _request(shown: Shown, rest: Decimal) -> Request | None:

@@ -141,10 +141,17 @@ class Ledger:
 
     Their repayments are read when they are first asked for; whoever arranges one asks a new
     Ledger afterwards. Only below the merchant's lock. Whoever books much gives all of it to one
-    Ledger, which also asks but once what each shop has set.
+    Ledger, which also asks but once what each shop has set. ``is_empty``: the caller has just seen
+    that there is neither assignment nor repayment, and only wants to show what is owed.
     """
 
-    def __init__(self, order_ids: Collection[int], posting_ids: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        order_ids: Collection[int],
+        posting_ids: Collection[int] = (),
+        *,
+        is_empty: bool = False,
+    ) -> None:
         self.order_ids, self.posting_ids = set(order_ids), set(posting_ids)
         self._of_order: dict[int, list[Assignment]] = defaultdict(list)
         self._of_posting: dict[int | None, list[Assignment]] = defaultdict(list)
@@ -152,8 +159,10 @@ class Ledger:
         self._callbacks: dict[int, list[int]] = {}
         self._listeners: Mapping[str, Sequence[User]] | None = None
         self._quiet: set[int] = set()
-        self._repayments: Sequence[Refund] | None = None
+        self._repayments: Sequence[Refund] | None = () if is_empty else None
         self.outbox: list[dict[str, Any]] = []
+        if is_empty:
+            return
         rows = select(Assignment).where(
             is_any(Assignment.order_id, self.order_ids)
             | is_any(Assignment.posting_id, self.posting_ids)

@@ -390,7 +390,7 @@ def test_every_page_keeps_the_link_to_itself(client, order):
     assert "style=" not in page and "onclick" not in page
 
 
-def test_the_page_of_an_ordinary_order_asks_the_database_six_times(client, order):
+def test_the_page_of_an_ordinary_order_asks_the_database_four_times(client, order):
     db.session.commit()
     path = path_of(order)
     db.session.remove()
@@ -404,7 +404,7 @@ def test_the_page_of_an_ordinary_order_asks_the_database_six_times(client, order
         assert client.get(path).status_code == 200
     finally:
         event.remove(db.engine, "before_cursor_execute", note)
-    assert len([one for one in asked if one.startswith("SELECT")]) == 6, asked
+    assert len([one for one in asked if one.startswith("SELECT")]) == 4, asked
 
 
 def test_a_fault_of_ours_shows_nothing_of_itself(client, order, monkeypatch, caplog):
