@@ -251,8 +251,6 @@ class Door:
             connection = _connection()
             if len(raw) > LARGE_BYTES:  # what libpq needs for it, it would keep
                 connection.detach()
-            if self._is_news(caller.connection_id):
-                intake.note_used(caller.connection_id, now())
             number = intake.accept(
                 caller,
                 raw,
@@ -262,7 +260,17 @@ class Door:
                 at=now(),
             )
             db.session.commit()  # it is already; this rings
+            if self._is_news(caller.connection_id):
+                self._note_used(caller.connection_id)
             return number
+
+    def _note_used(self, connection_id: int) -> None:
+        """The mail is kept, so whatever happens here its client must hear of no failure."""
+        try:
+            intake.note_used(connection_id, now())
+            db.session.commit()
+        except SQLAlchemyError:
+            log.warning("it was not noted that connection %d is in use", connection_id)
 
     def _is_news(self, connection_id: int) -> bool:
         at = datetime.now(UTC).timestamp()
@@ -315,8 +323,7 @@ class Door:
 def _connection() -> Connection:
     """The session's, each of whose statements is a transaction: two ways to Postgres less a mail.
 
-    Whatever is to be kept together must be one statement, as a mail is; what is said after it may
-    not fail.
+    Whatever is to be kept together must be one statement, as a mail is.
     """
     return db.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
 

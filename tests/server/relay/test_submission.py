@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import smtplib
 import socket
+from datetime import datetime
 
 import pytest
 
 from server.db import db, now
 from server.relay import connections
 from server.relay.intake import MAX_MESSAGE_BYTES
+from server.relay.models import RelayConnection
 from tests.server.relay.systems import (
     DOMAIN,
+    System,
     a_mail,
     any_tls,
     connect,
@@ -43,6 +46,12 @@ def talk(smtp: smtplib.SMTP, raw: bytes) -> bytes:
     """Send raw bytes in the place of what the library would, and read one answer."""
     smtp.sock.sendall(raw)
     return smtp.getreply()[1]
+
+
+def last_used_at(system: System) -> datetime | None:
+    db.session.rollback()
+    row = db.session.get_one(RelayConnection, system.connection.id, populate_existing=True)
+    return row.last_used_at
 
 
 @pytest.mark.feature("S87", "S101")
@@ -113,8 +122,10 @@ def test_only_domains_of_the_connection_may_be_in_from(port, system):
         with pytest.raises(smtplib.SMTPDataError) as refused:
             smtp.sendmail(FROM, [TO], a_mail(sender="chef@other.example.com"))
         assert refused.value.smtp_code == 550 and b"/relay/help" in refused.value.smtp_error
+        assert last_used_at(system) is None
         assert smtp.sendmail("anything@other.example.com", [TO], a_mail()) == {}
     assert len(messages()) == 1
+    assert last_used_at(system) is not None
 
 
 @pytest.mark.feature("S93")
