@@ -290,7 +290,6 @@ def _of_merchants(kind: str, edition: str, today: date) -> Facts:
         "url": f"{WEB}kontor",
         "threshold": "2500",
         "left": "2499",
-        "ends_on": d(12),
         "usual": "18",
         "waiting_count": "14",
         "open_count": "152",

@@ -165,7 +165,8 @@ def test_a_bounce_that_comes_later_is_written_on_it_once(system, world):
         b"From: MAILER-DAEMON@mx.example.com\r\nSubject: Undelivered\r\n"
         b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
         b"--b\r\nContent-Type: text/plain\r\n\r\nSorry\r\n"
-        b"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example.com\r\n"
+        b"--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+        b"Reporting-MTA: dns; mx.example.com\r\n"
         b"\r\nFinal-Recipient: rfc822; erika@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n"
         b"Diagnostic-Code: smtp; 550 5.1.1 User unknown\r\n\r\n--b--\r\n"
     )
