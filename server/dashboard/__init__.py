@@ -71,6 +71,7 @@ def register(app: Flask) -> None:
     )
     door.before_request(access.open_session)
     door.before_request(access.require_login)
+    door.before_request(access.check_ids)
     door.before_request(access.check_form)
     door.after_request(access.secure)
     work = (today, orders, postings, posting_list, proposals, credits, refunds)

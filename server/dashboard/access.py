@@ -34,6 +34,7 @@ FAILURES_PER_ADDRESS = RateLimitItemPerMinute(50, 15, namespace="login-address")
 RESETS_PER_ACCOUNT = RateLimitItemPerMinute(3, 60, namespace="reset-account")
 RESETS_PER_ADDRESS = RateLimitItemPerMinute(20, 60, namespace="reset-address")
 THEMES = ("light", "dark")
+MAX_ID = 2**63 - 1
 PREFERENCE_SECONDS = 400 * 24 * 3600
 MAX_NEXT_LENGTH = 2_000
 
@@ -99,6 +100,12 @@ def require_login() -> BaseResponse | None:
 
 def _is_static() -> bool:
     return request.endpoint == "dashboard.static"
+
+
+def check_ids() -> None:
+    """404 for a number that no row can have; the database would not even look for it."""
+    if any(isinstance(one, int) and one > MAX_ID for one in (request.view_args or {}).values()):
+        abort(404)
 
 
 def require_administrator() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, abort, g, redirect, request, url_for
@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from server.dashboard import export, letter_queries, order_letters, order_queries, queries, words
 from server.dashboard.access import require_administrator
 from server.dashboard.letter_queries import LISTED_KINDS, STATES, Cursor, LetterFilter
-from server.dashboard.pages import page, plain, typed_id
+from server.dashboard.pages import asked_cursor, cursor_text, page, plain, typed_id
 from server.db import db, now
 from server.letters import service
 from server.letters.models import Letter
@@ -74,20 +74,8 @@ def _kept() -> dict[str, Any]:
     return {name: request.args[name] for name in KEPT if request.args.get(name)}
 
 
-def _asked_cursor(name: str) -> Cursor | None:
-    """``<microseconds since 1970>-<letter id>``: where the page before ended."""
-    moment, _, letter_id = request.args.get(name, "").partition("-")
-    if not (moment.isdecimal() and letter_id.isdecimal() and len(moment + letter_id) < 36):
-        return None
-    try:
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(moment)), int(letter_id)
-    except OverflowError:
-        return None
-
-
 def _page_url(name: str, letter: Letter) -> str:
-    moment = (letter.created_at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-    arguments: dict[str, Any] = _kept() | {name: f"{moment}-{letter.id}"}
+    arguments: dict[str, Any] = _kept() | {name: cursor_text(letter.created_at, letter.id)}
     return url_for(".show_all", **arguments)
 
 
@@ -99,7 +87,7 @@ def show_all() -> Response:
     wanted, period = asked_filter()
     matching = letter_queries.matching_letters(g.merchant_id, wanted, words.zone())
     rows, has_newer, has_older = letter_queries.letter_page(
-        matching, before=_asked_cursor("before"), after=_asked_cursor("after")
+        matching, before=asked_cursor("before"), after=asked_cursor("after")
     )
     return page(
         "letters.html",

@@ -4,7 +4,7 @@ everything about one mail, whose page is in ``order_mails``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, g, request, url_for
@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import charts, export, mail_log_queries, order_mails, queries, words
 from server.dashboard.mail_log_queries import READERS, STATES, Cursor, MailFilter
-from server.dashboard.pages import page, plain, typed_id
+from server.dashboard.pages import asked_cursor, cursor_text, page, plain, typed_id
 from server.db import now
 from server.mail.kinds import KINDS
 from server.mail.models import Mail
@@ -70,20 +70,8 @@ def _matching() -> Any:
     return mail_log_queries.matching_mails(g.merchant_id, asked_filter()[0], words.zone(), now())
 
 
-def _asked_cursor(name: str) -> Cursor | None:
-    """``<microseconds since 1970>-<mail id>``: where the page before ended."""
-    moment, _, mail_id = request.args.get(name, "").partition("-")
-    if not (moment.isdecimal() and mail_id.isdecimal() and len(moment + mail_id) < 36):
-        return None
-    try:
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(moment)), int(mail_id)
-    except OverflowError:
-        return None
-
-
 def _page_url(name: str, mail: Mail) -> str:
-    moment = (mail.created_at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-    arguments: dict[str, Any] = kept_arguments() | {name: f"{moment}-{mail.id}"}
+    arguments: dict[str, Any] = kept_arguments() | {name: cursor_text(mail.created_at, mail.id)}
     return url_for(".show_all", **arguments)
 
 
@@ -95,7 +83,7 @@ def show_all() -> Response:
     wanted, period = asked_filter()
     matching = _matching()
     rows, has_newer, has_older = mail_log_queries.mail_page(
-        matching, before=_asked_cursor("before"), after=_asked_cursor("after")
+        matching, before=asked_cursor("before"), after=asked_cursor("after")
     )
     days = mail_log_queries.mails_by_day(g.merchant_id, words.today(), CHART_DAYS, words.zone())
     return page(

@@ -5,7 +5,7 @@ A file of its own because the list, its export and what is done to many at once 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import g, request, url_for
@@ -14,7 +14,7 @@ from sqlalchemy import Select
 from plugin_sdk.types import PaymentCode
 from server.dashboard import order_queries, status, words
 from server.dashboard.order_queries import Cursor, OrderFilter
-from server.dashboard.pages import asked_day, plain
+from server.dashboard.pages import asked_day, cursor_text, plain
 from server.orders.models import Order
 
 PERIODS = {"today": 0, "7": 6, "30": 29, "365": 364}
@@ -62,19 +62,7 @@ def cursor_of(order: Order) -> Cursor:
     return order.ordered_at, order.id
 
 
-def asked_cursor(name: str) -> Cursor | None:
-    """``<microseconds since 1970>-<order id>``: where the page before ended."""
-    moment, _, order_id = request.args.get(name, "").partition("-")
-    if not (moment.isdecimal() and order_id.isdecimal() and len(moment + order_id) < 36):
-        return None
-    try:
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(moment)), int(order_id)
-    except OverflowError:
-        return None
-
-
 def page_url(name: str, order: Order) -> str:
     """The page that begins before or after this order, with the same filter."""
-    moment = (order.ordered_at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-    arguments: dict[str, Any] = kept_arguments() | {name: f"{moment}-{order.id}"}
+    arguments: dict[str, Any] = kept_arguments() | {name: cursor_text(order.ordered_at, order.id)}
     return url_for("dashboard.orders.show_all", **arguments)

@@ -14,8 +14,8 @@ from server.dashboard import (
     queries,
     status,
 )
-from server.dashboard.order_filter import asked_cursor, kept_arguments, page_url
-from server.dashboard.pages import page
+from server.dashboard.order_filter import kept_arguments, page_url
+from server.dashboard.pages import asked_cursor, page
 from server.db import now
 
 

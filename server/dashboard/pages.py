@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
@@ -102,6 +102,22 @@ def typed_id(text: str | None) -> int:
     """An id as it came with a form or URL; 0, which nothing has, where it is none."""
     is_id = text is not None and text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS
     return int(text) if is_id and text else 0
+
+
+def asked_cursor(name: str) -> tuple[datetime, int] | None:
+    """``<microseconds since 1970>-<id>``: where the page before ended; None if that is nowhere."""
+    moment, _, row_id = request.args.get(name, "").partition("-")
+    if not typed_id(moment) or not typed_id(row_id):
+        return None
+    try:
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(moment)), int(row_id)
+    except OverflowError:
+        return None
+
+
+def cursor_text(at: datetime, row_id: int) -> str:
+    """What ``asked_cursor`` reads."""
+    return f"{(at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)}-{row_id}"
 
 
 def asked_shop() -> Shop | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any, Final
 
@@ -15,14 +14,14 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from server.dashboard import access, words
 from server.dashboard.order_mails import MAIL_CONTENT_POLICY, SOURCE_POLICY
-from server.dashboard.pages import page, plain, typed_id
+from server.dashboard.pages import asked_cursor, cursor_text, page, plain, typed_id
 from server.dashboard.relay import asked_connection, first_moment, said
 from server.dashboard.status import Badge
 from server.dashboard.words import t
 from server.db import db, now
 from server.relay import log
 from server.relay.connections import NotPossible, connection_of
-from server.relay.log import STATES, Cursor, MessageFilter
+from server.relay.log import STATES, MessageFilter
 from server.relay.models import RelayDelivery, RelayEvent, RelayMessage
 from server.relay.reading import Content, read_content
 from server.relay.resending import hindrance, resend
@@ -117,7 +116,7 @@ def show_all() -> Response:
     wanted, period = _asked_filter(names)
     found = log.matching(g.merchant_id, wanted)
     rows, has_newer, has_older = log.message_page(
-        found, before=_asked_cursor("before"), after=_asked_cursor("after")
+        found, before=asked_cursor("before"), after=asked_cursor("after")
     )
     kept = _kept_arguments()
     return page(
@@ -166,20 +165,8 @@ def _kept_arguments() -> dict[str, Any]:
     return {name: request.args[name] for name in KEPT if request.args.get(name)}
 
 
-def _asked_cursor(name: str) -> Cursor | None:
-    """``<microseconds since 1970>-<id>``: where the page before ended."""
-    moment, _, number = request.args.get(name, "").partition("-")
-    if not (moment.isdecimal() and number.isdecimal() and len(moment + number) < 36):
-        return None
-    try:
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(moment)), int(number)
-    except OverflowError:
-        return None
-
-
 def _page_url(name: str, row: RelayMessage) -> str:
-    moment = (row.received_at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-    arguments: dict[str, Any] = _kept_arguments() | {name: f"{moment}-{row.id}"}
+    arguments: dict[str, Any] = _kept_arguments() | {name: cursor_text(row.received_at, row.id)}
     return url_for(".show_all", **arguments)
 
 

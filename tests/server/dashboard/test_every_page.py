@@ -375,6 +375,30 @@ def test_without_a_log_in_nothing_is_shown_and_nothing_done(app):
         assert answer.status_code == 303 and answer.location.startswith("/login"), rule
 
 
+def test_a_number_that_no_row_can_have_is_not_there(app):
+    values = furnish(app)
+    visitor = member(app, values["merchant"])
+    ids = {name: 2**63 if isinstance(value, int) else value for name, value in values.items()}
+    walked = 0
+    for method in ("GET", "POST"):
+        for rule in rules(app, method):
+            if not any("<int:" in part for part in rule.rule.split("/")):
+                continue
+            path = path_of(app, rule, ids)
+            answer = visitor.get(path) if method == "GET" else visitor.post(path)
+            assert answer.status_code == 404, (method, path)
+            walked += 1
+    assert walked > 60
+
+
+@pytest.mark.parametrize("path", ["/orders", "/mails", "/letters", "/relay/log"])
+@pytest.mark.parametrize("place", ["1-9223372036854775808", "9" * 18 + "-1", "²-1", "-", "x-1"])
+def test_a_page_that_begins_nowhere_is_the_first(app, path, place):
+    visitor = member(app, make_merchant())
+    for name in ("before", "after"):
+        assert visitor.get(path, query_string={name: place}).status_code == 200
+
+
 def test_htmx_is_sent_to_the_log_in_with_the_whole_page(app):
     answer = Visitor(app).get("/statements", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/login")
