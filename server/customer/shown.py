@@ -220,12 +220,13 @@ def _apps(transfer: dict[str, str], amount: Decimal, currency: str) -> dict[str,
 def _claimed(shown: Shown) -> dict[str, Any]:
     order = shown.order
     claims = claims_of(order.id) if shown.has.claim else []
+    waits = next((one for one in claims if one.settled_at is None), None)
     zone = zone_of(order.merchant_id)
     until = order.paused_until
     return {
         "would_rest": shown.settings.claim_pause_days > 0,
         "rests": until is not None and until >= shown.today,
-        "claimed": shown.day(claims[0].claimed_at.astimezone(zone).date()) if claims else "",
+        "claimed": shown.day(waits.claimed_at.astimezone(zone).date()) if waits else "",
         "max_message": MAX_MESSAGE,
         "max_mb": MAX_PROOF_BYTES // 1024**2,
     }

@@ -20,7 +20,7 @@ from server.forgetting.service import erase_personal_data
 from server.mail.models import Mail
 from server.merchants.service import change_setting
 from server.orders import lifecycle, service
-from server.orders.claims import claims_of, proofs_of
+from server.orders.claims import claim_paid, claims_of, proofs_of, settle_claims
 from server.orders.links import page_url
 from server.orders.models import CollectionCase, DeferralRequest, PaymentClaim
 from tests.factories import (
@@ -388,6 +388,17 @@ def test_every_page_keeps_the_link_to_itself(client, order):
     assert style and "immutable" in client.get(style[1], buffered=True).headers["Cache-Control"]
     assert page.count("<script") == 1 and '<script src="/pay-assets/copy.js?v=' in page
     assert "style=" not in page and "onclick" not in page
+
+
+@pytest.mark.feature("S61")
+def test_when_somebody_has_looked_nobody_says_that_he_still_looks(client, merchant, order):
+    claim_paid(order, paid_on=None, message="", proof=None, at=now())
+    db.session.commit()
+    assert "Wir sehen nach Ihrer Zahlung" in words_of(client.get(path_of(order)))
+    settle_claims(merchant.id, order.id, actor=ACTOR, at=now())
+    db.session.commit()
+    page = words_of(client.get(path_of(order)))
+    assert "Wir sehen nach Ihrer Zahlung" not in page and "Sagen Sie uns Bescheid" in page
 
 
 def test_the_page_of_an_ordinary_order_asks_the_database_four_times(client, order):
