@@ -12,7 +12,7 @@ from sqlalchemy import select
 from server.config import install, installed
 from server.db import db, now
 from server.jobs import drain
-from server.mail import domains
+from server.mail import domains, hosts
 from server.mail.models import SendingDomain
 from server.mail.suppression import suppress, suppressions_of
 from server.mail.verp import return_path
@@ -212,3 +212,19 @@ def test_the_content_goes_when_its_days_are_over_and_the_envelope_stays(system, 
     db.session.commit()
     [row] = messages()
     assert row.content is None and row.subject.startswith("Ihre Buchung")
+
+
+@pytest.mark.feature("S88")
+def test_the_pool_of_the_relay_is_its_own(system, world):
+    """Another server; and what a host thinks of Kontor's own mails is none of its business."""
+    assert installed().relay_smtp_url != installed().smtp_url
+    hosts.failed("127.0.0.1", "421 too many mails of ours", now(), timedelta(hours=1))
+    db.session.commit()
+    hand_in(system)
+    drain("relay_delivery")
+    assert deliveries()[0].status == "done"
+    world.faults["CONNECT"] = ["421 4.7.0 not you"] * 3
+    hand_in(system, a_mail("zwei"))
+    drain("relay_delivery")
+    assert hosts.standing("relay:127.0.0.1").failures == 1
+    assert hosts.standing("127.0.0.1").failures == 1
