@@ -36,24 +36,71 @@ TEST_ONCE = "test:"
 IMPORTANT_KINDS = tuple(name for name, kind in KINDS.items() if kind.is_important)
 
 
-class Mail(WorkItem, Base):
+class Sending(WorkItem):
+    """Mixin of what is handed to mail servers: when it is tried again, and when no more.
+
+    ``failure`` says in one word why it was not sent (``replies.FAILURES``).
+    """
+
+    # 1, 5, 15, 30 min, 1, 2, 4 h, then every 6 h until 72 h (RFC 5321, 4.5.4.1).
+    schedule: ClassVar[Sequence[timedelta]] = (
+        *(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120, 240)),
+        *(timedelta(hours=6) for _ in range(11)),
+    )
+
+    id: Mapped[Id]
+    failure: Mapped[str | None] = mapped_column(String(24))
+
+    def succeed(self, at: datetime) -> None:
+        super().succeed(at)
+        self.failure = None
+
+    def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
+        """Back on the schedule; past its end, or after three days, the mail is given up."""
+        if self.attempts > len(self.schedule) or (self._is_old(at) and self.attempts > 1):
+            self.expire(why, at)
+            return
+        self.status, self.error = "queued", why
+        pause = self.schedule[self.attempts - 1] * self._jitter()
+        self.due_at = at + max(after or timedelta(0), pause)
+
+    def wait_until(
+        self, due_at: datetime, why: str, at: datetime, *, is_host_dead: bool = False
+    ) -> None:
+        """The host takes none now: back to the queue, and no attempt is counted.
+
+        After three days it is given up, if it was tried itself or ``is_host_dead``.
+        """
+        if self._is_old(at) and (is_host_dead or self.attempts > 1):
+            self.expire(why, at)
+            return
+        self.put_back(due_at)
+        self.error, self.failure = why, "unreachable"
+
+    def expire(self, why: str, at: datetime) -> None:
+        self.give_up(why, at)
+        self.failure = "expired"
+
+    def _is_old(self, at: datetime) -> bool:
+        return at - self.created_at >= MAX_AGE
+
+    def _jitter(self) -> float:
+        """The same for the same attempt, so that what happens can be told and tested."""
+        return 1 + JITTER * (crc32(f"{self.id}:{self.attempts}".encode()) / 2**31 - 1)
+
+
+class Mail(Sending, Base):
     """One mail. ``once`` makes it at most one, ever; ``facts`` is the snapshot of what it says.
 
     ``order_id`` is None for account mails and merchant notices of no order. ``message_id`` is
     made with the row and gets its domain before the first attempt, so a second copy after a crash
     carries the same one. ``redirected_to``: the shop was in test mode, so it went there and not to
     the customer (K66). ``headers`` is the header block as it was signed and sent, ``sent_via`` the
-    server that took it. ``failure`` says in one word why it was not sent (``replies.FAILURES``).
-    ``delivery``: what is known since the server took it: `accepted`, `delivered`, `delayed`,
-    `bounced`, `complained`; ``delivery_words`` are the reporting server's.
+    server that took it. ``delivery``: what is known since the server took it: `accepted`,
+    `delivered`, `delayed`, `bounced`, `complained`; ``delivery_words`` are the reporting server's.
     """
 
     __tablename__ = "mail"
-    # 1, 5, 15, 30 min, 1, 2, 4 h, then every 6 h until 72 h (RFC 5321, 4.5.4.1).
-    schedule: ClassVar[Sequence[timedelta]] = (
-        *(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120, 240)),
-        *(timedelta(hours=6) for _ in range(11)),
-    )
 
     @declared_attr.directive
     def __table_args__(cls) -> Any:
@@ -96,7 +143,6 @@ class Mail(WorkItem, Base):
     delivered_at: Mapped[Time | None]
     headers: Mapped[str | None] = mapped_column(Text)
     sent_via: Mapped[str | None] = mapped_column(String(253))
-    failure: Mapped[str | None] = mapped_column(String(24))
 
     @property
     def is_test(self) -> bool:
@@ -128,10 +174,6 @@ class Mail(WorkItem, Base):
         db.session.commit()
         return int(count)
 
-    def succeed(self, at: datetime) -> None:
-        super().succeed(at)
-        self.failure = None
-
     def in_doubt(self, why: str, at: datetime) -> None:
         """Handed over, and no answer came: important ones again, others wait for a person."""
         if self.is_important:
@@ -145,39 +187,6 @@ class Mail(WorkItem, Base):
             self.retry(why, at)
         else:
             self.in_doubt(why, at)
-
-    def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
-        """Back on the schedule; past its end, or after three days, the mail is given up."""
-        if self.attempts > len(self.schedule) or (self._is_old(at) and self.attempts > 1):
-            self.expire(why, at)
-            return
-        self.status, self.error = "queued", why
-        pause = self.schedule[self.attempts - 1] * self._jitter()
-        self.due_at = at + max(after or timedelta(0), pause)
-
-    def wait_until(
-        self, due_at: datetime, why: str, at: datetime, *, is_host_dead: bool = False
-    ) -> None:
-        """The host takes none now: back to the queue, and no attempt is counted.
-
-        After three days it is given up, if it was tried itself or ``is_host_dead``.
-        """
-        if self._is_old(at) and (is_host_dead or self.attempts > 1):
-            self.expire(why, at)
-            return
-        self.put_back(due_at)
-        self.error, self.failure = why, "unreachable"
-
-    def expire(self, why: str, at: datetime) -> None:
-        self.give_up(why, at)
-        self.failure = "expired"
-
-    def _is_old(self, at: datetime) -> bool:
-        return at - self.created_at >= MAX_AGE
-
-    def _jitter(self) -> float:
-        """The same for the same attempt, so that what happens can be told and tested."""
-        return 1 + JITTER * (crc32(f"{self.id}:{self.attempts}".encode()) / 2**31 - 1)
 
 
 class SendingDomain(WorkItem, Base):

@@ -114,16 +114,6 @@ def taken_of_posting() -> ColumnElement[Any]:
     return assigned + goes_back
 
 
-def arranged_of_order() -> ColumnElement[Any]:
-    """What of an order goes back or went, as a subquery correlated with ``Order``."""
-    return (
-        select(func.coalesce(func.sum(Refund.amount), 0))
-        .where(Refund.order_id == Order.id, Refund.status.in_(REFUND_ARRANGED))
-        .correlate(Order)
-        .scalar_subquery()
-    )
-
-
 def is_any(column: Any, ids: Collection[int]) -> Any:
     """``column IN ids`` as one parameter: the statement stays the same, however many there are."""
     return column == func.any(cast(sorted(ids), ARRAY(BigInteger)))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
-from zlib import crc32
 
 from sqlalchemy import (
     BigInteger,
@@ -22,11 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, declared_attr, deferred, mapped_column
 
 from server.db import Amount, Base, Id, MaybeAmount, Ref, Time, now
-from server.work import WorkItem, work_indexes
-
-MAX_AGE = timedelta(hours=72)
-"""A delivery that was tried and is older is not tried again."""
-JITTER = 0.2
+from server.mail.models import Sending
+from server.work import work_indexes
 
 
 class RelayConnection(Base):
@@ -122,7 +117,7 @@ class RelayMessage(Base):
     resent_from_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
-class RelayDelivery(WorkItem, Base):
+class RelayDelivery(Sending, Base):
     """One recipient of a mail, on its way. After a crash it is tried again, with the same bytes.
 
     ``failure``, ``smtp_response``, ``sent_via``, ``delivery`` and ``delivery_words`` are as on
@@ -130,10 +125,6 @@ class RelayDelivery(WorkItem, Base):
     """
 
     __tablename__ = "relay_delivery"
-    schedule: ClassVar[Sequence[timedelta]] = (
-        *(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120, 240)),
-        *(timedelta(hours=6) for _ in range(11)),
-    )
     lease: ClassVar[timedelta] = timedelta(minutes=10)
 
     @declared_attr.directive
@@ -155,7 +146,6 @@ class RelayDelivery(WorkItem, Base):
     connection_id: Mapped[Ref]
     relay_message_id: Mapped[Ref]
     recipient: Mapped[str] = mapped_column(String(320))
-    failure: Mapped[str | None] = mapped_column(String(24))
     smtp_response: Mapped[str | None] = mapped_column(Text)
     sent_via: Mapped[str | None] = mapped_column(String(253))
     delivery: Mapped[str | None] = mapped_column(String(16))
@@ -167,42 +157,9 @@ class RelayDelivery(WorkItem, Base):
         """What kind of mail it is nobody here knows, so rather twice than never."""
         return True
 
-    def succeed(self, at: datetime) -> None:
-        super().succeed(at)
-        self.failure = None
-
     def in_doubt(self, why: str, at: datetime) -> None:
         """Handed over, and no answer came: again, with the same Message-ID."""
         self.retry(why, at)
-
-    def retry(self, why: str, at: datetime, after: timedelta | None = None) -> None:
-        """Back on the schedule; past its end, or after three days, it is given up."""
-        if self.attempts > len(self.schedule) or (self._is_old(at) and self.attempts > 1):
-            self.expire(why, at)
-            return
-        self.status, self.error = "queued", why
-        pause = self.schedule[self.attempts - 1] * self._jitter()
-        self.due_at = at + max(after or timedelta(0), pause)
-
-    def wait_until(
-        self, due_at: datetime, why: str, at: datetime, *, is_host_dead: bool = False
-    ) -> None:
-        """The host takes none now: back to the queue, and no attempt is counted."""
-        if self._is_old(at) and (is_host_dead or self.attempts > 1):
-            self.expire(why, at)
-            return
-        self.put_back(due_at)
-        self.error, self.failure = why, "unreachable"
-
-    def expire(self, why: str, at: datetime) -> None:
-        self.give_up(why, at)
-        self.failure = "expired"
-
-    def _is_old(self, at: datetime) -> bool:
-        return at - self.created_at >= MAX_AGE
-
-    def _jitter(self) -> float:
-        return 1 + JITTER * (crc32(f"{self.id}:{self.attempts}".encode()) / 2**31 - 1)
 
 
 class RelayEvent(Base):
