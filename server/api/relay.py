@@ -6,6 +6,7 @@ other system, and nothing of the merchant's orders can be reached with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from email.utils import getaddresses
 from functools import wraps
@@ -14,7 +15,7 @@ from typing import Any, Final
 from flask import g, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
-from sqlalchemy import select
+from sqlalchemy import func, select
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from server.api.access import View
@@ -22,7 +23,8 @@ from server.api.problems import Problem
 from server.db import db, now
 from server.relay import intake
 from server.relay.heads import Head, NotAccepted, read_head, with_crlf
-from server.relay.intake import MAX_MESSAGE_BYTES, Caller, Origin
+from server.relay.intake import MAX_MESSAGE_BYTES, MAX_RECIPIENTS, Caller, Origin
+from server.relay.log import deliveries_of
 from server.relay.logins import TooManyFailures, log_in_within_limits
 from server.relay.models import RelayDelivery, RelayMessage
 from server.visitors import attempt_limits
@@ -104,9 +106,11 @@ def _not_logged_in() -> Problem:
 def post_message() -> dict[str, Any]:
     """Hand over one complete mail as it is, at most 30 MB; it was stored when this answers.
 
-    The same mail once more within a day, byte for byte and with a Message-ID, is taken once.
+    The same mail once more within a day, byte for byte, with a Message-ID and to the same
+    recipients, is taken once.
     """
     request.max_content_length = MAX_MESSAGE_BYTES
+    db.session.commit()  # a host may send its mail for minutes, and keeps no connection meanwhile
     try:
         raw = with_crlf(request.get_data(cache=False))
     except RequestEntityTooLarge:
@@ -114,14 +118,15 @@ def post_message() -> dict[str, Any]:
     try:
         head = read_head(raw)
         intake.check_may_send(g.caller, head)
-        known = _known(g.caller, head, raw)
+        recipients = _recipients(head)
+        known = _known(g.caller, head, raw, recipients)
         if known is not None:
             return _answer(known)
         number = intake.accept(
             g.caller,
             raw,
             sender=request.args.get("from", "")[:320] or head.sender,
-            recipients=_recipients(head),
+            recipients=recipients,
             origin=Origin("http", request.remote_addr or ""),
             at=now(),
         )
@@ -156,18 +161,36 @@ def _recipients(head: Head) -> list[str]:
     return [intake.checked_recipient(one) for one in named]
 
 
-def _known(caller: Caller, head: Head, raw: bytes) -> RelayMessage | None:
-    if not head.message_id:
+def _known(
+    caller: Caller, head: Head, raw: bytes, recipients: Sequence[str]
+) -> RelayMessage | None:
+    """The same mail to the same recipients, as it was taken before.
+
+    Nobody else hands it in meanwhile. Where its content is not kept any more, its size must do.
+    """
+    if not head.message_id or not recipients:
         return None
+    key = func.hashtextextended(f"relay {caller.connection_id} {head.message_id}", 0)
+    db.session.execute(select(func.pg_advisory_xact_lock(key)))
+    to_first = select(RelayDelivery.relay_message_id).where(
+        RelayDelivery.relay_message_id == RelayMessage.id, RelayDelivery.recipient == recipients[0]
+    )
+    is_same = (RelayMessage.content == raw) | (
+        RelayMessage.content.is_(None) & (RelayMessage.size_bytes == len(raw))
+    )
     same = select(RelayMessage).where(
         RelayMessage.merchant_id == caller.merchant_id,
         RelayMessage.message_id == head.message_id,
         RelayMessage.connection_id == caller.connection_id,
         RelayMessage.origin == "http",
         RelayMessage.received_at > now() - TAKEN_ONCE,
-        RelayMessage.content == raw,
+        to_first.exists(),
+        is_same,
     )
-    return db.session.scalar(same.order_by(RelayMessage.id).limit(1))
+    found = db.session.scalars(same.order_by(RelayMessage.id).limit(MAX_RECIPIENTS)).all()
+    to = deliveries_of(found)
+    wanted = set(recipients)
+    return next((one for one in found if {row.recipient for row in to[one.id]} == wanted), None)
 
 
 def _answer(row: RelayMessage) -> dict[str, Any]:

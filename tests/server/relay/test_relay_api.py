@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 
 from server.db import db, now
-from server.relay import connections
+from server.relay import connections, intake
 from server.relay.intake import MAX_MESSAGE_BYTES
 from tests.server.relay.systems import DOMAIN, a_mail, deliveries, make_system, messages
 
@@ -60,6 +64,72 @@ def test_the_same_mail_again_is_taken_once(client, system):
     assert first.json == second.json and len(messages()) == 1
     other = post(client, system, a_mail("anders"))
     assert other.json["id"] != first.json["id"] and len(deliveries()) == 2
+
+
+def test_the_same_mail_to_others_reaches_them_too(client, system):
+    """Some programs hand a mail in once for each recipient."""
+    first, second = (post(client, system, None, f"?to={who}@example.com") for who in ("max", "eva"))
+    assert first.json["id"] != second.json["id"]
+    assert [row.recipient for row in deliveries()] == ["max@example.com", "eva@example.com"]
+    again = post(client, system, None, "?to=eva@example.com")
+    assert again.json == second.json and len(deliveries()) == 2
+
+
+def test_the_same_mail_is_known_after_its_content_was_forgotten(client, system):
+    first = post(client, system)
+    for row in messages():
+        row.content = None
+    db.session.commit()
+    assert post(client, system).json["id"] == first.json["id"]
+    assert post(client, system, a_mail("anders")).json["id"] != first.json["id"]
+
+
+@pytest.mark.real_commits
+def test_the_same_mail_twice_at_once_is_taken_once(app, system, monkeypatch):
+    """A client that heard nothing for a while comes again, while its first request is at work."""
+    both, accept = Barrier(2), intake.accept
+
+    def when_both_are_there(*given, **how):
+        with suppress(BrokenBarrierError):
+            both.wait(1)
+        return accept(*given, **how)
+
+    def hand_in(_: int) -> str:
+        return post(app.test_client(), system).json["id"]
+
+    monkeypatch.setattr(intake, "accept", when_both_are_there)
+    with ThreadPoolExecutor(2) as pool:
+        assert len(set(pool.map(hand_in, range(2)))) == 1
+    assert len(messages()) == 1
+
+
+class SlowHost(io.BytesIO):
+    """Notes whether a transaction is open while its bytes are awaited."""
+
+    waits: list[bool]
+
+    def read(self, *size):
+        self.waits.append(db.session().in_transaction())
+        return super().read(*size)
+
+    def readinto(self, into):
+        self.waits.append(db.session().in_transaction())
+        return super().readinto(into)
+
+
+def test_no_transaction_waits_for_a_mail_that_is_still_sent(client, system):
+    raw = a_mail()
+    host = SlowHost(raw)
+    host.waits = []
+    answer = client.post(
+        URL,
+        input_stream=host,
+        content_type=RFC822,
+        content_length=len(raw),
+        headers=by(system),
+    )
+    assert answer.status_code == 202
+    assert host.waits and not any(host.waits)
 
 
 @pytest.mark.feature("S93")
