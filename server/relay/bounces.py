@@ -35,15 +35,17 @@ def is_of_relay(address: str) -> bool:
 
 
 def receive(raw: bytes, recipient: str, at: datetime) -> bool:
-    """False if it is about no delivery of ours, or says nothing new. Raises StillSending where it
-    overtakes the answer of the server that took the mail."""
+    """False if it is about no delivery of ours, says nothing new, or quotes whom we have forgotten.
+
+    Raises StillSending where it overtakes the answer of the server that took the mail.
+    """
     report = read_report(raw)
     delivery_id = mail_of((recipient, report.return_path), "r")
     if delivery_id is None:
         return False
     locked = select(RelayDelivery).where(RelayDelivery.id == delivery_id).with_for_update()
     row = db.session.scalar(locked.execution_options(populate_existing=True))
-    if row is None:
+    if row is None or not row.is_addressed:
         return False
     if row.status == "running":
         raise StillSending(row.id)
@@ -62,7 +64,7 @@ def _tell(row: RelayDelivery, report: Report, at: datetime) -> bool:
     if kind is not None:
         add_event(row, kind, at, words=report.words, code=report.status_code, host=report.reporter)
     reason = reason_to_suppress(report)
-    if reason is not None and row.recipient:
+    if reason is not None:
         suppress(row.merchant_id, row.recipient, reason, at=at, evidence=report.words)
     db.session.flush()
     return True

@@ -153,6 +153,11 @@ class RelayDelivery(Sending, Base):
     delivered_at: Mapped[Time | None]
 
     @property
+    def is_addressed(self) -> bool:
+        """False once the address was removed."""
+        return "@" in self.recipient
+
+    @property
     def is_important(self) -> bool:
         """What kind of mail it is nobody here knows, so rather twice than never."""
         return True

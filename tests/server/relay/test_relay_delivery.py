@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from server.config import install, installed
 from server.db import db, now
+from server.forgetting.traces import empty_relayed
 from server.jobs import drain
 from server.mail import domains, hosts
 from server.mail.models import SendingDomain
@@ -25,6 +26,15 @@ from tests.server.relay.systems import DOMAIN, a_mail, deliveries, make_system, 
 pytestmark = pytest.mark.real_commits
 TO = "erika@example.com"
 BOUNCE = "bounce.kontor.example.org"
+DSN = (
+    b"From: MAILER-DAEMON@mx.example.com\r\nSubject: Undelivered\r\n"
+    b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: text/plain\r\n\r\nSorry\r\n"
+    b"--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+    b"Reporting-MTA: dns; mx.example.com\r\n"
+    b"\r\nFinal-Recipient: rfc822; erika@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+    b"Diagnostic-Code: smtp; 550 5.1.1 <erika@example.com> User unknown\r\n\r\n--b--\r\n"
+)
 
 
 @pytest.fixture
@@ -161,21 +171,26 @@ def test_a_bounce_that_comes_later_is_written_on_it_once(system, world):
     drain("relay_delivery")
     [row] = deliveries()
     path = return_path(row.id, installed().secret_key, BOUNCE, "r")
-    dsn = (
-        b"From: MAILER-DAEMON@mx.example.com\r\nSubject: Undelivered\r\n"
-        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
-        b"--b\r\nContent-Type: text/plain\r\n\r\nSorry\r\n"
-        b"--b\r\nContent-Type: message/delivery-status\r\n\r\n"
-        b"Reporting-MTA: dns; mx.example.com\r\n"
-        b"\r\nFinal-Recipient: rfc822; erika@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n"
-        b"Diagnostic-Code: smtp; 550 5.1.1 User unknown\r\n\r\n--b--\r\n"
-    )
     assert bounces.is_of_relay(path) and not bounces.is_of_relay(path.replace("r+", "b+"))
-    assert [bounces.receive(dsn, path, now()) for _ in range(2)] == [True, False]
+    assert [bounces.receive(DSN, path, now()) for _ in range(2)] == [True, False]
     db.session.commit()
     [row] = deliveries()
     assert row.delivery == "bounced" and "User unknown" in row.delivery_words
     assert kinds() == ["received", "delivered", "bounced"]
+
+
+def test_a_bounce_of_a_removed_address_brings_it_not_back(system, world):
+    hand_in(system)
+    drain("relay_delivery")
+    [row] = deliveries()
+    path = return_path(row.id, installed().secret_key, BOUNCE, "r")
+    empty_relayed([row.id])
+    db.session.commit()
+    assert not bounces.receive(DSN, path, now())
+    db.session.commit()
+    [row] = deliveries()
+    assert (row.delivery, row.delivery_words) == ("accepted", None)
+    assert suppressions_of(system.merchant.id, now(), limit=1) == []
 
 
 @pytest.mark.feature("S96", "S98")
