@@ -81,14 +81,9 @@ class Path:
         return may_send(self.row)
 
 
-def is_known(row: RelayDelivery) -> bool:
-    """False once the address was removed."""
-    return "@" in row.recipient
-
-
 def may_send(row: RelayDelivery) -> bool:
     """Once more; what is still on its way would come twice."""
-    return is_known(row) and row.status not in ("queued", "running")
+    return row.is_addressed and row.status not in ("queued", "running")
 
 
 def word_of(row: RelayDelivery) -> str:
@@ -267,7 +262,7 @@ def send_again(relayed_id: int) -> BaseResponse:
     named = [one for one in log.deliveries_of([row])[row.id] if wanted in (0, one.id)]
     recipients = [one.recipient for one in named if may_send(one)]
     try:
-        if not recipients and any(map(is_known, named)):
+        if not recipients and any(one.is_addressed for one in named):
             raise NotPossible("relay_on_its_way")
         new_id = resend(row, recipients, now())
     except NotPossible as problem:

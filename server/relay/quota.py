@@ -30,6 +30,8 @@ HIGHEST_UNIT_PRICE: Final = Decimal("0.00095")
 CENT: Final = Decimal("0.01")
 MAX_PERIODS_AT_ONCE: Final = 120
 MAX_PLAN_NAME: Final = 100
+TWO_CLICKS: Final = timedelta(minutes=1)
+"""A plan that is set once more within it has been set already, and is billed once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ def book(
     if plan is None or not plan.is_offered:
         raise NotPossible("relay_plan_unknown")
     row.renews = True
-    if row.plan_id is None or at_once:
+    if at_once and row.plan_id == plan.id and at - row.period_began_at < TWO_CLICKS:
+        row.next_plan_id = None
+    elif row.plan_id is None or at_once:
         _end_period(row, at)
         _begin_period(row, plan, at, actor)
     else:

@@ -494,8 +494,25 @@ def test_a_mail_is_sent_again_as_one_of_its_own(system, anna):
     sent = db.session.query(RelayDelivery).filter_by(relay_message_id=new.id).all()
     assert [row.recipient for row in sent] == [TO]
     assert f'href="/relay/log/{new.id}"' in anna.get(f"/relay/log/{number}").text
+    new.received_at -= timedelta(minutes=5)
+    end_all()
     assert anna.post(f"/relay/log/{number}/resend").status_code == 303
     assert db.session.query(RelayDelivery).count() == 5
+
+
+def test_two_clicks_send_a_mail_again_once(system, anna):
+    """Also where the first copy has left before the second click."""
+    number = hand_in(system, None, TO, "max@example.com")
+    end_all()
+    one = db.session.query(RelayDelivery).filter_by(recipient=TO).one()
+    assert anna.post(f"/relay/log/{number}/resend", {"delivery": str(one.id)}).status_code == 303
+    for _ in range(2):
+        second = anna.post(f"/relay/log/{number}/resend", {"delivery": str(one.id)})
+        assert second.status_code == 409 and "noch unterwegs" in second.text
+        end_all()
+    assert anna.post(f"/relay/log/{number}/resend").status_code == 303, "the other had none"
+    rows = db.session.query(RelayDelivery).order_by(RelayDelivery.id)
+    assert [row.recipient for row in rows] == [TO, "max@example.com", TO, "max@example.com"]
 
 
 @pytest.mark.feature("S95")
@@ -647,6 +664,15 @@ def test_the_operator_sets_a_merchants_plan_at_once(owner, system, plan):
     assert account is not None and (account.plan_id, account.granted) == (plan.id, 25_000)
     for wrong in ({"merchant": "niemand"}, {"merchant": "987654321"}, {"plan": "99"}):
         assert owner.post("/relay/plans/merchant", form | wrong).status_code == 422, wrong
+
+
+@pytest.mark.feature("S97")
+def test_two_clicks_of_the_operator_bill_one_block(owner, plan):
+    other = make_merchant("Claras Comics")
+    form = {"merchant": str(other.id), "plan": str(plan.id)}
+    assert [owner.post("/relay/plans/merchant", form).status_code for _ in range(2)] == [303, 303]
+    kinds = [row.kind for row in quota.entries_of(other.id, limit=10)]
+    assert kinds == ["block", "expiry", "demo"]
 
 
 def test_operators_pages_are_there_for_nobody_else(anna, system, plan):
