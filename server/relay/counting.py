@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import DateTime, cast, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from server.db import db
@@ -110,12 +110,12 @@ def _use(events: Sequence[Any], at: datetime) -> list[Crossing]:
 
 
 def has_old_content(at: datetime) -> bool:
-    return db.session.scalar(_old(at).limit(1)) is not None
+    return db.session.scalar(old_content(at).limit(1)) is not None
 
 
 def forget_content(at: datetime) -> int:
     """Of mails whose days are over and that nobody is delivering any more; the envelope stays."""
-    ids = _old(at).limit(FORGOTTEN_AT_ONCE)
+    ids = old_content(at).limit(FORGOTTEN_AT_ONCE)
     gone = (
         update(RelayMessage)
         .where(RelayMessage.id.in_(ids))
@@ -125,18 +125,27 @@ def forget_content(at: datetime) -> int:
     return int(db.session.execute(gone).rowcount)  # type: ignore[attr-defined]
 
 
-def _old(at: datetime) -> Any:
-    days = RelayConnection.keep_content_days
+def old_content(at: datetime) -> Any:
+    """Ids of the mails whose content is to go, some of each connection.
+
+    Each is asked by itself for its oldest, because there are as many contents as weeks brought.
+    """
+    days = RelayConnection.keep_content_days * timedelta(days=1)
     under_way = select(RelayDelivery.id).where(
         RelayDelivery.relay_message_id == RelayMessage.id,
         RelayDelivery.status.in_(("queued", "running")),
     )
-    return (
+    oldest = (
         select(RelayMessage.id)
-        .join(RelayConnection, RelayConnection.id == RelayMessage.connection_id)
         .where(
+            RelayMessage.connection_id == RelayConnection.id,
             RelayMessage.content.is_not(None),
-            RelayMessage.received_at + days * timedelta(days=1) < at,
+            RelayMessage.received_at < cast(at, DateTime(timezone=True)) - days,
             ~under_way.exists(),
         )
+        .order_by(RelayMessage.received_at)
+        .limit(FORGOTTEN_AT_ONCE)
+        .correlate(RelayConnection)
+        .lateral()
     )
+    return select(oldest.c.id).select_from(RelayConnection).join(oldest, true())

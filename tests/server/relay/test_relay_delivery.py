@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
 import dkim
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from server.config import install, installed
 from server.db import db, now
@@ -227,6 +228,26 @@ def test_the_content_goes_when_its_days_are_over_and_the_envelope_stays(system, 
     db.session.commit()
     [row] = messages()
     assert row.content is None and row.subject.startswith("Ihre Buchung")
+
+
+def test_contents_that_are_kept_are_not_looked_through(system):
+    """The clock asks every two seconds, and there are as many as a week brought."""
+    hand_in(system)
+    many = """
+        INSERT INTO relay_message (merchant_id, connection_id, received_at, origin, client_address,
+            client_name, sender, header_from, domain, subject, message_id, size_bytes, content)
+        SELECT merchant_id, connection_id, received_at - number * interval '1 minute', origin,
+            client_address, client_name, sender, header_from, domain, subject, message_id,
+            size_bytes, content
+        FROM relay_message CROSS JOIN generate_series(1, 5000) AS number
+    """
+    db.session.execute(text(many))
+    db.session.execute(text("ANALYZE relay_message"))
+    asked = counting.old_content(now()).compile(db.engine, compile_kwargs={"literal_binds": True})
+    plan = "\n".join(db.session.scalars(text(f"EXPLAIN {asked}")))
+    assert "Seq Scan on relay_message" not in plan
+    [looked_up] = re.findall(r"ix_relay_message_content.*\n\s*Index Cond: (.*)", plan)
+    assert "connection_id = " in looked_up and "received_at < " in looked_up
 
 
 @pytest.mark.feature("S88")
