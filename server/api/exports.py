@@ -36,7 +36,7 @@ ARGUMENTS: Final = ("from", "to")
 
 
 def _ledger(merchant_id: int, period: Period) -> Rows:
-    return relay_tables.ledger(merchant_id, *period.times)
+    return relay_tables.ledger(merchant_id, period.first, period.last)
 
 
 def _numbers(merchant_id: int, period: Period) -> Rows:

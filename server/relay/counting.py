@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import DateTime, cast, select, true, update
 from sqlalchemy.dialects.postgresql import insert
@@ -22,7 +23,7 @@ from server.relay.models import (
     RelayMessage,
     RelayStat,
 )
-from server.relay.quota import Crossing, use
+from server.relay.quota import Crossing, use, zone_of
 from server.relay.telling import tell
 
 COUNTED_AT_ONCE: Final = 5_000
@@ -99,9 +100,12 @@ def _add_to_statistics(events: Sequence[Any]) -> None:
 
 def _use(events: Sequence[Any], at: datetime) -> list[Crossing]:
     by_merchant: dict[int, Counter[date]] = defaultdict(Counter)
+    zones: dict[int, ZoneInfo] = {}
     for event in events:
         if event.kind == "received":
-            by_merchant[event.merchant_id][event.at.astimezone(UTC).date()] += 1
+            zone = zones.get(event.merchant_id) or zone_of(event.merchant_id)
+            zones[event.merchant_id] = zone
+            by_merchant[event.merchant_id][event.at.astimezone(zone).date()] += 1
     crossings = [use(merchant_id, days, at) for merchant_id, days in sorted(by_merchant.items())]
     return [one for one in crossings if one is not None]
 

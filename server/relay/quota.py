@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -77,6 +78,11 @@ def locked(merchant_id: int, at: datetime) -> RelayAccount:
     account_of(merchant_id, at)
     row = select(RelayAccount).where(RelayAccount.merchant_id == merchant_id).with_for_update()
     return db.session.execute(row.execution_options(populate_existing=True)).scalar_one()
+
+
+def zone_of(merchant_id: int) -> ZoneInfo:
+    """Whose days the ledger's are."""
+    return ZoneInfo(db.session.get_one(Merchant, merchant_id).timezone)
 
 
 def set_threshold(merchant_id: int, threshold: int | None, at: datetime) -> None:
@@ -208,7 +214,7 @@ def _enter(
         RelayEntry(
             merchant_id=row.merchant_id,
             at=at,
-            day=at.astimezone(UTC).date(),
+            day=at.astimezone(zone_of(row.merchant_id)).date(),
             kind=kind,
             mails=mails,
             price=price,

@@ -6,7 +6,7 @@ merchant's days, where the pages show the newest.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Date, Select, cast, func, select
@@ -17,8 +17,11 @@ from server.relay.models import RelayConnection, RelayEntry, RelayStat
 Rows = Select[*tuple[Any, ...]]
 
 
-def ledger(merchant_id: int, begin: datetime, end: datetime) -> Rows:
-    """The lines of the quota's ledger, the oldest first; prices in EUR."""
+def ledger(merchant_id: int, first: date, last: date) -> Rows:
+    """The lines of the quota's ledger, the oldest first; prices in EUR.
+
+    By their day: a day's use is entered once more whenever more of it was counted.
+    """
     return (
         select(
             RelayEntry.id.label("entry_id"),
@@ -30,7 +33,7 @@ def ledger(merchant_id: int, begin: datetime, end: datetime) -> Rows:
             RelayEntry.period_began_at,
             RelayEntry.words,
         )
-        .where(RelayEntry.merchant_id == merchant_id, RelayEntry.at >= begin, RelayEntry.at < end)
+        .where(RelayEntry.merchant_id == merchant_id, RelayEntry.day.between(first, last))
         .order_by(RelayEntry.id)
     )
 

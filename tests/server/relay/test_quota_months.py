@@ -86,6 +86,22 @@ def test_the_rest_of_the_demo_ends_with_the_first_block(merchant_id):
     assert ledger(merchant_id)[2:] == [("expiry", -990, None), ("block", 25_000, PRICE)]
 
 
+@pytest.mark.feature("S98")
+def test_days_of_the_ledger_are_the_merchants(app):
+    """Half past eleven in the evening of London is the next day in Berlin."""
+    system = make_system()
+    late = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+    caller = intake.caller_now(system.connection.id)
+    intake.accept(
+        caller, a_mail(), sender="", recipients=["erika@example.com"], origin=Origin("smtp"),
+        at=late,
+    )  # fmt: skip
+    counting.count(late)
+    booked(system.merchant.id, plan(), late)
+    days = {row.kind: row.day for row in quota.entries_of(system.merchant.id, limit=9)}
+    assert days == dict.fromkeys(("demo", "use", "expiry", "block"), date(2026, 3, 3))
+
+
 # --- blocks -------------------------------------------------------------------------------------
 
 
