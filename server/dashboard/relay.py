@@ -6,6 +6,7 @@ data sends in the merchant's name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -85,8 +86,8 @@ def said(problem: NotPossible) -> Markup:
     return t(f"relay_problem.{problem.args[0]}")
 
 
-def state_badge(row: RelayConnection) -> Badge:
-    word = connections.state_of(row)
+def state_badge(row: RelayConnection, found: Sequence[DomainState]) -> Badge:
+    word = connections.state_of(row, found)
     icon, colour = LOOKS[word]
     return Badge(icon, colour, t(f"relay_state.{word}"), tinted=colour == "warn")
 
@@ -107,12 +108,15 @@ def show_all() -> Response:
     at = now()
     numbers = log.numbers_since(g.merchant_id, first_moment(0))
     rows = connections.connections_of(g.merchant_id)
+    found = connections.domains_of_each(rows)
     account = quota.account_of(g.merchant_id, at)
     db.session.commit()  # the demo begins when somebody first looks
     return page(
         "relay.html",
         lines=[
-            Line(row, state_badge(row), connections.domains_of(row), numbers.get(row.id, Numbers()))
+            Line(
+                row, state_badge(row, found[row.id]), found[row.id], numbers.get(row.id, Numbers())
+            )
             for row in rows
         ],
         left=quota.left_of(account),
@@ -178,8 +182,8 @@ def _connection_page(
         "relay_connection.html",
         problem.code if problem else 200,
         row=row,
-        badge_of_state=state_badge(row),
-        state=connections.state_of(row),
+        badge_of_state=state_badge(row, found),
+        state=connections.state_of(row, found),
         stages=STAGES,
         stage=_stage(row, found),
         views=[_view(one) for one in found],
@@ -393,9 +397,10 @@ def _row_or_404(relay_id: int, *, for_change: bool = False) -> RelayConnection:
 def lines(merchant_id: int) -> list[Attention]:
     """Systems that send, and whose mails from one of their domains are refused."""
     rows = [row for row in connections.connections_of(merchant_id) if row.last_used_at is not None]
+    domains_of = connections.domains_of_each(rows)
     found = []
     for row in rows:
-        wrong = [one.domain.name for one in connections.domains_of(row) if not one.is_signed]
+        wrong = [one.domain.name for one in domains_of[row.id] if not one.is_signed]
         if wrong and row.paused_at is None:
             found.append(
                 Attention(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -76,15 +77,23 @@ def connection_of(merchant_id: int, connection_id: int) -> RelayConnection | Non
 
 def domains_of(row: RelayConnection) -> list[DomainState]:
     """By name."""
+    return domains_of_each([row])[row.id]
+
+
+def domains_of_each(rows: Sequence[RelayConnection]) -> Mapping[int, list[DomainState]]:
+    """The same of several connections, by their id."""
     query = (
         select(RelayDomain, SendingDomain)
         .join(SendingDomain, SendingDomain.id == RelayDomain.sending_domain_id)
-        .where(RelayDomain.connection_id == row.id)
+        .where(RelayDomain.connection_id.in_([row.id for row in rows]))
         .order_by(SendingDomain.name)
     )
-    found = db.session.execute(query).all()
-    signed = may_sign_rows([domain for _, domain in found])
-    return [DomainState(one, domain, domain.id in signed) for one, domain in found]
+    pairs = db.session.execute(query).all()
+    signed = may_sign_rows(list({domain.id: domain for _, domain in pairs}.values()))
+    found: dict[int, list[DomainState]] = {row.id: [] for row in rows}
+    for one, domain in pairs:
+        found[one.connection_id].append(DomainState(one, domain, domain.id in signed))
+    return found
 
 
 def names_using(merchant_id: int, sending_domain_id: int) -> list[str]:
@@ -101,17 +110,16 @@ def names_using(merchant_id: int, sending_domain_id: int) -> list[str]:
     return list(db.session.scalars(query.order_by(RelayConnection.name)))
 
 
-def state_of(row: RelayConnection) -> State:
+def state_of(row: RelayConnection, domains: Sequence[DomainState]) -> State:
     """``incomplete`` until all is right, ``ready`` until its first mail (S95)."""
     if row.paused_at is not None:
         return "paused"
-    if not is_complete(row):
+    if not is_complete(domains):
         return "incomplete"
     return "active" if row.last_used_at is not None else "ready"
 
 
-def is_complete(row: RelayConnection) -> bool:
-    domains = domains_of(row)
+def is_complete(domains: Sequence[DomainState]) -> bool:
     return bool(domains) and all(one.is_signed for one in domains)
 
 
@@ -212,7 +220,7 @@ def new_password(row: RelayConnection, at: datetime) -> str:
 
     Raises NotPossible while the connection is not complete (S92).
     """
-    if not is_complete(row):
+    if not is_complete(domains_of(row)):
         raise NotPossible("relay_not_complete")
     password = secrets.token_urlsafe(PASSWORD_BYTES)
     if row.password_hash is not None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from server.config import install
 from server.dashboard import words
@@ -223,6 +224,33 @@ def test_today_says_whose_mails_are_refused(system, anna):
     connections.pause(system.connection, now())
     db.session.commit()
     assert "E-Mails werden abgelehnt" not in anna.get("/").text
+
+
+def test_many_systems_are_asked_for_together(system, anna):
+    def asked(path: str) -> int:
+        anna.get(path)  # what is asked only once
+        count = 0
+
+        def note(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        event.listen(db.engine, "before_cursor_execute", note)
+        try:
+            assert anna.get(path).status_code == 200
+        finally:
+            event.remove(db.engine, "before_cursor_execute", note)
+        return count
+
+    system.connection.last_used_at = now()
+    paths = ("/relay", "/")
+    before = [asked(path) for path in paths]
+    for number in range(4):
+        row = connections.add_connection(system.merchant.id, f"Kasse {number}", actor="", at=now())
+        connections.set_domain(row, system.domain.id, "", now())
+        row.last_used_at = now()
+    db.session.commit()
+    assert [asked(path) for path in paths] == before
 
 
 def test_its_settings_are_checked(system, anna):
