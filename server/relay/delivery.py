@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from server.config import Settings, installed
-from server.db import db
+from server.db import db, now
 from server.mail.delivery import sender_of, words_of_block
 from server.mail.dkim import SigningKey, sign
 from server.mail.domains import keys_of_rows, may_sign_rows
@@ -83,7 +83,7 @@ class RelayDesk:
 
     def note_success(self, row: RelayDelivery, letter: Parcel, answer: str, host: str) -> None:
         row.smtp_response, row.sent_via, row.delivery, row.failure = answer, host, "accepted", None
-        add_event(row, "delivered", self.at, words=answer, host=host)
+        add_event(row, "delivered", now(), words=answer, host=host)
 
     def note_failure(
         self, row: RelayDelivery, problem: NotSent, letter: Parcel | None = None
@@ -92,7 +92,7 @@ class RelayDesk:
         if letter is not None:
             row.smtp_response = str(problem)
         kind = "bounced" if isinstance(problem, NotEver) else "deferred"
-        add_event(row, kind, self.at, words=str(problem))
+        add_event(row, kind, now(), words=str(problem))
 
     def suppress(self, row: RelayDelivery, evidence: str, at: datetime) -> None:
         suppress(row.merchant_id, row.recipient, "bounced", at=at, evidence=evidence)

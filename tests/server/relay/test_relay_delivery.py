@@ -16,9 +16,12 @@ from server.forgetting.traces import empty_relayed
 from server.jobs import drain
 from server.mail import domains, hosts
 from server.mail.models import SendingDomain
+from server.mail.replies import Verdict
+from server.mail.smtp import NotNow
 from server.mail.suppression import suppress, suppressions_of
 from server.mail.verp import return_path
 from server.relay import bounces, counting, intake
+from server.relay.delivery import Parcel, RelayDesk
 from server.relay.intake import Origin
 from server.relay.models import RelayDelivery, RelayEvent, RelayStat
 from tests.fakes.smtp_server import FakeSmtp
@@ -178,6 +181,18 @@ def test_a_bounce_that_comes_later_is_written_on_it_once(system, world):
     [row] = deliveries()
     assert row.delivery == "bounced" and "User unknown" in row.delivery_words
     assert kinds() == ["received", "delivered", "bounced"]
+
+
+def test_its_path_says_when_each_step_was_not_when_the_batch_was_taken(system):
+    hand_in(system)
+    [row] = deliveries()
+    begun = now()
+    desk = RelayDesk([row], begun - timedelta(minutes=5))
+    desk.note_success(row, Parcel("", TO, b""), "250 Ok", "mx.example.com")
+    desk.note_failure(row, NotNow("421 later", Verdict("unreachable", False)))
+    db.session.flush()
+    query = select(RelayEvent.at).where(RelayEvent.kind != "received")
+    assert [at >= begun for at in db.session.scalars(query)] == [True, True]
 
 
 def test_a_bounce_of_a_removed_address_brings_it_not_back(system, world):
