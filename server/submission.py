@@ -549,6 +549,14 @@ class _Protocol(SMTP):
         parts.clear()
         return raw.replace(b"\r\n..", b"\r\n.")
 
+    async def _short_line(self) -> bytes:
+        """Of the lines before a mail's first; one without end ends the dialogue, as what follows
+        it must never be read as commands."""
+        try:
+            return await self._reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError as endless:
+            raise ConnectionResetError("a line without end") from endless
+
     async def _reads_lines(self, parts: list[bytes]) -> bool:
         """Up to the first character from which the end can be looked for; True if it is over.
 
@@ -559,7 +567,7 @@ class _Protocol(SMTP):
             if first not in (b".", b"\r", b"\n"):
                 parts.append(first)
                 return False
-            line = first + (b"" if first == b"\n" else await self._reader.readuntil(b"\n"))
+            line = first + (b"" if first == b"\n" else await self._short_line())
             if line == b".\r\n":
                 return True
             parts.append(line.removeprefix(b"."))

@@ -53,13 +53,18 @@ def _origin(url: str) -> tuple[str, str]:
 
 def client_network() -> str:
     """Who is asking: the address, of IPv6 the /64, because a customer is given that many."""
+    return network_of(request.remote_addr or "")
+
+
+def network_of(address: str) -> str:
+    """The same of any address; ``unknown`` for what is none."""
     try:
-        address = ipaddress.ip_address(request.remote_addr or "")
+        found = ipaddress.ip_address(address)
     except ValueError:
         return "unknown"
-    if address.version == 4:
-        return str(address)
-    return str(ipaddress.ip_network((address, IPV6_NETWORK_BITS), strict=False))
+    if found.version == 4:
+        return str(found)
+    return str(ipaddress.ip_network((found, IPV6_NETWORK_BITS), strict=False))
 
 
 # --- how often ------------------------------------------------------------------------------------

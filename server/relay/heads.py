@@ -20,7 +20,6 @@ from server.mail.rules import AddressError, checked_address
 MAX_HEAD_BYTES = 256 * 1024
 MAX_FIELDS = 1000
 MAX_SUBJECT = 500
-MAX_MESSAGE_ID = 990
 NEVER_SENT = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 
 _END = re.compile(rb"\r\n\r\n|\A\r\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -10,10 +9,10 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 
 from server.relay.intake import MAX_USER_NAME, log_in
 from server.relay.models import RelayConnection
+from server.visitors import network_of
 
 FAILURES_PER_USER: Final = RateLimitItemPerMinute(20, 15, namespace="relay-user")
 FAILURES_PER_ADDRESS: Final = RateLimitItemPerMinute(50, 15, namespace="relay-address")
-IPV6_NETWORK_BITS: Final = 64
 
 
 class Counts(Protocol):
@@ -47,14 +46,3 @@ def log_in_within_limits(
         for limit, key in limits:
             counts.count(limit, key)
     return found
-
-
-def network_of(address: str) -> str:
-    """The address; of IPv6 the /64, because a customer is given that many."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if found.version == 4:
-        return address
-    return str(ipaddress.ip_network((found, IPV6_NETWORK_BITS), strict=False))

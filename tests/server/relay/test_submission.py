@@ -205,6 +205,18 @@ def test_mails_that_are_none_are_refused_and_the_dialogue_goes_on(port, system, 
         assert smtp.sendmail(FROM, [TO], a_mail()) == {}
 
 
+def test_a_line_without_end_before_the_mail_ends_the_dialogue(port, system):
+    with connect(port, system) as smtp:
+        smtp.docmd(f"MAIL FROM:<{FROM}>")
+        smtp.docmd(f"RCPT TO:<{TO}>")
+        smtp.docmd("DATA")
+        with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+            smtp.sock.sendall(b"." + b"x" * 600_000 + b"\r\nNOOP\r\n")
+            smtp.getreply()
+            smtp.docmd("NOOP")
+    assert messages() == []
+
+
 def test_an_empty_mail_ends_at_its_dot(port, system):
     with connect(port, system) as smtp:
         smtp.docmd(f"MAIL FROM:<{FROM}>")
