@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -44,6 +45,15 @@ def eventually(look: Callable[[], T], what: str, seconds: float = PATIENCE_SECON
         time.sleep(LOOK_SECONDS)
 
 
+@contextmanager
+def own_turn() -> Iterator[None]:
+    """Installations of the test processes begin one after the other: two that look for free ports
+    at the same moment may choose the same ones."""
+    with (Path(tempfile.gettempdir()) / "kontor-tests-start.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class Installation:
     """Started, stopped and killed like a person would; ``env`` adds settings."""
 
@@ -73,9 +83,9 @@ class Installation:
 
     def start(self) -> Installation:
         self.began = time.time()
-        with (self.var / "supervisor.log").open("ab") as log:
+        with own_turn(), (self.var / "supervisor.log").open("ab") as log:
             self.process = subprocess.Popen(**self.command(), stdout=log, stderr=log)
-        eventually(self._is_ready, "the start")
+            eventually(self._is_ready, "the start")
         return self
 
     def _is_ready(self) -> bool:

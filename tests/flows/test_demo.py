@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.installation import processes_of
+from tests.flows.installation import own_turn, processes_of
 
 STORY = [
     "everything runs",
@@ -31,10 +31,11 @@ def test_the_main_story_comes_true(tmp_path):
     env = {n: v for n, v in os.environ.items() if not n.startswith("KONTOR_")}
     env |= {"KONTOR_VAR": str(tmp_path / "not-used"), "DATABASE_URL": "postgresql://nobody@/none"}
     before = set(Path("/tmp").glob("kontor-demo-*"))
-    told = subprocess.run(
-        [sys.executable, "-m", "server", "demo", "--exit", "--json"],
-        env=env, capture_output=True, text=True, timeout=170, check=False,
-    )  # fmt: skip
+    with own_turn():
+        told = subprocess.run(
+            [sys.executable, "-m", "server", "demo", "--exit", "--json"],
+            env=env, capture_output=True, text=True, timeout=170, check=False,
+        )  # fmt: skip
     assert told.returncode == 0, told.stderr[-3000:]
     (line,) = told.stdout.splitlines()
     summary = json.loads(line)
