@@ -560,17 +560,20 @@ class _Protocol(SMTP):
     async def _reads_lines(self, parts: list[bytes]) -> bool:
         """Up to the first character from which the end can be looked for; True if it is over.
 
-        The end begins with a line end, so reading must not begin behind one.
+        The end begins with a line end, so reading must not begin behind one. A dot behind a line
+        end that is none ends nothing here either.
         """
+        begins_line = True
         for _ in range(MAX_RECIPIENTS):
             first = await self._reader.readexactly(1)
             if first not in (b".", b"\r", b"\n"):
                 parts.append(first)
                 return False
             line = first + (b"" if first == b"\n" else await self._short_line())
-            if line == b".\r\n":
+            if begins_line and line == b".\r\n":
                 return True
-            parts.append(line.removeprefix(b"."))
+            parts.append(line.removeprefix(b".") if begins_line else line)
+            begins_line = line.endswith(b"\r\n")
         raise ConnectionResetError("a mail of empty lines")
 
 

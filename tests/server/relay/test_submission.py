@@ -190,6 +190,19 @@ def test_no_second_mail_is_smuggled_in(port, system, end):
     assert b"MAIL FROM:<chef@other.example.com>" in row.content
 
 
+@pytest.mark.parametrize("start", [b"\n", b"\n\n", b"\r\n\n", b".\n", b"\r\r\n\n"])
+def test_a_dot_behind_a_bare_line_end_at_the_start_ends_nothing(port, system, start):
+    with connect(port, system) as smtp:
+        smtp.docmd(f"MAIL FROM:<{FROM}>")
+        smtp.docmd(f"RCPT TO:<{TO}>")
+        smtp.docmd("DATA")
+        second = b"MAIL FROM:<chef@other.example.com>\r\nNOOP\r\n"
+        smtp.sock.sendall(start + b".\r\n" + second + b"\r\n.\r\n")
+        assert smtp.getreply()[0] == 550
+        code, answer = smtp.docmd("QUIT")
+    assert code == 221, answer
+
+
 @pytest.mark.parametrize(
     "content", [b"\r\n", b".", b"..", b"\r\n.\r\n..", b"a", b"\n", b".x", b"\r\n\r\n"]
 )
