@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
-from server.banking.rules.bank_days import is_banking_day, public_holidays
+from server.banking.rules.bank_days import is_banking_day
+from server.days_off import public_holidays
 
 SATURDAY, SUNDAY = 5, 6
 MOST_DAYS_IN_A_ROW: Final = 60

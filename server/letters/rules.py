@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import holidays
+from server.days_off import public_holidays
 
 SATURDAY: Final = 5
 MOST_DAYS_IN_A_ROW: Final = 60
@@ -43,15 +42,8 @@ def next_cutoff(at: datetime, zone: ZoneInfo, hour: int, country: str | None) ->
 
 def is_working_day(day: date, country: str | None) -> bool:
     """Whether a post takes letters that day; of an unknown country only weekends are known."""
-    return day.weekday() < SATURDAY and day not in _holidays((country or "").upper(), day.year)
-
-
-@lru_cache(maxsize=256)
-def _holidays(country: str, year: int) -> frozenset[date]:
-    try:
-        return frozenset(holidays.country_holidays(country, years=year))
-    except (NotImplementedError, KeyError):
-        return frozenset()
+    off = public_holidays((country or "").upper(), None, day.year)
+    return day.weekday() < SATURDAY and day not in off
 
 
 def checked_prices(typed: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,4 @@
-"""Days on which banks book transfers. Pure.
-
-Public holidays come from the package ``holidays``; what it does not know has weekends only.
-"""
+"""Days on which banks book transfers. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +7,8 @@ from functools import lru_cache
 from typing import Final
 
 import holidays
+
+from server.days_off import public_holidays
 
 SATURDAY: Final = 5
 EURO_AREA: Final = frozenset(
@@ -24,15 +23,6 @@ def is_banking_day(day: date, country: str) -> bool:
         return False
     country = country.upper()
     return country in EURO_AREA or day not in public_holidays(country, None, day.year)
-
-
-@lru_cache(maxsize=4096)
-def public_holidays(country: str, subdivision: str | None, year: int) -> frozenset[date]:
-    """Of a country (ISO 3166) or a part of it; none for one that is not known."""
-    try:
-        return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
-    except (NotImplementedError, AttributeError):  # unknown country or subdivision
-        return frozenset()
 
 
 @lru_cache(maxsize=128)
