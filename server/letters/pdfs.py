@@ -56,14 +56,6 @@ def checked_pdf(content: bytes) -> PdfFacts:
     return PdfFacts(answer["pages"], len(content))
 
 
-def window_text(content: bytes) -> str:
-    """What page 1 shows in the address windows of DIN 5008, forms A and B, and of Switzerland.
-
-    Lines from top to bottom, window by window. Raises PdfRefused.
-    """
-    return "\n".join(_windows(content))
-
-
 def is_addressed_to(content: bytes, recipient: Sequence[str]) -> bool:
     """Whether page 1 shows this address in one of the windows. Raises PdfRefused.
 
@@ -89,6 +81,7 @@ def merge(contents: Iterable[bytes]) -> bytes:
 
 
 def _windows(content: bytes) -> list[str]:
+    """What page 1 shows in the address windows of DIN 5008, forms A and B, and of Switzerland."""
     windows: list[str] = _ask("window", [content], MAX_PAGES)[0]["windows"]
     return windows
 

@@ -103,7 +103,7 @@ def save_service(
 
 
 def _opened(row: PrintService) -> dict[str, str]:
-    """None where no key opens them any more: then every secret is entered anew."""
+    """Empty where no key opens them any more: then every secret is entered anew."""
     try:
         return settings_of(row)
     except vault.VaultLocked:

@@ -9,7 +9,7 @@ import pytest
 from pypdf import PdfReader
 
 from server.letters import pdfs
-from server.letters.pdfs import PdfRefused, checked_pdf, is_addressed_to, merge, window_text
+from server.letters.pdfs import PdfRefused, checked_pdf, is_addressed_to, merge
 from tests.unit.letters import hostile, samples
 from tests.unit.letters.samples import RECIPIENT, letter
 
@@ -78,7 +78,7 @@ def test_a_file_that_unpacks_without_end_takes_nobody_with_it() -> None:
     content = hostile.bomb()
     assert len(content) < 1_000_000
     with pytest.raises(PdfRefused) as refused:
-        window_text(content)
+        is_addressed_to(content, RECIPIENT)
     assert refused.value.args[0] in {"too_complex", "broken"}
 
 
@@ -110,13 +110,11 @@ def test_pages_are_put_together_in_their_order() -> None:
 @pytest.mark.parametrize(("left", "top"), [(25.0, 60.0), (22.0, 45.0), (25.0, 35.0), (120.0, 55.0)])
 def test_the_windows_of_the_usual_envelopes(left: float, top: float) -> None:
     content = hostile.invoice(left=left, top=top)
-    assert "Erika Mustermann" in window_text(content)
     assert is_addressed_to(content, RECIPIENT)
 
 
 def test_an_address_elsewhere_is_not_seen_through_the_window() -> None:
     content = hostile.invoice(left=25.0, top=150.0)
-    assert "Erika" not in window_text(content)
     assert not is_addressed_to(content, RECIPIENT)
 
 
