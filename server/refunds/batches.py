@@ -46,7 +46,6 @@ CSV_COLUMNS: Final = (
 )
 FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\t", "\r")
 MOST_SHOWN: Final = 10_000
-FAILED_AT_ONCE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,9 +348,10 @@ def fail_batch(batch: RefundBatch, error: str, *, actor: str, at: datetime) -> R
     _check_not_at_bank(row)
     row.status, row.error = "failed", error[:1000]
     _close_step(row)
-    for refund in refunds_of_batch(row)[:FAILED_AT_ONCE]:
-        if refund.status == "in_process":
-            failed_now(refund, row.error, actor=actor, at=at)
+    refunds = [one for one in refunds_of_batch(row) if one.status == "in_process"]
+    orders = _orders_of(refunds)
+    for refund in refunds:
+        failed_now(refund, orders.get(refund.order_id or 0), row.error, actor=actor, at=at)
     return row
 
 
@@ -378,10 +378,15 @@ def _close_step(batch: RefundBatch) -> None:
 
 
 def _note_all(refunds: Sequence[Refund], kind: str, actor: str, at: datetime) -> None:
-    if not refunds:
-        return
-    ids = {one.order_id for one in refunds if one.order_id is not None}
-    orders = orders_now(refunds[0].merchant_id, ids)
+    orders = _orders_of(refunds)
     for refund in refunds:
         if refund.order_id in orders:
             note(orders[refund.order_id], kind, actor, at, reference=refund.reference)
+
+
+def _orders_of(refunds: Sequence[Refund]) -> dict[int, Order]:
+    """Their orders by id, in one query: a batch may have thousands."""
+    if not refunds:
+        return {}
+    ids = {one.order_id for one in refunds if one.order_id is not None}
+    return orders_now(refunds[0].merchant_id, ids)

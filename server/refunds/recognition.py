@@ -22,7 +22,7 @@ from server.orders.returns import own_outgoings
 from server.refunds.batches import mark_batch_sent
 from server.refunds.models import RefundBatch
 from server.refunds.rules import are_details_wrong, may_move, references_named
-from server.refunds.service import ask_anew, failed_now, processed_now
+from server.refunds.service import ask_anew, failed_now, order_of, processed_now
 
 ACTOR: Final = "Kontor"
 POSTINGS_AT_ONCE: Final = 500
@@ -267,7 +267,8 @@ def _reopen(refund: Refund, posting: Posting, at: datetime) -> None:
     why = posting.return_reason or posting.remittance_information or ""
     refund.returned_posting_id = posting.id
     _batch_was_sent(refund, at)
-    failed_now(refund, f"returned: {' '.join(why.split())}"[:1000], actor=ACTOR, at=at)
+    said = f"returned: {' '.join(why.split())}"[:1000]
+    failed_now(refund, order_of(refund), said, actor=ACTOR, at=at)
     if are_details_wrong(posting.return_reason, posting.remittance_information):
         ask_anew(refund, at)
     posting.ignored_at, posting.ignored_by, posting.ignored_because = at, ACTOR, REFUND_BACK

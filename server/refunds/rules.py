@@ -22,7 +22,6 @@ from server.orders.rules import (
     is_payment_reference,
     name_key,
     name_words,
-    normalise_reference,
 )
 
 ZERO: Final = Decimal(0)
@@ -240,7 +239,6 @@ _BODY: Final = f"[{REFERENCE_ALPHABET}]{{8}}"
 _IN_TEXT: Final = re.compile(
     rf"(?<![A-Z0-9]){_PREFIX}[-\s]*({_BODY})[-\s]*(\d{{1,3}})([{REFERENCE_ALPHABET}])(?![A-Z0-9])"
 )
-_SQUASHED: Final = re.compile(rf"{_PREFIX}({_BODY})(\d{{1,3}})([{REFERENCE_ALPHABET}])")
 
 
 def make_reference(payment_reference: str, number: int) -> str:
@@ -251,11 +249,6 @@ def make_reference(payment_reference: str, number: int) -> str:
     """
     assert is_payment_reference(payment_reference) and 1 <= number <= 999
     return f"{_PREFIX}-{payment_reference}-{number}{_check(payment_reference, str(number))}"
-
-
-def is_reference(text: str) -> bool:
-    """Whether ``make_reference`` can have made it; separators and case do not count."""
-    return _read(_SQUASHED.fullmatch(normalise_reference(text))) is not None
 
 
 def references_in(text: str) -> list[str]:
@@ -273,9 +266,7 @@ def references_named(texts: Sequence[str | None]) -> list[str]:
     return list(found)
 
 
-def _read(match: re.Match[str] | None) -> str | None:
-    if match is None:
-        return None
+def _read(match: re.Match[str]) -> str | None:
     body, number, check = match.groups()
     if not is_payment_reference(body) or number.startswith("0") or _check(body, number) != check:
         return None

@@ -391,7 +391,7 @@ def place(refund: Refund, at: datetime) -> None:
     Writes to the customer what he has to know; nobody is told of what a second person has not
     seen yet.
     """
-    order = _order_of(refund)
+    order = order_of(refund)
     if refund.payee_iban is None:
         _to(refund, "bank_details_missing", at)
         if notices.ask_for_details(refund, order, at):
@@ -486,10 +486,14 @@ def change(
 
 
 def _place_again(row: Refund, at: datetime, *, iban_before: str | None = None) -> None:
-    case = case_of(row.merchant_id, row.order_id, None if row.order_id else row.posting_id)
-    _check_holds(row, case, at, iban_before=iban_before)
+    _check_again(row, at, iban_before=iban_before)
     if row.status != "failed":
         place(row, at)
+
+
+def _check_again(row: Refund, at: datetime, *, iban_before: str | None = None) -> None:
+    case = case_of(row.merchant_id, row.order_id, None if row.order_id else row.posting_id)
+    _check_holds(row, case, at, iban_before=iban_before)
 
 
 def approve(
@@ -557,9 +561,9 @@ def processed_now(
     move(row, "processed", at)
     row.processed_at, row.sent_posting_id = at, sent_posting_id
     notices.withhold(row)
-    order = _order_of(row)
+    order = order_of(row)
     if order is not None:
-        _note(row, "refund_processed", actor, at, amount=amount_text(row.amount))
+        note(order, "refund_processed", actor, at, amount=amount_text(row.amount))
         db.session.flush()
         settle(order, at)
     notices.tell_executed(row, order, at)
@@ -574,18 +578,19 @@ def mark_failed(refund: Refund, reason: str, *, actor: str, at: datetime) -> Ref
     row = _now(refund)
     _check_not_in_file(row)
     _check_not_at_bank(row)
-    failed_now(row, reason, actor=actor, at=at)
+    failed_now(row, order_of(row), reason, actor=actor, at=at)
     return row
 
 
-def failed_now(row: Refund, reason: str, *, actor: str, at: datetime) -> None:
-    """As ``mark_failed``; also for one that was executed and came back."""
+def failed_now(row: Refund, order: Order | None, reason: str, *, actor: str, at: datetime) -> None:
+    """As ``mark_failed``; also for one that was executed and came back. ``order`` is its own."""
     was_paid = row.status == "processed"
     move(row, "failed", at)
     row.error, row.processed_at = reason[:1000], None
-    _note(row, "refund_failed", actor, at, reference=row.reference, reason=row.error)
-    order = _order_of(row)
-    if order is not None and was_paid:
+    if order is None:
+        return
+    note(order, "refund_failed", actor, at, reference=row.reference, reason=row.error)
+    if was_paid:
         db.session.flush()
         settle(order, at, is_restored=True)
 
@@ -601,7 +606,7 @@ def ask_anew(row: Refund, at: datetime) -> None:
 
 
 def _begin_again(row: Refund) -> None:
-    row.reference = _new_reference(_order_of(row), row.merchant_id)
+    row.reference = _new_reference(order_of(row), row.merchant_id)
     row.batch_id = row.sent_at = row.sent_posting_id = row.planned_for = None
 
 
@@ -612,8 +617,7 @@ def try_again(refund: Refund, *, actor: str, at: datetime) -> Refund:
         raise NotPossible("refund_does_not_fit", reference=row.reference)
     _begin_again(row)
     _note(row, "refund_retried", actor, at, reference=row.reference)
-    case = case_of(row.merchant_id, row.order_id, None if row.order_id else row.posting_id)
-    _check_holds(row, case, at)
+    _check_again(row, at)
     place(row, at)
     return row
 
@@ -711,7 +715,8 @@ def _check_not_at_bank(row: Refund) -> None:
         raise NotPossible("refund_batch_at_bank")
 
 
-def _order_of(refund: Refund) -> Order | None:
+def order_of(refund: Refund) -> Order | None:
+    """The order that it is of, as it is below the lock."""
     if refund.order_id is None:
         return None
     return order_now(refund.merchant_id, refund.order_id)
@@ -732,5 +737,6 @@ def _refresh(refund: Refund) -> None:
 
 def _note(refund: Refund, kind: str, actor: str, at: datetime, **facts: str) -> None:
     """A line of the order's history; one without an order has none."""
-    if refund.order_id is not None:
-        note(order_now(refund.merchant_id, refund.order_id), kind, actor, at, **facts)
+    order = order_of(refund)
+    if order is not None:
+        note(order, kind, actor, at, **facts)
