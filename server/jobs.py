@@ -566,38 +566,27 @@ def _ask_after_letters(deadline: float, printers: handover.Printers) -> bool:
     return True
 
 
-DRAINS: dict[str, Callable[[], bool]] = {
-    Mail.__tablename__: drain_mail,
-    Statement.__tablename__: drain_statement,
-    MatchRequest.__tablename__: drain_match_request,
-    PaymentUpdate.__tablename__: drain_payment_update,
-    BankConnection.__tablename__: drain_bank_connection,
-    DunningRun.__tablename__: drain_dunning_run,
-    SendingDomain.__tablename__: drain_sending_domain,
-    ShopConnection.__tablename__: drain_shop_connection,
-    Callback.__tablename__: drain_callback,
-    RelayDelivery.__tablename__: drain_relay_delivery,
-    letters.Letter.__tablename__: drain_letter,
-    CollectionCase.__tablename__: drain_collection_case,
+_WORK: dict[str, tuple[type[WorkItem], Callable[[], bool]]] = {
+    "mail": (Mail, drain_mail),
+    "statement": (Statement, drain_statement),
+    "match_request": (MatchRequest, drain_match_request),
+    "payment_update": (PaymentUpdate, drain_payment_update),
+    "bank_connection": (BankConnection, drain_bank_connection),
+    "dunning_run": (DunningRun, drain_dunning_run),
+    "sending_domain": (SendingDomain, drain_sending_domain),
+    "shop_connection": (ShopConnection, drain_shop_connection),
+    "callback": (Callback, drain_callback),
+    "relay_delivery": (RelayDelivery, drain_relay_delivery),
+    "letter": (letters.Letter, drain_letter),
+    "collection_case": (CollectionCase, drain_collection_case),
 }
+"""By the name of its table, which is the name of its bell."""
+
+KINDS: dict[str, type[WorkItem]] = {name: kind for name, (kind, _) in _WORK.items()}
+DRAINS: dict[str, Callable[[], bool]] = {name: drains for name, (_, drains) in _WORK.items()}
 
 QUEUES: dict[str, str] = {"letter": "partner", "collection_case": "partner"}
 """Kinds that share a queue, and so a worker, because there is little of them."""
-
-KINDS: dict[str, type[WorkItem]] = {
-    "mail": Mail,
-    "statement": Statement,
-    "match_request": MatchRequest,
-    "payment_update": PaymentUpdate,
-    "bank_connection": BankConnection,
-    "dunning_run": DunningRun,
-    "sending_domain": SendingDomain,
-    "shop_connection": ShopConnection,
-    "callback": Callback,
-    "relay_delivery": RelayDelivery,
-    "letter": letters.Letter,
-    "collection_case": CollectionCase,
-}
 
 
 def drain(kind: str) -> None:
