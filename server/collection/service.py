@@ -249,13 +249,18 @@ def _facts(case: CollectionCase, partner: CollectionPartner | None) -> CaseFacts
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """One thing to be said. ``partner`` None: there is nobody to say it to any more."""
+    """One thing to be said. ``partner`` None: there is nobody to say it to any more.
+
+    ``adapter`` and ``partner_name`` are whom it is said to, whoever is named meanwhile.
+    """
 
     case_id: int
     act: Act
     handover: Handover
     partner: Partner | None
     trouble: ConnectorError | None = None
+    adapter: str | None = None
+    partner_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +310,8 @@ def _errand(case: CollectionCase, act: Act, partner: CollectionPartner | None) -
     if act == "open" and speaking is not None:
         papers = papers_of(case, partner)
         handover = replace(handover, facts=papers.facts, dossier=write_dossier(papers))
-    return Errand(case.id, act, handover, speaking, trouble)
+    adapter, name = (partner.adapter, partner.name) if partner is not None else (None, "")
+    return Errand(case.id, act, handover, speaking, trouble, adapter, name)
 
 
 def _handover(case: CollectionCase, partner: CollectionPartner | None) -> Handover:
@@ -364,9 +370,9 @@ def settle_errand(errand: Errand, outcome: Outcome, at: datetime) -> None:
     if outcome.trouble is not None:
         _settle_trouble(case, errand, outcome.trouble, at)
         return
-    _note_partner(case, None, at)
+    _note_partner(case, errand, None, at)
     if errand.act == "open":
-        _opened(case, outcome.standing, errand.handover.paid, at)
+        _opened(case, errand, outcome.standing, at)
     elif errand.act == "report":
         case.told_paid = errand.handover.paid
         note_event(case, "payment_reported", actor="", at=at, amount=errand.handover.paid)
@@ -386,7 +392,7 @@ def settle_refresh(errand: Errand, outcome: Outcome, at: datetime) -> None:
         raise NotPossible("order_unknown")
     if outcome.trouble is not None:
         raise NotPossible("collection_refresh_failed", why=str(outcome.trouble))
-    _note_partner(case, None, at)
+    _note_partner(case, errand, None, at)
     _take_in(case, outcome.standing, at)
     if case.status != "running":
         _rest(case, None, at)
@@ -401,13 +407,13 @@ def _case_now(case_id: int) -> CollectionCase | None:
     return db.session.get(CollectionCase, case_id, with_for_update=True, populate_existing=True)
 
 
-def _opened(case: CollectionCase, standing: Standing, told_paid: Decimal, at: datetime) -> None:
-    partner = partner_of(case.merchant_id)
+def _opened(case: CollectionCase, errand: Errand, standing: Standing, at: datetime) -> None:
+    partner = _still_named(case, errand)
     case.is_opened = True
-    case.adapter = partner.adapter if partner else None
-    case.partner_name = partner.name if partner else ""
+    case.adapter = errand.adapter
+    case.partner_name = partner.name if partner is not None else errand.partner_name
     case.partner_reference = standing.reference
-    case.told_paid = told_paid  # the dossier says it, and nothing of what came since
+    case.told_paid = errand.handover.paid  # the dossier says it, and nothing of what came since
     note_event(case, "opened", actor=case.partner_name, at=at)
 
 
@@ -425,7 +431,7 @@ def _settle_trouble(
         case.give_up(words, at)
     else:
         case.retry(words, at, NOT_SET_UP_RETRY)
-        _note_partner(case, words, at)
+        _note_partner(case, errand, words, at)
     if case.status == "failed":
         kind = "not_told" if case.is_opened else "not_handed_over"
         note_event(case, kind, actor="", at=at, words=words)
@@ -446,8 +452,14 @@ def _untold(case: CollectionCase, errand: Errand, words: str, at: datetime) -> N
     _rest(case, None, at)
 
 
-def _note_partner(case: CollectionCase, problem: str | None, at: datetime) -> None:
+def _still_named(case: CollectionCase, errand: Errand) -> CollectionPartner | None:
+    """Whom it was said to, perhaps under a new name; None if he is not the partner any more."""
     partner = partner_of(case.merchant_id)
+    return partner if partner is not None and partner.adapter == errand.adapter else None
+
+
+def _note_partner(case: CollectionCase, errand: Errand, problem: str | None, at: datetime) -> None:
+    partner = _still_named(case, errand)
     if partner is not None and (problem is not None or partner.error is not None):
         note_check(partner, problem, at)
 

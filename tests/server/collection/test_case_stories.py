@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from plugin_sdk.errors import Misconfigured
 from server.collection import service
 from server.db import db
 from server.dunning import service as dunning
@@ -456,3 +457,37 @@ def test_what_waits_for_a_partner_is_over_when_it_is_paid(order, allowed):
     work()
     case = case_of(order)
     assert (case.state, case.status, case.ended_at) == ("cancelled", "withheld", LATER)
+
+
+@pytest.mark.feature("K62")
+@pytest.mark.parametrize("adapter", ["folder", None])
+def test_a_case_belongs_to_whom_it_was_handed_to(order, merchant, by_http, partner, adapter):
+    """Although the merchant has named another, or nobody, while the papers were on their way."""
+    hand_over(order)
+    (claimed,) = CollectionCase.claim(1, LATER)
+    errand = service.errand_of(claimed.id, LATER)
+    db.session.commit()
+    assert errand is not None
+    outcome = service.run_errand(errand, LATER)
+    if adapter:
+        name_partner(merchant, adapter)
+    else:
+        service.remove_partner(merchant.id)
+    service.settle_errand(errand, outcome, LATER)
+    db.session.commit()
+    case = case_of(order)
+    assert (case.is_opened, case.adapter, case.partner_name) == (True, "http", "Inkasso Muster")
+    assert case.partner_reference == partner.only.reference
+
+
+@pytest.mark.feature("K62")
+def test_trouble_of_the_partner_before_is_not_that_of_the_new_one(order, merchant, by_http):
+    hand_over(order)
+    (claimed,) = CollectionCase.claim(1, LATER)
+    errand = service.errand_of(claimed.id, LATER)
+    db.session.commit()
+    assert errand is not None
+    name_partner(merchant, "folder")
+    service.settle_errand(errand, service.Outcome(trouble=Misconfigured("a wrong token")), LATER)
+    db.session.commit()
+    assert service.partner_of(merchant.id).error is None
